@@ -1,0 +1,15 @@
+//! nftables objects as values: rendered as `nft` text, compared, evaluated on a virtual packet here; encoded for netlink in `kernel`.
+//!
+//! Words are nft(8)'s. No rule is ever a string.
+
+pub mod chain;
+pub mod rule;
+pub mod set;
+pub mod table;
+pub mod value;
+
+pub use chain::{Base, Chain, ChainKey, ChainType, Hook, Policy};
+pub use rule::{Action, CtState, CtStatus, Field, IcmpReject, Match, NatFamily, NatTarget, Op, Rule};
+pub use set::{Element, ElementData, ElementKey, Set, SetData, SetKey, Span};
+pub use table::{Family, Table, TableKey};
+pub use value::{Datatype, Value};
