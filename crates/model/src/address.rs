@@ -1,0 +1,91 @@
+//! Addresses: Ethernet addresses, and the pools that networks and endpoints take theirs from.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mac(pub [u8; 6]);
+
+/// Why a text is not an Ethernet address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("invalid MAC address {0:?}: write six hexadecimal bytes as in 02:42:ac:11:00:02")]
+pub struct MacError(pub String);
+
+impl FromStr for Mac {
+    type Err = MacError;
+
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        let error = || MacError(text.to_owned());
+        let bytes: Vec<u8> = text
+            .split([':', '-'])
+            .map(|part| (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten().ok_or_else(error))
+            .collect::<Result<_, _>>()?;
+        bytes.try_into().map(Self).map_err(|_| error())
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = MacError;
+
+    fn try_from(text: String) -> Result<Self, MacError> {
+        text.parse()
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> String {
+        mac.to_string()
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A network's addresses of one family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The whole network, host bits zero.
+    pub net: IpNet,
+    /// The part that endpoints without a wish of their own get addresses from; none means all of it.
+    pub range: Option<IpNet>,
+    /// The address of the bridge, and the containers' next hop; none when the bridge has no address.
+    pub gateway: Option<IpAddr>,
+    /// Addresses that are used by things that are not containers, by name.
+    pub reserved: BTreeMap<String, IpAddr>,
+    /// Who chose it.
+    pub chosen: Chosen,
+}
+
+/// Who made a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Chosen {
+    /// The user said so.
+    ByUser,
+    /// It was taken from the pools.
+    FromPool,
+}
+
+/// A range of addresses that is cut into subnets for networks that do not say theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The range.
+    pub base: IpNet,
+    /// The prefix length of each subnet.
+    pub size: u8,
+}

@@ -1,0 +1,133 @@
+//! Networks.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{address::Subnet, id::NetworkId};
+
+/// A network that endpoints are on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its identity.
+    pub id: NetworkId,
+    /// Its name, unique.
+    pub name: String,
+    /// When it was made, milliseconds since 1970 UTC.
+    pub created_ms: i64,
+    /// What it is made of.
+    pub driver: Driver,
+    /// Who wants it.
+    pub origin: Origin,
+    /// Labels, as given.
+    pub labels: BTreeMap<String, String>,
+    /// What the face that made it wants back verbatim; never read here.
+    pub face: serde_json::Value,
+}
+
+/// Who wants a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// Always there; cannot be removed.
+    Predefined,
+    /// Made by a user.
+    User,
+}
+
+/// What a network is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Driver {
+    /// A Linux bridge on this host.
+    Bridge(Bridge),
+    /// The host's own namespace: sandboxes on it have no namespace of their own.
+    Host,
+    /// Nothing but loopback.
+    Null,
+}
+
+/// A bridge network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// The bridge's interface name.
+    pub link: String,
+    /// IPv4, if any.
+    pub ipv4: Option<Subnet>,
+    /// IPv6, if any.
+    pub ipv6: Option<Subnet>,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// Whether it reaches beyond itself.
+    pub reach: Reach,
+    /// Whether its containers may talk to each other.
+    pub icc: Icc,
+    /// How IPv4 meets the outside.
+    pub gateway_ipv4: GatewayMode,
+    /// How IPv6 meets the outside.
+    pub gateway_ipv6: GatewayMode,
+    /// Whether the outside sees the host's IPv4 address.
+    pub masquerade_ipv4: Masquerade<Ipv4Addr>,
+    /// Whether the outside sees the host's IPv6 address.
+    pub masquerade_ipv6: Masquerade<Ipv6Addr>,
+    /// The host address that ports are published on when the port does not say.
+    pub host_binding: Option<std::net::IpAddr>,
+    /// Host links from which unpublished ports may be reached directly.
+    pub trusted_links: Vec<String>,
+    /// How its sandboxes find each other by name.
+    pub names: Names,
+    /// Start of the interface names inside sandboxes; `eth` unless asked.
+    pub ifname_prefix: String,
+}
+
+/// Whether a network reaches beyond itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// The outside, by way of the host.
+    Outside,
+    /// Only its own endpoints, and the host if the bridge has an address.
+    Internal,
+}
+
+/// Whether the containers of one network may talk to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Icc {
+    /// They may.
+    Allowed,
+    /// Only through published ports and explicit links.
+    LinkedOnly,
+}
+
+/// How a family meets the outside (Docker's `gateway_mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GatewayMode {
+    /// Published ports only, translated.
+    Nat,
+    /// Published ports translated, and every port directly at the container's address.
+    NatUnprotected,
+    /// No translation: published ports directly at the container's address.
+    Routed,
+    /// No address on the bridge at all (internal networks).
+    Isolated,
+}
+
+/// What the outside sees as the source of a network's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Masquerade<A> {
+    /// The address of the link they leave by.
+    Outgoing,
+    /// This address of the host.
+    As(A),
+    /// The container's own.
+    Off,
+}
+
+/// How sandboxes find each other by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Names {
+    /// The DNS server at 127.0.0.11.
+    Dns,
+    /// Only `/etc/hosts`, with links (the default network).
+    HostsFile,
+}

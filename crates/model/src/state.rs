@@ -1,0 +1,123 @@
+//! All that was asked for and decided. A persistent value: a clone costs nothing, so a previous state can be kept for a rollback.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::{
+    change::{Change, Record, RecordKey},
+    container::Container,
+    endpoint::Endpoint,
+    host::Settings,
+    id::{ContainerId, EndpointId, NetworkId, SandboxId},
+    network::Network,
+    sandbox::Sandbox,
+    volume::Volume,
+};
+
+/// All that was asked for and decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Counts the changes since the store was made.
+    pub revision: u64,
+    /// What the daemon was last started with; none before its first start.
+    pub settings: Option<Arc<Settings>>,
+    /// Networks.
+    pub networks: OrdMap<NetworkId, Arc<Network>>,
+    /// Sandboxes.
+    pub sandboxes: OrdMap<SandboxId, Arc<Sandbox>>,
+    /// Endpoints.
+    pub endpoints: OrdMap<EndpointId, Arc<Endpoint>>,
+    /// Containers.
+    pub containers: OrdMap<ContainerId, Arc<Container>>,
+    /// Volumes by name.
+    pub volumes: OrdMap<String, Arc<Volume>>,
+    /// Network ids by name.
+    pub network_names: OrdMap<String, NetworkId>,
+    /// Container ids by name.
+    pub container_names: OrdMap<String, ContainerId>,
+    /// Which endpoints each network has.
+    pub on_network: OrdMap<(NetworkId, EndpointId), ()>,
+    /// Which endpoints each sandbox has.
+    pub in_sandbox: OrdMap<(SandboxId, EndpointId), ()>,
+    /// Which containers each sandbox has.
+    pub residents: OrdMap<(SandboxId, ContainerId), ()>,
+}
+
+impl State {
+    /// The state after the change.
+    #[must_use]
+    pub fn with(&self, change: &Change) -> Self {
+        let mut next = self.clone();
+        next.revision += 1;
+        for key in &change.deletes {
+            next.delete(key);
+        }
+        for record in &change.puts {
+            next.put(record.clone());
+        }
+        next
+    }
+
+    fn put(&mut self, record: Record) {
+        self.delete_indexes(&record.key());
+        match record {
+            Record::Settings(settings) => self.settings = Some(settings),
+            Record::Network(network) => {
+                self.network_names.insert(network.name.clone(), network.id.clone());
+                self.networks.insert(network.id.clone(), network);
+            }
+            Record::Sandbox(sandbox) => {
+                self.sandboxes.insert(sandbox.id.clone(), sandbox);
+            }
+            Record::Endpoint(endpoint) => {
+                self.on_network.insert((endpoint.network.clone(), endpoint.id.clone()), ());
+                self.in_sandbox.insert((endpoint.sandbox.clone(), endpoint.id.clone()), ());
+                self.endpoints.insert(endpoint.id.clone(), endpoint);
+            }
+            Record::Container(container) => {
+                self.container_names.insert(container.name.clone(), container.id.clone());
+                self.residents.insert((container.sandbox.clone(), container.id.clone()), ());
+                self.containers.insert(container.id.clone(), container);
+            }
+            Record::Volume(volume) => {
+                self.volumes.insert(volume.name.clone(), volume);
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &RecordKey) {
+        self.delete_indexes(key);
+        match key {
+            RecordKey::Settings => self.settings = None,
+            RecordKey::Network(id) => drop(self.networks.remove(id)),
+            RecordKey::Sandbox(id) => drop(self.sandboxes.remove(id)),
+            RecordKey::Endpoint(id) => drop(self.endpoints.remove(id)),
+            RecordKey::Container(id) => drop(self.containers.remove(id)),
+            RecordKey::Volume(name) => drop(self.volumes.remove(name)),
+        }
+    }
+
+    fn delete_indexes(&mut self, key: &RecordKey) {
+        match key {
+            RecordKey::Network(id) => {
+                if let Some(old) = self.networks.get(id) {
+                    self.network_names.remove(&old.name);
+                }
+            }
+            RecordKey::Endpoint(id) => {
+                if let Some(old) = self.endpoints.get(id) {
+                    self.on_network.remove(&(old.network.clone(), id.clone()));
+                    self.in_sandbox.remove(&(old.sandbox.clone(), id.clone()));
+                }
+            }
+            RecordKey::Container(id) => {
+                if let Some(old) = self.containers.get(id) {
+                    self.container_names.remove(&old.name);
+                    self.residents.remove(&(old.sandbox.clone(), id.clone()));
+                }
+            }
+            RecordKey::Settings | RecordKey::Sandbox(_) | RecordKey::Volume(_) => {}
+        }
+    }
+}
