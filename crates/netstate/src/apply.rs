@@ -1,6 +1,6 @@
 //! Plans, and what a kernel (the real one, the fake one) does with them.
 
-use std::{collections::BTreeSet, error::Error as StdError};
+use std::{collections::BTreeSet, error::Error as StdError, fmt, ops::Range};
 
 use thiserror::Error;
 
@@ -41,6 +41,43 @@ pub enum Op {
 pub struct Plan {
     /// First to last.
     pub ops: Vec<Op>,
+}
+
+impl Op {
+    /// What it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Create { key, .. } | Self::Change { key, .. } | Self::Delete { key, .. } => key,
+        }
+    }
+}
+
+/// In words, as in "create link host:docker0".
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self {
+            Self::Create { .. } => "create",
+            Self::Change { .. } => "change",
+            Self::Delete { .. } => "delete",
+        };
+        write!(f, "{verb} {}", self.key())
+    }
+}
+
+impl Plan {
+    /// The operations that happen or fail together, as ranges of `ops`: neighbours in one nftables table are one transaction, everything
+    /// else stands alone.
+    pub fn steps(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let first = self.ops.get(start)?.key().table();
+            let together = |op: &&Op| first.is_some() && op.key().table() == first;
+            let more = self.ops[start + 1..].iter().take_while(together).count();
+            let step = start..start + 1 + more;
+            start = step.end;
+            Some(step)
+        })
+    }
 }
 
 /// How far a plan came. Operations happen in order; the first that fails ends the run, so what was done is a prefix.

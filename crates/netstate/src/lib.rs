@@ -7,12 +7,16 @@
 
 pub mod addr;
 pub mod apply;
+pub mod diff;
 pub mod link;
+mod lookup;
 pub mod netns;
 pub mod nft;
 pub mod route;
 pub mod state;
 pub mod sysctl;
+pub mod text;
 
 pub use apply::{Fault, Kernel, Op, Plan, Report};
+pub use diff::{diff, diff_keys};
 pub use state::{Key, NetState, Object};

@@ -1,6 +1,6 @@
 //! The state of a host: every object by its key. The same type holds what is desired and what is observed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,4 +64,85 @@ pub enum Object {
 pub struct NetState {
     /// The objects, in order of creation.
     pub objects: BTreeMap<Key, Object>,
+}
+
+impl NetState {
+    /// Adds an object, or replaces the one of that key. The key's variant must be the object's.
+    pub fn put(&mut self, key: impl Into<Key>, object: impl Into<Object>) -> &mut Self {
+        self.objects.insert(key.into(), object.into());
+        self
+    }
+}
+
+impl Key {
+    /// The namespace the object is in; a namespace's own name.
+    pub fn netns(&self) -> &NetnsName {
+        match self {
+            Self::Netns(name) => name,
+            Self::Link(key) => &key.netns,
+            Self::Sysctl(key) => &key.netns,
+            Self::Addr(key) => &key.link.netns,
+            Self::Route(key) => &key.netns,
+            Self::Table(key) => &key.netns,
+            Self::Set(key) => &key.table.netns,
+            Self::Chain(key) => &key.table.netns,
+            Self::Element(key) => &key.set.table.netns,
+        }
+    }
+
+    /// The nftables table the object is or belongs to.
+    pub fn table(&self) -> Option<&TableKey> {
+        match self {
+            Self::Table(key) => Some(key),
+            Self::Set(key) => Some(&key.table),
+            Self::Chain(key) => Some(&key.table),
+            Self::Element(key) => Some(&key.set.table),
+            _ => None,
+        }
+    }
+}
+
+/// As `ip` and `nft` name it: the kind, then which.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Netns(key) => write!(f, "netns {key}"),
+            Self::Link(key) => write!(f, "link {key}"),
+            Self::Sysctl(key) => write!(f, "sysctl {key}"),
+            Self::Addr(key) => write!(f, "address {key}"),
+            Self::Route(key) => write!(f, "route {key}"),
+            Self::Table(key) => write!(f, "table {key}"),
+            Self::Set(key) => write!(f, "set {key}"),
+            Self::Chain(key) => write!(f, "chain {key}"),
+            Self::Element(key) => write!(f, "element {key}"),
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($kind:ident: $key:ty => $object:ty),* $(,)?) => {$(
+        impl From<$key> for Key {
+            fn from(key: $key) -> Self {
+                Self::$kind(key)
+            }
+        }
+
+        impl From<$object> for Object {
+            fn from(object: $object) -> Self {
+                Self::$kind(object)
+            }
+        }
+    )*};
+}
+
+kinds! {
+    Netns: NetnsName => Netns,
+    Link: LinkKey => Link,
+    Sysctl: SysctlKey => Sysctl,
+    Addr: AddrKey => Addr,
+    Route: RouteKey => Route,
+    Table: TableKey => Table,
+    Set: SetKey => Set,
+    Chain: ChainKey => Chain,
+    Element: ElementKey => Element,
 }

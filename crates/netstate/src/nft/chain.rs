@@ -1,5 +1,7 @@
 //! Chains with their rules. A chain is replaced whole, in one transaction, when any rule of it changes; what changes often is in sets.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{rule::Rule, table::TableKey};
@@ -11,6 +13,12 @@ pub struct ChainKey {
     pub table: TableKey,
     /// Its name there.
     pub name: String,
+}
+
+impl fmt::Display for ChainKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.table, self.name)
+    }
 }
 
 /// A chain and its rules, in order.

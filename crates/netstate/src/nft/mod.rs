@@ -3,13 +3,17 @@
 //! Words are nft(8)'s. No rule is ever a string.
 
 pub mod chain;
+pub mod eval;
 pub mod rule;
 pub mod set;
 pub mod table;
+pub mod text;
 pub mod value;
 
 pub use chain::{Base, Chain, ChainKey, ChainType, Hook, Policy};
-pub use rule::{Action, CtState, CtStatus, Field, IcmpReject, Match, NatFamily, NatTarget, Op, Rule};
+pub use rule::{
+    Action, CtState, CtStatus, Field, IcmpReject, Match, NatFamily, NatTarget, Op, Rule,
+};
 pub use set::{Element, ElementData, ElementKey, Set, SetData, SetKey, Span};
 pub use table::{Family, Table, TableKey};
 pub use value::{Datatype, Value};

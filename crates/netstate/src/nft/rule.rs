@@ -10,12 +10,85 @@ use super::value::Value;
 /// A rule: all matches hold, then the action is taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// What it is for, in a few words; it is the start of the rule's comment in the kernel and what `trace` says.
+    /// What it is for, in a few words; it is the start of the rule's comment in the kernel and what `trace` says. Of a rule read back
+    /// from a kernel it is the whole comment, see [`Rule::from_comment`].
     pub name: String,
     /// All must hold.
     pub matches: Vec<Match>,
     /// What happens then.
     pub action: Action,
+}
+
+/// The longest comment nft accepts, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN`).
+const COMMENT_MAX_BYTES: usize = 128;
+
+impl Rule {
+    /// A short number that stands for what the rule does: two rules of one digest are the same rule. It is the same on every machine and in
+    /// every build that spells the rule alike. FNV-1a over the rule as nft writes it, folded to 32 bits.
+    pub fn digest(&self) -> u32 {
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        for byte in super::text::expression(self).bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        (hash >> 32) as u32 ^ hash as u32
+    }
+
+    /// The rule's comment in the kernel: `NAME #DIGEST`. This is how a rule read back is recognised.
+    pub fn comment(&self) -> String {
+        let digest = format!(" #{:08x}", self.digest());
+        let mut name: String = self
+            .name
+            .chars()
+            .map(|c| if c == '"' || c.is_control() { '\'' } else { c })
+            .collect();
+        while name.len() + digest.len() > COMMENT_MAX_BYTES {
+            name.pop();
+        }
+        name + &digest
+    }
+
+    /// A rule of which only the comment is known, as one reads it back from a kernel. It is the [same](Self::same) as the rule that has
+    /// this comment; what it matches and does is not known, so it must not be sent or evaluated.
+    pub fn from_comment(comment: impl Into<String>) -> Self {
+        Self {
+            name: comment.into(),
+            matches: Vec::new(),
+            action: Action::Return,
+        }
+    }
+
+    /// Whether only its comment is known.
+    pub fn is_read_back(&self) -> bool {
+        self.matches.is_empty() && self.action == Action::Return && self.name.contains(" #")
+    }
+
+    /// Whether the other, perhaps read back from a kernel, is this rule.
+    pub fn same(&self, other: &Self) -> bool {
+        self == other || self.comment() == other.name
+    }
+
+    /// The sets and maps it names.
+    pub fn sets(&self) -> impl Iterator<Item = &str> {
+        let looked_up = self.matches.iter().filter_map(|m| match m {
+            Match::In { set, .. } => Some(set.as_str()),
+            _ => None,
+        });
+        let mapped = match &self.action {
+            Action::Dnat(NatTarget::Map { map, .. }) | Action::Snat(NatTarget::Map { map, .. }) => {
+                Some(map.as_str())
+            }
+            _ => None,
+        };
+        looked_up.chain(mapped)
+    }
+
+    /// The chain it calls.
+    pub fn jump(&self) -> Option<&str> {
+        match &self.action {
+            Action::Jump(chain) => Some(chain),
+            _ => None,
+        }
+    }
 }
 
 /// A condition on a packet.

@@ -18,6 +18,12 @@ pub struct SetKey {
     pub name: String,
 }
 
+impl fmt::Display for SetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.table, self.name)
+    }
+}
+
 /// A set, or a map when it has data. A concatenation has several key types.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
@@ -49,13 +55,20 @@ pub struct Span {
 
 impl From<Value> for Span {
     fn from(value: Value) -> Self {
-        Self { first: value.clone(), last: value }
+        Self {
+            first: value.clone(),
+            last: value,
+        }
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
+        if self.first == self.last {
+            self.first.fmt(f)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
     }
 }
 
@@ -66,6 +79,23 @@ pub struct ElementKey {
     pub set: SetKey,
     /// One span for each field of the set's key.
     pub key: Vec<Span>,
+}
+
+impl fmt::Display for ElementKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.set)?;
+        self.write_spans(f)
+    }
+}
+
+impl ElementKey {
+    /// The key as nft writes it: `10.0.0.1 . tcp . 80-90`.
+    pub(crate) fn write_spans(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        for (i, span) in self.key.iter().enumerate() {
+            write!(f, "{}{span}", if i == 0 { "" } else { " . " })?;
+        }
+        Ok(())
+    }
 }
 
 /// An element's content. An element whose data changes is deleted and added in one transaction.

@@ -1,4 +1,4 @@
-//! Tables. Every table linkspan makes is named `linkspan`, which is its mark of ownership.
+//! Tables. A table's name is its mark of ownership: `linkspan` on the host, `linkspan-sandbox` in a namespace of ours.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// Which table. The name is always `linkspan`.
+/// Which table; the name follows from where it is, see [`TableKey::name`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TableKey {
     /// Where it is.
@@ -33,8 +33,22 @@ pub struct TableKey {
     pub family: Family,
 }
 
-/// The name of every table of ours.
+/// The name of our tables on the host.
 pub const NAME: &str = "linkspan";
+
+/// The name of our tables in namespaces of ours. It differs, because the namespace of a container is the host of a linkspan that runs
+/// inside the container: neither must take the other's table for its own.
+pub const SANDBOX_NAME: &str = "linkspan-sandbox";
+
+impl TableKey {
+    /// The table's name in the kernel.
+    pub fn name(&self) -> &'static str {
+        match self.netns {
+            NetnsName::Host => NAME,
+            NetnsName::Named(_) => SANDBOX_NAME,
+        }
+    }
+}
 
 impl fmt::Display for TableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

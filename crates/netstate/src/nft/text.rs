@@ -1,0 +1,244 @@
+//! nftables objects in nft's own language, as `nft -f` reads them.
+
+use std::fmt::{self, Write};
+
+use super::{
+    chain::{Base, Chain, ChainType, Hook, Policy},
+    rule::{Action, CtState, CtStatus, Field, IcmpReject, Match, NatFamily, NatTarget, Op, Rule},
+    set::{Element, ElementData, ElementKey, Set, SetData},
+    table::{NAME, TableKey},
+    value::Datatype,
+};
+use crate::{NetState, netns::NetnsName};
+
+/// All tables of a namespace as a script.
+pub fn script(state: &NetState, netns: &NetnsName) -> String {
+    state.tables(netns).map(|key| table(state, key)).collect()
+}
+
+/// One table with its sets, maps and chains.
+pub fn table(state: &NetState, key: &TableKey) -> String {
+    let mut blocks = Vec::new();
+    for (key, object) in state.sets(key) {
+        let elements: Vec<_> = state
+            .elements(key)
+            .map(|(key, object)| element(key, object))
+            .collect();
+        blocks.push(set(&key.name, object, &elements));
+    }
+    for (key, object) in state.chains(key) {
+        blocks.push(chain(&key.name, object));
+    }
+    let body: Vec<_> = blocks.iter().map(|block| indent(block)).collect();
+    format!("table {} {NAME} {{\n{}}}\n", key.family, body.join("\n"))
+}
+
+/// A set or map, with elements already written.
+pub fn set(name: &str, set: &Set, elements: &[String]) -> String {
+    let key = types(&set.key);
+    let (noun, types) = match &set.data {
+        SetData::None => ("set", key),
+        SetData::Values(data) => ("map", format!("{key} : {}", types(data))),
+    };
+    let flags = if set.interval {
+        "    flags interval\n"
+    } else {
+        ""
+    };
+    let elements = match elements {
+        [] => String::new(),
+        _ => format!(
+            "    elements = {{\n        {}\n    }}\n",
+            elements.join(",\n        ")
+        ),
+    };
+    format!("{noun} {name} {{\n    type {types}\n{flags}{elements}}}\n")
+}
+
+/// An element: `10.0.0.1 . tcp . 80 : 172.17.0.2 . 8080`.
+pub fn element(key: &ElementKey, element: &Element) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = key.write_spans(&mut text);
+    if let ElementData::Values(values) = &element.data {
+        let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+        let _ = write!(text, " : {}", values.join(" . "));
+    }
+    text
+}
+
+/// A chain with its rules.
+pub fn chain(name: &str, chain: &Chain) -> String {
+    let base = chain
+        .base
+        .as_ref()
+        .map(|base| format!("    {}\n", self::base(base)))
+        .unwrap_or_default();
+    let rules: String = chain
+        .rules
+        .iter()
+        .map(|rule| format!("    {}\n", self::rule(rule)))
+        .collect();
+    format!("chain {name} {{\n{base}{rules}}}\n")
+}
+
+/// How a chain is hooked.
+pub fn base(base: &Base) -> String {
+    format!(
+        "type {} hook {} priority {}; policy {};",
+        base.kind, base.hook, base.priority, base.policy
+    )
+}
+
+/// A rule with its comment. Of one read back from a kernel there is only the comment.
+pub fn rule(rule: &Rule) -> String {
+    if rule.is_read_back() {
+        return format!("# {}", rule.name);
+    }
+    format!("{} comment \"{}\"", expression(rule), rule.comment())
+}
+
+/// What a rule matches and does, without its comment.
+pub fn expression(rule: &Rule) -> String {
+    let mut words: Vec<String> = rule.matches.iter().map(condition).collect();
+    words.push(action(&rule.action));
+    words.join(" ")
+}
+
+fn indent(block: &str) -> String {
+    block.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+fn types(types: &[Datatype]) -> String {
+    let types: Vec<_> = types.iter().map(ToString::to_string).collect();
+    types.join(" . ")
+}
+
+fn fields(fields: &[Field]) -> String {
+    let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
+    fields.join(" . ")
+}
+
+/// Equality is not written.
+fn not(op: Op) -> &'static str {
+    match op {
+        Op::Eq => "",
+        Op::Ne => "!= ",
+    }
+}
+
+fn condition(condition: &Match) -> String {
+    match condition {
+        Match::Is { field, op, value } => format!("{field} {}{value}", not(*op)),
+        Match::Within { field, op, net } => format!("{field} {}{net}", not(*op)),
+        Match::In {
+            fields: looked_at,
+            op,
+            set,
+        } => format!("{} {}@{set}", fields(looked_at), not(*op)),
+        Match::CtState(states) => {
+            let states: Vec<_> = states.iter().map(ToString::to_string).collect();
+            format!("ct state {}", states.join(","))
+        }
+        Match::CtStatus(CtStatus::Dnat) => "ct status dnat".to_owned(),
+        Match::FibDaddrLocal => "fib daddr type local".to_owned(),
+    }
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Accept => "accept".to_owned(),
+        Action::Drop => "drop".to_owned(),
+        Action::Reject(with) => format!("reject with icmpx {with}"),
+        Action::Return => "return".to_owned(),
+        Action::Jump(chain) => format!("jump {chain}"),
+        Action::Dnat(target) => format!("dnat {}", nat(target)),
+        Action::Snat(target) => format!("snat {}", nat(target)),
+        Action::Masquerade => "masquerade".to_owned(),
+        Action::Redirect { port } => format!("redirect to :{port}"),
+    }
+}
+
+fn nat(target: &NatTarget) -> String {
+    match target {
+        NatTarget::To { address, port } => {
+            let family = if address.is_ipv4() { "ip" } else { "ip6" };
+            match port {
+                None => format!("{family} to {address}"),
+                Some(port) => format!("{family} to {}", std::net::SocketAddr::new(*address, *port)),
+            }
+        }
+        NatTarget::Map {
+            family,
+            fields: looked_at,
+            map,
+            ..
+        } => format!("{family} to {} map @{map}", fields(looked_at)),
+    }
+}
+
+/// Gives each variant of an enum its word in nft's language.
+macro_rules! words {
+    ($($name:ident { $($variant:ident => $word:literal),* $(,)? })*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),* })
+            }
+        }
+    )*};
+}
+
+words! {
+    Datatype {
+        Ipv4Addr => "ipv4_addr",
+        Ipv6Addr => "ipv6_addr",
+        InetProto => "inet_proto",
+        InetService => "inet_service",
+        IfName => "ifname",
+        Mark => "mark",
+        EtherType => "ether_type",
+    }
+    Field {
+        IifName => "meta iifname",
+        OifName => "meta oifname",
+        IbrName => "meta ibrname",
+        Ip4Saddr => "ip saddr",
+        Ip4Daddr => "ip daddr",
+        Ip6Saddr => "ip6 saddr",
+        Ip6Daddr => "ip6 daddr",
+        L4Proto => "meta l4proto",
+        Sport => "th sport",
+        Dport => "th dport",
+        Mark => "meta mark",
+        EtherType => "ether type",
+    }
+    CtState {
+        Invalid => "invalid",
+        Established => "established",
+        Related => "related",
+        New => "new",
+    }
+    ChainType {
+        Filter => "filter",
+        Nat => "nat",
+    }
+    Hook {
+        Prerouting => "prerouting",
+        Input => "input",
+        Forward => "forward",
+        Output => "output",
+        Postrouting => "postrouting",
+    }
+    Policy {
+        Accept => "accept",
+        Drop => "drop",
+    }
+    IcmpReject {
+        AdminProhibited => "admin-prohibited",
+        PortUnreachable => "port-unreachable",
+    }
+    NatFamily {
+        Ip => "ip",
+        Ip6 => "ip6",
+    }
+}
