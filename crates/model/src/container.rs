@@ -51,6 +51,8 @@ pub struct Container {
     pub phase: Phase,
     /// How often it was started again by its policy since a user last started it.
     pub restarts: u32,
+    /// The pause before its policy last started it, milliseconds; 0 once it ran for ten seconds, and when a user starts it.
+    pub backoff_ms: u32,
     /// What its health check says, while it has one and runs.
     pub health: Option<Health>,
 }
@@ -394,6 +396,8 @@ pub enum Want {
     Running,
     /// That it does not: it was never started, or was stopped by hand.
     Stopped,
+    /// That it does not: it was ended by hand with a signal.
+    Killed,
 }
 
 /// How far a container has come.

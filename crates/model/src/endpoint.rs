@@ -1,16 +1,19 @@
 //! Endpoints: a sandbox's place on a network.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    address::Mac,
+    address::{Family, Mac},
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
+    network::{Bridge, Driver, Network, Reach},
+    state::State,
 };
 
 /// A sandbox's place on a network. It has a lease while the sandbox is up.
@@ -78,4 +81,27 @@ pub struct Lease {
     pub host_ifname: String,
     /// Ethernet address of the end on the host.
     pub host_mac: Mac,
+}
+
+impl Lease {
+    /// Its address of a family, with the network's prefix length.
+    pub fn address(&self, family: Family) -> Option<IpNet> {
+        match family {
+            Family::V4 => self.ipv4.map(IpNet::V4),
+            Family::V6 => self.ipv6.map(IpNet::V6),
+        }
+    }
+}
+
+/// The endpoint by which a sandbox meets the outside in one family, with its network: of those that have an address and reach the
+/// outside, the one with the highest gateway priority; between equals the network's name decides. Its default route and its
+/// published ports are there.
+pub fn gateway<'s>(state: &'s State, sandbox: &'s SandboxId, family: Family) -> Option<(&'s Endpoint, &'s Network, &'s Bridge)> {
+    let outside = state.endpoints_of(sandbox).filter_map(|endpoint| {
+        let network = state.networks.get(&endpoint.network)?;
+        let Driver::Bridge(bridge) = &network.driver else { return None };
+        endpoint.lease.as_ref()?.address(family)?;
+        (bridge.reach == Reach::Outside).then_some((&**endpoint, &**network, bridge))
+    });
+    outside.min_by_key(|(endpoint, network, _)| (Reverse(endpoint.wish.gateway_priority), &network.name))
 }

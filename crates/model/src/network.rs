@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{address::Subnet, id::NetworkId};
+use crate::{
+    address::{Family, Subnet},
+    id::NetworkId,
+};
 
 /// A network that endpoints are on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,4 +133,43 @@ pub enum Names {
     Dns,
     /// Only `/etc/hosts`, with links (the default network).
     HostsFile,
+}
+
+impl Network {
+    /// Its bridge, if it is made of one.
+    pub fn bridge(&self) -> Option<&Bridge> {
+        match &self.driver {
+            Driver::Bridge(bridge) => Some(bridge),
+            Driver::Host | Driver::Null => None,
+        }
+    }
+}
+
+impl Driver {
+    /// `bridge`, `host` or `null`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bridge(_) => "bridge",
+            Self::Host => "host",
+            Self::Null => "null",
+        }
+    }
+}
+
+impl Bridge {
+    /// Its subnet of a family.
+    pub fn subnet(&self, family: Family) -> Option<&Subnet> {
+        match family {
+            Family::V4 => self.ipv4.as_ref(),
+            Family::V6 => self.ipv6.as_ref(),
+        }
+    }
+
+    /// How a family meets the outside.
+    pub fn gateway_mode(&self, family: Family) -> GatewayMode {
+        match family {
+            Family::V4 => self.gateway_ipv4,
+            Family::V6 => self.gateway_ipv6,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::SandboxId,
+    id::{ContainerId, SandboxId},
     port::{PortWish, PublishedPort},
 };
 
@@ -82,4 +82,11 @@ pub enum HostAddress {
     Is(IpAddr),
     /// The host as the sandbox sees it (Docker's `host-gateway`).
     HostGateway,
+}
+
+impl Sandbox {
+    /// Whether this container is the one that the sandbox was made for. A sandbox without names was made for nobody in particular.
+    pub fn is_home_of(&self, container: &ContainerId) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| name == container.short())
+    }
 }

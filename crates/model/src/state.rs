@@ -59,7 +59,40 @@ impl State {
         next
     }
 
-    fn put(&mut self, record: Record) {
+    /// The endpoints on a network, in order of id.
+    pub fn endpoints_on<'s>(&'s self, network: &'s NetworkId) -> impl Iterator<Item = &'s Arc<Endpoint>> + 's {
+        let first = (network.clone(), EndpointId::from_bytes([0; 32]));
+        let of_it = self.on_network.range(first..).take_while(move |((on, _), ())| on == network);
+        of_it.filter_map(|((_, id), ())| self.endpoints.get(id))
+    }
+
+    /// The endpoints of a sandbox, in order of id.
+    pub fn endpoints_of<'s>(&'s self, sandbox: &'s SandboxId) -> impl Iterator<Item = &'s Arc<Endpoint>> + 's {
+        let first = (sandbox.clone(), EndpointId::from_bytes([0; 32]));
+        let of_it = self.in_sandbox.range(first..).take_while(move |((within, _), ())| within == sandbox);
+        of_it.filter_map(|((_, id), ())| self.endpoints.get(id))
+    }
+
+    /// The containers of a sandbox, in order of id.
+    pub fn residents_of<'s>(&'s self, sandbox: &'s SandboxId) -> impl Iterator<Item = &'s Arc<Container>> + 's {
+        let first = (sandbox.clone(), ContainerId::from_bytes([0; 32]));
+        let of_it = self.residents.range(first..).take_while(move |((within, _), ())| within == sandbox);
+        of_it.filter_map(|((_, id), ())| self.containers.get(id))
+    }
+
+    /// The record of that key.
+    pub fn record(&self, key: &RecordKey) -> Option<Record> {
+        match key {
+            RecordKey::Settings => self.settings.clone().map(Record::Settings),
+            RecordKey::Network(id) => self.networks.get(id).cloned().map(Record::Network),
+            RecordKey::Sandbox(id) => self.sandboxes.get(id).cloned().map(Record::Sandbox),
+            RecordKey::Endpoint(id) => self.endpoints.get(id).cloned().map(Record::Endpoint),
+            RecordKey::Container(id) => self.containers.get(id).cloned().map(Record::Container),
+            RecordKey::Volume(name) => self.volumes.get(name).cloned().map(Record::Volume),
+        }
+    }
+
+    pub(crate) fn put(&mut self, record: Record) {
         self.delete_indexes(&record.key());
         match record {
             Record::Settings(settings) => self.settings = Some(settings),
@@ -86,7 +119,7 @@ impl State {
         }
     }
 
-    fn delete(&mut self, key: &RecordKey) {
+    pub(crate) fn delete(&mut self, key: &RecordKey) {
         self.delete_indexes(key);
         match key {
             RecordKey::Settings => self.settings = None,
