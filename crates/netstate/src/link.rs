@@ -33,11 +33,7 @@ impl TryFrom<String> for IfName {
     fn try_from(name: String) -> Result<Self, IfNameError> {
         let fits = (1..=15).contains(&name.len()) && name != "." && name != "..";
         let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
-        if fits && !name.contains(bad) {
-            Ok(Self(name))
-        } else {
-            Err(IfNameError(name))
-        }
+        if fits && !name.contains(bad) { Ok(Self(name)) } else { Err(IfNameError(name)) }
     }
 }
 
@@ -97,11 +93,7 @@ impl FromStr for MacAddr {
             let part = parts.next().filter(|p| p.len() == 2).ok_or_else(error)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| error())?;
         }
-        if parts.next().is_some() {
-            Err(error())
-        } else {
-            Ok(Self(bytes))
-        }
+        if parts.next().is_some() { Err(error()) } else { Ok(Self(bytes)) }
     }
 }
 

@@ -25,11 +25,7 @@ pub struct RouteKey {
 
 impl fmt::Display for RouteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{} table {} metric {}",
-            self.netns, self.destination, self.table, self.metric
-        )
+        write!(f, "{}:{} table {} metric {}", self.netns, self.destination, self.table, self.metric)
     }
 }
 

@@ -16,28 +16,15 @@ pub struct SysctlKey {
 }
 
 /// The directories that have one directory per link.
-pub(crate) const PER_LINK: [&str; 4] = [
-    "net/ipv4/conf/",
-    "net/ipv4/neigh/",
-    "net/ipv6/conf/",
-    "net/ipv6/neigh/",
-];
+pub(crate) const PER_LINK: [&str; 4] = ["net/ipv4/conf/", "net/ipv4/neigh/", "net/ipv6/conf/", "net/ipv6/neigh/"];
 
 impl SysctlKey {
     /// The link whose setting it is: `net/ipv4/conf/docker0/route_localnet` is docker0's.
     pub fn link(&self) -> Option<LinkKey> {
-        let below = PER_LINK
-            .iter()
-            .find_map(|directory| self.path.strip_prefix(directory))?;
+        let below = PER_LINK.iter().find_map(|directory| self.path.strip_prefix(directory))?;
         let (name, _) = below.split_once('/')?;
-        let name = name
-            .parse()
-            .ok()
-            .filter(|_| name != "all" && name != "default")?;
-        Some(LinkKey {
-            netns: self.netns.clone(),
-            name,
-        })
+        let name = name.parse().ok().filter(|_| name != "all" && name != "default")?;
+        Some(LinkKey { netns: self.netns.clone(), name })
     }
 }
 

@@ -20,12 +20,7 @@ impl fmt::Display for NetState {
         }
         for key in self.objects.keys() {
             if let Key::Table(table) = key {
-                write!(
-                    f,
-                    "\n# in {}\n{}",
-                    table.netns,
-                    nft::text::table(self, table)
-                )?;
+                write!(f, "\n# in {}\n{}", table.netns, nft::text::table(self, table))?;
             }
         }
         Ok(())
@@ -35,24 +30,17 @@ impl fmt::Display for NetState {
 /// One operation a line: `+` makes, `~` changes, `-` removes. Chains list their rules below; a changed chain lists only those that differ.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.ops
-            .iter()
-            .try_for_each(|op| f.write_str(&operation(op)))
+        self.ops.iter().try_for_each(|op| f.write_str(&operation(op)))
     }
 }
 
 fn operation(op: &Op) -> String {
     match op {
-        Op::Create {
-            key,
-            object: Object::Chain(chain),
-        } => format!("+ {key}{}", rules_of(chain, "+")),
+        Op::Create { key, object: Object::Chain(chain) } => format!("+ {key}{}", rules_of(chain, "+")),
         Op::Create { key, object } => format!("+ {}\n", line(key, object)),
-        Op::Change {
-            key,
-            from: Object::Chain(from),
-            to: Object::Chain(to),
-        } => format!("~ {key}\n{}", changed_rules(from, to)),
+        Op::Change { key, from: Object::Chain(from), to: Object::Chain(to) } => {
+            format!("~ {key}\n{}", changed_rules(from, to))
+        }
         Op::Change { key, from, to } => format!("~ {}\n", change(key, from, to)),
         Op::Delete { key, with, .. } => {
             let with: String = with.iter().map(|key| format!("    with {key}\n")).collect();
@@ -69,34 +57,17 @@ fn line(key: &Key, object: &Object) -> String {
         Object::Sysctl(sysctl) => format!("= {}", sysctl.value),
         Object::Route(route) => route_body(route),
         Object::Set(set) => {
-            let types = |types: &[nft::Datatype]| {
-                types
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(" . ")
-            };
+            let types = |types: &[nft::Datatype]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . ");
             let data = match &set.data {
                 SetData::None => String::new(),
                 SetData::Values(data) => format!(" : {}", types(data)),
             };
-            format!(
-                "type {}{data}{}",
-                types(&set.key),
-                if set.interval { " flags interval" } else { "" }
-            )
+            format!("type {}{data}{}", types(&set.key), if set.interval { " flags interval" } else { "" })
         }
         Object::Element(element) => match &element.data {
             nft::ElementData::None => String::new(),
             nft::ElementData::Values(values) => {
-                format!(
-                    ": {}",
-                    values
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect::<Vec<_>>()
-                        .join(" . ")
-                )
+                format!(": {}", values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . "))
             }
         },
         Object::Chain(chain) => rules_of(chain, " "),
@@ -122,10 +93,7 @@ fn link_body(link: &Link) -> String {
 }
 
 fn route_body(route: &Route) -> String {
-    let via = route
-        .via
-        .map(|via| format!("via {via} "))
-        .unwrap_or_default();
+    let via = route.via.map(|via| format!("via {via} ")).unwrap_or_default();
     format!("{via}dev {}", route.device)
 }
 
@@ -133,11 +101,7 @@ fn route_body(route: &Route) -> String {
 fn change(key: &Key, from: &Object, to: &Object) -> String {
     match (from, to) {
         (Object::Link(from), Object::Link(to)) => {
-            let port = |link: &Link| {
-                link.port
-                    .as_ref()
-                    .map_or("none".to_owned(), |port| port.bridge.to_string())
-            };
+            let port = |link: &Link| link.port.as_ref().map_or("none".to_owned(), |port| port.bridge.to_string());
             let alias = |link: &Link| link.alias.clone().unwrap_or("none".to_owned());
             let fields = [
                 ("mac", from.mac.to_string(), to.mac.to_string()),
@@ -147,9 +111,7 @@ fn change(key: &Key, from: &Object, to: &Object) -> String {
                 ("alias", alias(from), alias(to)),
             ];
             let differs = fields.iter().filter(|(_, from, to)| from != to);
-            let words: Vec<_> = differs
-                .map(|(name, from, to)| format!("{name} {from} -> {to}"))
-                .collect();
+            let words: Vec<_> = differs.map(|(name, from, to)| format!("{name} {from} -> {to}")).collect();
             format!("{key} {}", words.join(", "))
         }
         (Object::Sysctl(from), Object::Sysctl(to)) => {
@@ -163,16 +125,8 @@ fn change(key: &Key, from: &Object, to: &Object) -> String {
 }
 
 fn rules_of(chain: &Chain, sign: &str) -> String {
-    let base = chain
-        .base
-        .as_ref()
-        .map(|base| format!(" {{ {} }}", nft::text::base(base)))
-        .unwrap_or_default();
-    let rules: String = chain
-        .rules
-        .iter()
-        .map(|rule| format!("    {sign} {}\n", nft::text::rule(rule)))
-        .collect();
+    let base = chain.base.as_ref().map(|base| format!(" {{ {} }}", nft::text::base(base))).unwrap_or_default();
+    let rules: String = chain.rules.iter().map(|rule| format!("    {sign} {}\n", nft::text::rule(rule))).collect();
     format!("{base}\n{rules}")
 }
 
@@ -182,18 +136,10 @@ fn changed_rules(from: &Chain, to: &Chain) -> String {
         let base = |chain: &Chain| chain.base.as_ref().map(nft::text::base).unwrap_or_default();
         text = format!("    {} -> {}\n", base(from), base(to));
     }
-    for rule in from
-        .rules
-        .iter()
-        .filter(|rule| !to.rules.iter().any(|other| other.same(rule)))
-    {
+    for rule in from.rules.iter().filter(|rule| !to.rules.iter().any(|other| other.same(rule))) {
         text += &format!("    - {}\n", nft::text::rule(rule));
     }
-    for rule in to
-        .rules
-        .iter()
-        .filter(|rule| !from.rules.iter().any(|other| rule.same(other)))
-    {
+    for rule in to.rules.iter().filter(|rule| !from.rules.iter().any(|other| rule.same(other))) {
         text += &format!("    + {}\n", nft::text::rule(rule));
     }
     text

@@ -65,15 +65,7 @@ fn link(from: &Link, to: &Link) -> Likeness {
     if !same_kind {
         return Likeness::Foreign;
     }
-    let rest = |link: &Link| {
-        (
-            link.mac,
-            link.mtu,
-            link.admin,
-            link.port.clone(),
-            link.alias.clone(),
-        )
-    };
+    let rest = |link: &Link| (link.mac, link.mtu, link.admin, link.port.clone(), link.alias.clone());
     same_or(rest(from) == rest(to), Likeness::Changeable)
 }
 
@@ -83,11 +75,7 @@ fn chain(from: &Chain, to: &Chain) -> Likeness {
     if from.base.as_ref().map(hook) != to.base.as_ref().map(hook) {
         return Likeness::Foreign;
     }
-    let same_rules = from.rules.len() == to.rules.len()
-        && to
-            .rules
-            .iter()
-            .zip(&from.rules)
-            .all(|(to, from)| to.same(from));
+    let same_rules =
+        from.rules.len() == to.rules.len() && to.rules.iter().zip(&from.rules).all(|(to, from)| to.same(from));
     same_or(from.base == to.base && same_rules, Likeness::Changeable)
 }

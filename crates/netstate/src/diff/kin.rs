@@ -15,42 +15,22 @@ pub(super) fn children(state: &NetState, key: &Key) -> Vec<Key> {
             let addrs = state.addrs_in(netns).cloned().map(Key::Addr);
             let routes = state.routes(netns).map(|(key, _)| Key::Route(key.clone()));
             let tables = state.tables(netns).cloned().map(Key::Table);
-            links
-                .chain(settings)
-                .chain(addrs)
-                .chain(routes)
-                .chain(tables)
-                .collect()
+            links.chain(settings).chain(addrs).chain(routes).chain(tables).collect()
         }
         Key::Link(link) => {
             let settings = state.sysctls_of(link).cloned().map(Key::Sysctl);
             let addrs = state.addrs(link).cloned().map(Key::Addr);
-            let routes = state
-                .routes_by(link)
-                .map(|(key, _)| Key::Route(key.clone()));
-            let other_end = state
-                .objects
-                .get(key)
-                .and_then(other_end)
-                .filter(|key| state.has(key));
-            settings
-                .chain(addrs)
-                .chain(routes)
-                .chain(other_end)
-                .collect()
+            let routes = state.routes_by(link).map(|(key, _)| Key::Route(key.clone()));
+            let other_end = state.objects.get(key).and_then(other_end).filter(|key| state.has(key));
+            settings.chain(addrs).chain(routes).chain(other_end).collect()
         }
         Key::Table(table) => {
             let sets = state.sets(table).map(|(key, _)| Key::Set(key.clone()));
             let chains = state.chains(table).map(|(key, _)| Key::Chain(key.clone()));
             sets.chain(chains).collect()
         }
-        Key::Set(set) => state
-            .elements(set)
-            .map(|(key, _)| Key::Element(key.clone()))
-            .collect(),
-        Key::Sysctl(_) | Key::Addr(_) | Key::Route(_) | Key::Chain(_) | Key::Element(_) => {
-            Vec::new()
-        }
+        Key::Set(set) => state.elements(set).map(|(key, _)| Key::Element(key.clone())).collect(),
+        Key::Sysctl(_) | Key::Addr(_) | Key::Route(_) | Key::Chain(_) | Key::Element(_) => Vec::new(),
     }
 }
 
@@ -66,28 +46,15 @@ pub(super) fn removers(key: &Key, object: &Object) -> Vec<Key> {
         },
         (Key::Addr(addr), _) => vec![netns(), Key::Link(addr.link.clone())],
         (Key::Route(_), Object::Route(route)) => {
-            vec![
-                netns(),
-                Key::Link(LinkKey {
-                    netns: key.netns().clone(),
-                    name: route.device.clone(),
-                }),
-            ]
+            vec![netns(), Key::Link(LinkKey { netns: key.netns().clone(), name: route.device.clone() })]
         }
-        (Key::Sysctl(sysctl), _) => sysctl
-            .link()
-            .map(Key::Link)
-            .into_iter()
-            .chain([netns()])
-            .collect(),
+        (Key::Sysctl(sysctl), _) => sysctl.link().map(Key::Link).into_iter().chain([netns()]).collect(),
         (Key::Set(SetKey { table, .. }) | Key::Chain(ChainKey { table, .. }), _) => {
             vec![netns(), Key::Table(table.clone())]
         }
-        (Key::Element(element), _) => vec![
-            netns(),
-            Key::Table(element.set.table.clone()),
-            Key::Set(element.set.clone()),
-        ],
+        (Key::Element(element), _) => {
+            vec![netns(), Key::Table(element.set.table.clone()), Key::Set(element.set.clone())]
+        }
         (Key::Link(_) | Key::Route(_) | Key::Table(_), _) => vec![netns()],
     }
 }
@@ -97,19 +64,13 @@ pub(super) fn parents(key: &Key, object: &Object) -> Vec<Key> {
     let mut parents = removers(key, object);
     match object {
         Object::Link(link) => {
-            let bridge = link.port.as_ref().map(|port| LinkKey {
-                netns: key.netns().clone(),
-                name: port.bridge.clone(),
-            });
+            let bridge =
+                link.port.as_ref().map(|port| LinkKey { netns: key.netns().clone(), name: port.bridge.clone() });
             parents.extend(bridge.map(Key::Link));
         }
         Object::Chain(chain) => {
             let table = key.table();
-            parents.extend(
-                table
-                    .into_iter()
-                    .flat_map(|table| chain.rules.iter().flat_map(|rule| named(table, rule))),
-            );
+            parents.extend(table.into_iter().flat_map(|table| chain.rules.iter().flat_map(|rule| named(table, rule))));
         }
         _ => {}
     }
@@ -130,17 +91,7 @@ pub(super) fn other_end(object: &Object) -> Option<Key> {
 
 /// The sets, maps and chains a rule names.
 pub(super) fn named(table: &TableKey, rule: &Rule) -> Vec<Key> {
-    let set = |name: &str| {
-        Key::Set(SetKey {
-            table: table.clone(),
-            name: name.to_owned(),
-        })
-    };
-    let chain = |name: &str| {
-        Key::Chain(ChainKey {
-            table: table.clone(),
-            name: name.to_owned(),
-        })
-    };
+    let set = |name: &str| Key::Set(SetKey { table: table.clone(), name: name.to_owned() });
+    let chain = |name: &str| Key::Chain(ChainKey { table: table.clone(), name: name.to_owned() });
     rule.sets().map(set).chain(rule.jump().map(chain)).collect()
 }

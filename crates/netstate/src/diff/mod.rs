@@ -26,24 +26,12 @@ use removal::{Phase, Removal};
 
 /// What turns `observed` into `desired`.
 pub fn diff(desired: &NetState, observed: &NetState) -> Plan {
-    diff_keys(
-        desired,
-        observed,
-        desired
-            .objects
-            .keys()
-            .chain(observed.objects.keys())
-            .cloned(),
-    )
+    diff_keys(desired, observed, desired.objects.keys().chain(observed.objects.keys()).cloned())
 }
 
 /// The same for some keys only: the cost is that of the change, not of the state. Keys that must change with these (children of what is
 /// made anew, missing parents of what is made, the other end of a pair) are added by themselves.
-pub fn diff_keys(
-    desired: &NetState,
-    observed: &NetState,
-    keys: impl IntoIterator<Item = Key>,
-) -> Plan {
+pub fn diff_keys(desired: &NetState, observed: &NetState, keys: impl IntoIterator<Item = Key>) -> Plan {
     let verdicts = verdicts(desired, observed, scope(desired, observed, keys));
     let removal = Removal::of(desired, observed, &verdicts);
     let mut edits = Edits::default();
@@ -62,21 +50,13 @@ pub fn diff_keys(
     let made = std::mem::take(&mut edits.made);
     for (key, from) in made {
         match key.table() {
-            Some(table) => tables
-                .entry(table.clone())
-                .or_default()
-                .made
-                .insert(key, from),
+            Some(table) => tables.entry(table.clone()).or_default().made.insert(key, from),
             None => edits.made.insert(key, from),
         };
     }
     for (key, delete) in removal.deletes(observed) {
         match key.table() {
-            Some(table) => tables
-                .entry(table.clone())
-                .or_default()
-                .deleted
-                .insert(key, delete),
+            Some(table) => tables.entry(table.clone()).or_default().deleted.insert(key, delete),
             None => edits.deleted.insert(key, delete),
         };
     }
@@ -114,44 +94,28 @@ impl Edits {
 
     /// Creations and changes, parents first.
     fn makes(&mut self, desired: &NetState) -> Vec<Op> {
-        let mut ops: Vec<Op> = std::mem::take(&mut self.made)
-            .into_iter()
-            .filter_map(|(key, from)| make(key, from, desired))
-            .collect();
+        let mut ops: Vec<Op> =
+            std::mem::take(&mut self.made).into_iter().filter_map(|(key, from)| make(key, from, desired)).collect();
         ops.sort_by_cached_key(|op| match op {
-            Op::Create { key, object, .. }
-            | Op::Change {
-                key, to: object, ..
+            Op::Create { key, object, .. } | Op::Change { key, to: object, .. } | Op::Delete { key, object, .. } => {
+                rank(key, object)
             }
-            | Op::Delete { key, object, .. } => rank(key, object),
         });
         ops
     }
 
     /// The removals of a phase, children first.
     fn deletes(&mut self, phase: Phase) -> Vec<Op> {
-        let chosen: BTreeMap<_, _> = self
-            .deleted
-            .extract_if(.., |_, delete| delete.phase == phase)
-            .collect();
+        let chosen: BTreeMap<_, _> = self.deleted.extract_if(.., |_, delete| delete.phase == phase).collect();
         let mut deletes: Vec<_> = chosen.into_iter().collect();
-        deletes.sort_by_cached_key(|(key, delete)| {
-            std::cmp::Reverse((rank(key, &delete.object), key.clone()))
-        });
-        deletes
-            .into_iter()
-            .map(|(key, delete)| delete.op(key))
-            .collect()
+        deletes.sort_by_cached_key(|(key, delete)| std::cmp::Reverse((rank(key, &delete.object), key.clone())));
+        deletes.into_iter().map(|(key, delete)| delete.op(key)).collect()
     }
 }
 
 impl Delete {
     fn op(self, key: Key) -> Op {
-        Op::Delete {
-            key,
-            object: self.object,
-            with: self.with,
-        }
+        Op::Delete { key, object: self.object, with: self.with }
     }
 }
 
@@ -159,11 +123,7 @@ fn make(key: Key, from: Option<Object>, desired: &NetState) -> Option<Op> {
     let object = desired.objects.get(&key)?.clone();
     Some(match from {
         None => Op::Create { key, object },
-        Some(from) => Op::Change {
-            key,
-            from,
-            to: object,
-        },
+        Some(from) => Op::Change { key, from, to: object },
     })
 }
 
@@ -187,11 +147,7 @@ fn rank(key: &Key, object: &Object) -> (u8, u8) {
 }
 
 /// The keys, and those that cannot be judged apart from them.
-fn scope(
-    desired: &NetState,
-    observed: &NetState,
-    keys: impl IntoIterator<Item = Key>,
-) -> BTreeSet<Key> {
+fn scope(desired: &NetState, observed: &NetState, keys: impl IntoIterator<Item = Key>) -> BTreeSet<Key> {
     let mut scope = BTreeSet::new();
     let mut open: Vec<Key> = keys.into_iter().collect();
     while let Some(key) = open.pop() {
@@ -200,17 +156,10 @@ fn scope(
         }
         let wished = desired.objects.get(&key);
         let seen = observed.objects.get(&key);
-        open.extend(
-            [wished, seen]
-                .into_iter()
-                .flatten()
-                .filter_map(kin::other_end),
-        );
+        open.extend([wished, seen].into_iter().flatten().filter_map(kin::other_end));
         if let (Some(object), None) = (wished, seen) {
             open.extend(
-                kin::parents(&key, object)
-                    .into_iter()
-                    .filter(|parent| desired.has(parent) && !observed.has(parent)),
+                kin::parents(&key, object).into_iter().filter(|parent| desired.has(parent) && !observed.has(parent)),
             );
         }
         scope.insert(key);
@@ -218,11 +167,7 @@ fn scope(
     scope
 }
 
-fn verdicts(
-    desired: &NetState,
-    observed: &NetState,
-    scope: BTreeSet<Key>,
-) -> BTreeMap<Key, Verdict> {
+fn verdicts(desired: &NetState, observed: &NetState, scope: BTreeSet<Key>) -> BTreeMap<Key, Verdict> {
     let verdict = |key: &Key| match (desired.objects.get(key), observed.objects.get(key)) {
         (Some(_), None) if *key == Key::Netns(NetnsName::Host) => None,
         (Some(_), None) => Some(Verdict::Create),
@@ -230,10 +175,7 @@ fn verdicts(
         (Some(to), Some(from)) => judge(key, from, to),
         _ => None,
     };
-    scope
-        .into_iter()
-        .filter_map(|key| verdict(&key).map(|verdict| (key, verdict)))
-        .collect()
+    scope.into_iter().filter_map(|key| verdict(&key).map(|verdict| (key, verdict))).collect()
 }
 
 /// Some things are not for us to remove: the host's namespace, a setting, the second end of a pair that is to stay.
@@ -261,11 +203,7 @@ fn detach_ports(removal: &Removal, desired: &NetState, observed: &NetState, edit
         }
         for (port, link) in observed.ports(bridge) {
             let port = Key::Link(port.clone());
-            let Some(to) = desired
-                .objects
-                .get(&port)
-                .filter(|_| !removal.gone.contains_key(&port))
-            else {
+            let Some(to) = desired.objects.get(&port).filter(|_| !removal.gone.contains_key(&port)) else {
                 continue;
             };
             let mut alone = link.clone();

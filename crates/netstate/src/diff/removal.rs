@@ -33,17 +33,8 @@ pub(super) struct Removal<'a> {
 }
 
 impl<'a> Removal<'a> {
-    pub(super) fn of(
-        desired: &'a NetState,
-        observed: &'a NetState,
-        verdicts: &BTreeMap<Key, Verdict>,
-    ) -> Self {
-        let mut removal = Self {
-            desired,
-            observed,
-            gone: BTreeMap::new(),
-            flushed: BTreeSet::new(),
-        };
+    pub(super) fn of(desired: &'a NetState, observed: &'a NetState, verdicts: &BTreeMap<Key, Verdict>) -> Self {
+        let mut removal = Self { desired, observed, gone: BTreeMap::new(), flushed: BTreeSet::new() };
         for (key, verdict) in verdicts {
             match verdict {
                 Verdict::Recreate => removal.push(key.clone(), Phase::Early),
@@ -60,10 +51,7 @@ impl<'a> Removal<'a> {
 
     /// What goes early.
     pub(super) fn early(&self) -> impl Iterator<Item = &Key> {
-        self.gone
-            .iter()
-            .filter(|(_, phase)| **phase == Phase::Early)
-            .map(|(key, _)| key)
+        self.gone.iter().filter(|(_, phase)| **phase == Phase::Early).map(|(key, _)| key)
     }
 
     /// The removals that need an operation, each with what goes along.
@@ -74,9 +62,7 @@ impl<'a> Removal<'a> {
             let Some(object) = observed.objects.get(key) else {
                 continue;
             };
-            let covered = kin::removers(key, object)
-                .iter()
-                .any(|remover| self.gone.get(remover) == Some(phase));
+            let covered = kin::removers(key, object).iter().any(|remover| self.gone.get(remover) == Some(phase));
             if covered || self.flushed.contains(key) || matches!(key, Key::Sysctl(_)) {
                 continue;
             }
@@ -84,23 +70,13 @@ impl<'a> Removal<'a> {
             let mut open = vec![key.clone()];
             while let Some(parent) = open.pop() {
                 for child in kin::children(observed, &parent) {
-                    if child != *key
-                        && self.gone.get(&child) == Some(phase)
-                        && listed.insert(child.clone())
-                    {
+                    if child != *key && self.gone.get(&child) == Some(phase) && listed.insert(child.clone()) {
                         with.insert(child.clone());
                         open.push(child);
                     }
                 }
             }
-            deletes.push((
-                key.clone(),
-                Delete {
-                    phase: *phase,
-                    object: object.clone(),
-                    with,
-                },
-            ));
+            deletes.push((key.clone(), Delete { phase: *phase, object: object.clone(), with }));
         }
         deletes
     }
@@ -126,29 +102,13 @@ impl<'a> Removal<'a> {
         let (Key::Link(link), Object::Link(from)) = (key, from) else {
             return;
         };
-        let goes_down = self
-            .desired
-            .link(link)
-            .is_some_and(|to| to.admin == Admin::Down)
-            && from.admin == Admin::Up;
+        let goes_down = self.desired.link(link).is_some_and(|to| to.admin == Admin::Down) && from.admin == Admin::Up;
         if !goes_down {
             return;
         }
-        let addrs = self
-            .observed
-            .addrs(link)
-            .filter(|key| key.address.addr().is_ipv6())
-            .cloned()
-            .map(Key::Addr);
-        let routes = self
-            .observed
-            .routes_by(link)
-            .map(|(key, _)| Key::Route(key.clone()));
-        for key in addrs
-            .chain(routes)
-            .filter(|key| self.desired.has(key))
-            .collect::<Vec<_>>()
-        {
+        let addrs = self.observed.addrs(link).filter(|key| key.address.addr().is_ipv6()).cloned().map(Key::Addr);
+        let routes = self.observed.routes_by(link).map(|(key, _)| Key::Route(key.clone()));
+        for key in addrs.chain(routes).filter(|key| self.desired.has(key)).collect::<Vec<_>>() {
             self.flushed.insert(key.clone());
             self.gone.insert(key, Phase::Early);
         }
@@ -175,17 +135,9 @@ impl<'a> Removal<'a> {
     fn hasten_shared_networks(&mut self) {
         for addr in self.gone_addrs() {
             let in_network = |other: &&AddrKey| {
-                **other != addr
-                    && addr.address.addr().is_ipv4()
-                    && other.address.trunc() == addr.address.trunc()
+                **other != addr && addr.address.addr().is_ipv4() && other.address.trunc() == addr.address.trunc()
             };
-            let desired: Vec<_> = self
-                .desired
-                .addrs(&addr.link)
-                .filter(in_network)
-                .cloned()
-                .map(Key::Addr)
-                .collect();
+            let desired: Vec<_> = self.desired.addrs(&addr.link).filter(in_network).cloned().map(Key::Addr).collect();
             if desired.is_empty() || self.is_gone(&addr.link) {
                 continue;
             }
@@ -196,48 +148,21 @@ impl<'a> Removal<'a> {
         }
     }
 
-    /// When a link's last IPv4 address goes, its IPv4 routes go too (`fib_inetaddr_event` in the kernel).
+    /// When a link's last IPv4 address goes, its IPv4 routes go too (`fib_inetaddr_event` in the kernel): it must go before they are made.
     fn spread_last_addresses(&mut self) {
-        let links: BTreeSet<LinkKey> = self
-            .gone_addrs()
-            .into_iter()
-            .filter(is_ipv4)
-            .map(|addr| addr.link)
-            .collect();
-        for link in links
-            .into_iter()
-            .filter(|link| !self.is_gone(link))
-            .collect::<Vec<_>>()
-        {
-            let seen: Vec<Key> = self
-                .observed
-                .addrs(&link)
-                .filter(|addr| is_ipv4(addr))
-                .cloned()
-                .map(Key::Addr)
-                .collect();
-            let all_go = seen.iter().all(|key| self.gone.contains_key(key));
-            let none_comes = !self.desired.addrs(&link).any(is_ipv4);
-            let all_go_early = seen
-                .iter()
-                .all(|key| self.gone.get(key) == Some(&Phase::Early));
-            if !all_go_early && !(all_go && none_comes) {
-                continue;
-            }
-            let is_ipv4_route =
-                |key: &Key| matches!(key, Key::Route(route) if route.destination.addr().is_ipv4());
-            let routes = self
-                .observed
-                .routes_by(&link)
-                .map(|(key, _)| Key::Route(key.clone()));
-            let kept: Vec<Key> = routes
-                .filter(|key| is_ipv4_route(key) && self.desired.has(key))
-                .collect();
-            if kept.is_empty() {
-                continue;
-            }
-            for key in seen.into_iter().chain(kept) {
-                self.push(key, Phase::Early);
+        let links: BTreeSet<LinkKey> = self.gone_addrs().into_iter().filter(is_ipv4).map(|addr| addr.link).collect();
+        for link in links.into_iter().filter(|link| !self.is_gone(link)).collect::<Vec<_>>() {
+            let seen: Vec<Key> =
+                self.observed.addrs(&link).filter(|addr| is_ipv4(addr)).cloned().map(Key::Addr).collect();
+            let none_stays =
+                seen.iter().all(|key| self.gone.contains_key(key)) && !self.desired.addrs(&link).any(is_ipv4);
+            let none_for_a_while = seen.iter().all(|key| self.gone.get(key) == Some(&Phase::Early));
+            let hindered = none_stays && !ipv4_routes(self.desired, &link).is_empty();
+            if hindered || none_for_a_while {
+                let lost = ipv4_routes(self.observed, &link).into_iter().filter(|key| self.desired.has(key));
+                for key in seen.into_iter().chain(lost).collect::<Vec<_>>() {
+                    self.push(key, Phase::Early);
+                }
             }
         }
     }
@@ -264,4 +189,9 @@ impl<'a> Removal<'a> {
 
 fn is_ipv4(addr: &AddrKey) -> bool {
     addr.address.addr().is_ipv4()
+}
+
+fn ipv4_routes(state: &NetState, link: &LinkKey) -> Vec<Key> {
+    let routes = state.routes_by(link).map(|(key, _)| key);
+    routes.filter(|key| key.destination.addr().is_ipv4()).cloned().map(Key::Route).collect()
 }

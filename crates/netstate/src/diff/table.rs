@@ -10,32 +10,15 @@ use crate::{
 };
 
 /// Chains are emptied that name what must go and come again; then removals that free a name, then everything new, then the rest goes.
-pub(super) fn ops(
-    table: &TableKey,
-    mut edits: Edits,
-    desired: &NetState,
-    observed: &NetState,
-) -> Vec<Op> {
+pub(super) fn ops(table: &TableKey, mut edits: Edits, desired: &NetState, observed: &NetState) -> Vec<Op> {
     let mut ops = empty_chains(table, &mut edits, desired, observed);
     for (phase, kind) in [(Phase::Early, Kind::Chain), (Phase::Early, Kind::Set)] {
         ops.extend(deletes(&mut edits, phase, kind, table, observed));
     }
     ops.extend(makes(&mut edits, Kind::Table, table, desired));
     ops.extend(makes(&mut edits, Kind::Set, table, desired));
-    ops.extend(deletes(
-        &mut edits,
-        Phase::Early,
-        Kind::Element,
-        table,
-        observed,
-    ));
-    ops.extend(deletes(
-        &mut edits,
-        Phase::Late,
-        Kind::Element,
-        table,
-        observed,
-    ));
+    ops.extend(deletes(&mut edits, Phase::Early, Kind::Element, table, observed));
+    ops.extend(deletes(&mut edits, Phase::Late, Kind::Element, table, observed));
     ops.extend(makes(&mut edits, Kind::Chain, table, desired));
     ops.extend(makes(&mut edits, Kind::Element, table, desired));
     for kind in [Kind::Chain, Kind::Set, Kind::Table] {
@@ -62,22 +45,10 @@ fn kind(key: &Key) -> Kind {
 }
 
 /// A set or chain that a rule names cannot be removed (EBUSY). Rules in the way go first, and come back when their chain is made.
-fn empty_chains(
-    table: &TableKey,
-    edits: &mut Edits,
-    desired: &NetState,
-    observed: &NetState,
-) -> Vec<Op> {
-    let leaving = || {
-        edits
-            .deleted
-            .iter()
-            .filter(|(key, _)| matches!(kind(key), Kind::Set | Kind::Chain))
-    };
-    let freed: BTreeSet<Key> = leaving()
-        .filter(|(_, delete)| delete.phase == Phase::Early)
-        .map(|(key, _)| key.clone())
-        .collect();
+fn empty_chains(table: &TableKey, edits: &mut Edits, desired: &NetState, observed: &NetState) -> Vec<Op> {
+    let leaving = || edits.deleted.iter().filter(|(key, _)| matches!(kind(key), Kind::Set | Kind::Chain));
+    let freed: BTreeSet<Key> =
+        leaving().filter(|(_, delete)| delete.phase == Phase::Early).map(|(key, _)| key.clone()).collect();
     let leaving: BTreeSet<Key> = leaving().map(|(key, _)| key.clone()).collect();
     if leaving.is_empty() {
         return Vec::new();
@@ -88,27 +59,17 @@ fn empty_chains(
         let key = Key::Chain(key.clone());
         let in_the_way = match names(table, chain, wished) {
             Some(names) => !freed.contains(&key) && !names.is_disjoint(&freed),
-            None => {
-                leaving.iter().any(|other| *other != key)
-                    && (leaving.contains(&key) || !freed.is_empty())
-            }
+            None => leaving.iter().any(|other| *other != key) && (leaving.contains(&key) || !freed.is_empty()),
         };
         if !in_the_way {
             continue;
         }
-        let empty = Object::Chain(Chain {
-            base: chain.base.clone(),
-            rules: Vec::new(),
-        });
+        let empty = Object::Chain(Chain { base: chain.base.clone(), rules: Vec::new() });
         match edits.deleted.get_mut(&key) {
             Some(delete) => delete.object = empty.clone(),
             None => drop(edits.made.insert(key.clone(), Some(empty.clone()))),
         }
-        ops.push(Op::Change {
-            key,
-            from: Object::Chain(chain.clone()),
-            to: empty,
-        });
+        ops.push(Op::Change { key, from: Object::Chain(chain.clone()), to: empty });
     }
     ops
 }
@@ -129,44 +90,19 @@ fn names(table: &TableKey, chain: &Chain, wished: Option<&Chain>) -> Option<BTre
 
 /// Called chains before their callers.
 fn makes(edits: &mut Edits, wanted: Kind, table: &TableKey, desired: &NetState) -> Vec<Op> {
-    let mut chosen: BTreeMap<Key, _> = edits
-        .made
-        .extract_if(.., |key, _| kind(key) == wanted)
-        .collect();
+    let mut chosen: BTreeMap<Key, _> = edits.made.extract_if(.., |key, _| kind(key) == wanted).collect();
     let keys: Vec<Key> = chosen.keys().cloned().collect();
-    let order = if wanted == Kind::Chain {
-        called_first(keys, table, desired)
-    } else {
-        keys
-    };
-    let op = |key: Key| {
-        chosen
-            .remove(&key)
-            .and_then(|from| make(key, from, desired))
-    };
+    let order = if wanted == Kind::Chain { called_first(keys, table, desired) } else { keys };
+    let op = |key: Key| chosen.remove(&key).and_then(|from| make(key, from, desired));
     order.into_iter().filter_map(op).collect()
 }
 
 /// Callers before the chains they call.
-fn deletes(
-    edits: &mut Edits,
-    phase: Phase,
-    wanted: Kind,
-    table: &TableKey,
-    observed: &NetState,
-) -> Vec<Op> {
-    let mut chosen: BTreeMap<Key, Delete> = edits
-        .deleted
-        .extract_if(.., |key, delete| {
-            kind(key) == wanted && delete.phase == phase
-        })
-        .collect();
+fn deletes(edits: &mut Edits, phase: Phase, wanted: Kind, table: &TableKey, observed: &NetState) -> Vec<Op> {
+    let mut chosen: BTreeMap<Key, Delete> =
+        edits.deleted.extract_if(.., |key, delete| kind(key) == wanted && delete.phase == phase).collect();
     let keys: Vec<Key> = chosen.keys().cloned().collect();
-    let order = if wanted == Kind::Chain {
-        called_first(keys, table, observed)
-    } else {
-        keys
-    };
+    let order = if wanted == Kind::Chain { called_first(keys, table, observed) } else { keys };
     let op = |key: Key| chosen.remove(&key).map(|delete| delete.op(key));
     order.into_iter().rev().filter_map(op).collect()
 }
@@ -182,11 +118,8 @@ fn called_first(keys: Vec<Key>, table: &TableKey, state: &NetState) -> Vec<Key> 
         } else if seen.insert(key.clone()) {
             open.push((key.clone(), true));
             if let Some(Object::Chain(chain)) = state.objects.get(&key) {
-                let called = chain
-                    .rules
-                    .iter()
-                    .flat_map(|rule| kin::named(table, rule))
-                    .filter(|key| kind(key) == Kind::Chain);
+                let called =
+                    chain.rules.iter().flat_map(|rule| kin::named(table, rule)).filter(|key| kind(key) == Kind::Chain);
                 open.extend(called.map(|key| (key, false)));
             }
         }

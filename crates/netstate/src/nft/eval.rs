@@ -78,18 +78,9 @@ pub fn base_chains<'a>(
     family: Family,
     hook: Hook,
 ) -> Vec<(&'a ChainKey, &'a Chain, &'a Base)> {
-    let table = TableKey {
-        netns: netns.clone(),
-        family,
-    };
-    let hooked = |(key, chain): (&'a ChainKey, &'a Chain)| {
-        chain.base.as_ref().map(|base| (key, chain, base))
-    };
-    let mut chains: Vec<_> = state
-        .chains(&table)
-        .filter_map(hooked)
-        .filter(|(_, _, base)| base.hook == hook)
-        .collect();
+    let table = TableKey { netns: netns.clone(), family };
+    let hooked = |(key, chain): (&'a ChainKey, &'a Chain)| chain.base.as_ref().map(|base| (key, chain, base));
+    let mut chains: Vec<_> = state.chains(&table).filter_map(hooked).filter(|(_, _, base)| base.hook == hook).collect();
     chains.sort_by_key(|(_, _, base)| base.priority);
     chains
 }
@@ -99,11 +90,9 @@ pub fn decide(state: &NetState, key: &ChainKey, sight: &Sight) -> Option<Decisio
     let base = state.chain(key)?.base.as_ref()?;
     match call(state, key, sight, 0) {
         Flow::Decided(decision) => Some(decision),
-        Flow::Return if base.policy == Policy::Drop => Some(Decision {
-            chain: key.clone(),
-            rule: None,
-            verdict: Verdict::Drop,
-        }),
+        Flow::Return if base.policy == Policy::Drop => {
+            Some(Decision { chain: key.clone(), rule: None, verdict: Verdict::Drop })
+        }
         Flow::Return => None,
     }
 }
@@ -118,25 +107,12 @@ fn call(state: &NetState, key: &ChainKey, sight: &Sight, depth: usize) -> Flow {
         return Flow::Return;
     };
     for rule in &chain.rules {
-        if !rule
-            .matches
-            .iter()
-            .all(|condition| holds(state, &key.table, condition, sight))
-        {
+        if !rule.matches.iter().all(|condition| holds(state, &key.table, condition, sight)) {
             continue;
         }
-        let decided = |verdict| {
-            Flow::Decided(Decision {
-                chain: key.clone(),
-                rule: Some(rule.name.clone()),
-                verdict,
-            })
-        };
+        let decided = |verdict| Flow::Decided(Decision { chain: key.clone(), rule: Some(rule.name.clone()), verdict });
         if let Action::Jump(name) = &rule.action {
-            let called = ChainKey {
-                table: key.table.clone(),
-                name: name.clone(),
-            };
+            let called = ChainKey { table: key.table.clone(), name: name.clone() };
             if let Flow::Decided(decision) = call(state, &called, sight, depth + 1) {
                 return Flow::Decided(decision);
             }
@@ -172,9 +148,7 @@ fn verdict(state: &NetState, table: &TableKey, rule: &Rule, sight: &Sight) -> Op
 fn holds(state: &NetState, table: &TableKey, condition: &Match, sight: &Sight) -> bool {
     let as_asked = |op: Op, is: bool| is == (op == Op::Eq);
     match condition {
-        Match::Is { field, op, value } => {
-            read(*field, sight).is_some_and(|seen| as_asked(*op, seen == *value))
-        }
+        Match::Is { field, op, value } => read(*field, sight).is_some_and(|seen| as_asked(*op, seen == *value)),
         Match::Within { field, op, net } => {
             let address = match read(*field, sight) {
                 Some(Value::Ipv4(address)) => IpAddr::V4(address),
@@ -184,12 +158,8 @@ fn holds(state: &NetState, table: &TableKey, condition: &Match, sight: &Sight) -
             as_asked(*op, net.contains(&address))
         }
         Match::In { fields, op, set } => {
-            let set = SetKey {
-                table: table.clone(),
-                name: set.clone(),
-            };
-            read_all(fields, sight)
-                .is_some_and(|key| as_asked(*op, find(state, &set, key).is_some()))
+            let set = SetKey { table: table.clone(), name: set.clone() };
+            read_all(fields, sight).is_some_and(|key| as_asked(*op, find(state, &set, key).is_some()))
         }
         Match::CtState(states) => states.contains(&sight.state),
         Match::CtStatus(CtStatus::Dnat) => sight.dnat,
@@ -197,29 +167,16 @@ fn holds(state: &NetState, table: &TableKey, condition: &Match, sight: &Sight) -
     }
 }
 
-fn translation(
-    state: &NetState,
-    table: &TableKey,
-    target: &NatTarget,
-    sight: &Sight,
-) -> Option<(IpAddr, Option<u16>)> {
+fn translation(state: &NetState, table: &TableKey, target: &NatTarget, sight: &Sight) -> Option<(IpAddr, Option<u16>)> {
     match target {
         NatTarget::To { address, port } => {
             (address.is_ipv4() == sight.destination.is_ipv4()).then_some((*address, *port))
         }
-        NatTarget::Map {
-            family,
-            fields,
-            map,
-            ..
-        } => {
+        NatTarget::Map { family, fields, map, .. } => {
             if (*family == NatFamily::Ip) != sight.destination.is_ipv4() {
                 return None;
             }
-            let map = SetKey {
-                table: table.clone(),
-                name: map.clone(),
-            };
+            let map = SetKey { table: table.clone(), name: map.clone() };
             let ElementData::Values(values) = find(state, &map, read_all(fields, sight)?)? else {
                 return None;
             };
@@ -236,27 +193,16 @@ fn translation(
 
 /// The data of the element that has the key; in a set with intervals, of the one whose spans hold it.
 fn find<'a>(state: &'a NetState, set: &SetKey, key: Vec<Value>) -> Option<&'a ElementData> {
-    let exact = ElementKey {
-        set: set.clone(),
-        key: key.iter().cloned().map(Span::from).collect(),
-    };
+    let exact = ElementKey { set: set.clone(), key: key.iter().cloned().map(Span::from).collect() };
     if let Some(element) = state.element(&exact) {
         return Some(&element.data);
     }
     if !state.set(set)?.interval {
         return None;
     }
-    let within = |spans: &[Span]| {
-        spans.len() == key.len()
-            && spans
-                .iter()
-                .zip(&key)
-                .all(|(span, value)| span.holds(value))
-    };
-    state
-        .elements(set)
-        .find(|(element, _)| within(&element.key))
-        .map(|(_, element)| &element.data)
+    let within =
+        |spans: &[Span]| spans.len() == key.len() && spans.iter().zip(&key).all(|(span, value)| span.holds(value));
+    state.elements(set).find(|(element, _)| within(&element.key)).map(|(_, element)| &element.data)
 }
 
 fn read_all(fields: &[Field], sight: &Sight) -> Option<Vec<Value>> {
@@ -286,11 +232,7 @@ fn read(field: Field, sight: &Sight) -> Option<Value> {
         Field::Sport => sight.ports.map(|(source, _)| Value::Port(source)),
         Field::Dport => sight.ports.map(|(_, destination)| Value::Port(destination)),
         Field::Mark => Some(Value::Mark(sight.mark)),
-        Field::EtherType => Some(Value::EtherType(if sight.destination.is_ipv4() {
-            0x0800
-        } else {
-            0x86dd
-        })),
+        Field::EtherType => Some(Value::EtherType(if sight.destination.is_ipv4() { 0x0800 } else { 0x86dd })),
     }
 }
 

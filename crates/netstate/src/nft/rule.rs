@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::value::Value;
+use super::value::{Datatype, Value};
 
 /// A rule: all matches hold, then the action is taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,11 +36,7 @@ impl Rule {
     /// The rule's comment in the kernel: `NAME #DIGEST`. This is how a rule read back is recognised.
     pub fn comment(&self) -> String {
         let digest = format!(" #{:08x}", self.digest());
-        let mut name: String = self
-            .name
-            .chars()
-            .map(|c| if c == '"' || c.is_control() { '\'' } else { c })
-            .collect();
+        let mut name: String = self.name.chars().map(|c| if c == '"' || c.is_control() { '\'' } else { c }).collect();
         while name.len() + digest.len() > COMMENT_MAX_BYTES {
             name.pop();
         }
@@ -50,11 +46,7 @@ impl Rule {
     /// A rule of which only the comment is known, as one reads it back from a kernel. It is the [same](Self::same) as the rule that has
     /// this comment; what it matches and does is not known, so it must not be sent or evaluated.
     pub fn from_comment(comment: impl Into<String>) -> Self {
-        Self {
-            name: comment.into(),
-            matches: Vec::new(),
-            action: Action::Return,
-        }
+        Self { name: comment.into(), matches: Vec::new(), action: Action::Return }
     }
 
     /// Whether only its comment is known.
@@ -74,9 +66,7 @@ impl Rule {
             _ => None,
         });
         let mapped = match &self.action {
-            Action::Dnat(NatTarget::Map { map, .. }) | Action::Snat(NatTarget::Map { map, .. }) => {
-                Some(map.as_str())
-            }
+            Action::Dnat(NatTarget::Map { map, .. }) | Action::Snat(NatTarget::Map { map, .. }) => Some(map.as_str()),
             _ => None,
         };
         looked_up.chain(mapped)
@@ -165,6 +155,21 @@ pub enum Field {
     Mark,
     /// `ether type` (bridge family)
     EtherType,
+}
+
+impl Field {
+    /// The type of its value.
+    pub fn datatype(self) -> Datatype {
+        match self {
+            Self::IifName | Self::OifName | Self::IbrName => Datatype::IfName,
+            Self::Ip4Saddr | Self::Ip4Daddr => Datatype::Ipv4Addr,
+            Self::Ip6Saddr | Self::Ip6Daddr => Datatype::Ipv6Addr,
+            Self::L4Proto => Datatype::InetProto,
+            Self::Sport | Self::Dport => Datatype::InetService,
+            Self::Mark => Datatype::Mark,
+            Self::EtherType => Datatype::EtherType,
+        }
+    }
 }
 
 /// Connection tracking states.

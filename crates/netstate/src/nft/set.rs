@@ -55,20 +55,13 @@ pub struct Span {
 
 impl From<Value> for Span {
     fn from(value: Value) -> Self {
-        Self {
-            first: value.clone(),
-            last: value,
-        }
+        Self { first: value.clone(), last: value }
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            self.first.fmt(f)
-        } else {
-            write!(f, "{}-{}", self.first, self.last)
-        }
+        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
     }
 }
 

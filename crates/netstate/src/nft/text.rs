@@ -20,10 +20,7 @@ pub fn script(state: &NetState, netns: &NetnsName) -> String {
 pub fn table(state: &NetState, key: &TableKey) -> String {
     let mut blocks = Vec::new();
     for (key, object) in state.sets(key) {
-        let elements: Vec<_> = state
-            .elements(key)
-            .map(|(key, object)| element(key, object))
-            .collect();
+        let elements: Vec<_> = state.elements(key).map(|(key, object)| element(key, object)).collect();
         blocks.push(set(&key.name, object, &elements));
     }
     for (key, object) in state.chains(key) {
@@ -40,17 +37,10 @@ pub fn set(name: &str, set: &Set, elements: &[String]) -> String {
         SetData::None => ("set", key),
         SetData::Values(data) => ("map", format!("{key} : {}", types(data))),
     };
-    let flags = if set.interval {
-        "    flags interval\n"
-    } else {
-        ""
-    };
+    let flags = if set.interval { "    flags interval\n" } else { "" };
     let elements = match elements {
         [] => String::new(),
-        _ => format!(
-            "    elements = {{\n        {}\n    }}\n",
-            elements.join(",\n        ")
-        ),
+        _ => format!("    elements = {{\n        {}\n    }}\n", elements.join(",\n        ")),
     };
     format!("{noun} {name} {{\n    type {types}\n{flags}{elements}}}\n")
 }
@@ -69,25 +59,14 @@ pub fn element(key: &ElementKey, element: &Element) -> String {
 
 /// A chain with its rules.
 pub fn chain(name: &str, chain: &Chain) -> String {
-    let base = chain
-        .base
-        .as_ref()
-        .map(|base| format!("    {}\n", self::base(base)))
-        .unwrap_or_default();
-    let rules: String = chain
-        .rules
-        .iter()
-        .map(|rule| format!("    {}\n", self::rule(rule)))
-        .collect();
+    let base = chain.base.as_ref().map(|base| format!("    {}\n", self::base(base))).unwrap_or_default();
+    let rules: String = chain.rules.iter().map(|rule| format!("    {}\n", self::rule(rule))).collect();
     format!("chain {name} {{\n{base}{rules}}}\n")
 }
 
 /// How a chain is hooked.
 pub fn base(base: &Base) -> String {
-    format!(
-        "type {} hook {} priority {}; policy {};",
-        base.kind, base.hook, base.priority, base.policy
-    )
+    format!("type {} hook {} priority {}; policy {};", base.kind, base.hook, base.priority, base.policy)
 }
 
 /// A rule with its comment. Of one read back from a kernel there is only the comment.
@@ -131,11 +110,7 @@ fn condition(condition: &Match) -> String {
     match condition {
         Match::Is { field, op, value } => format!("{field} {}{value}", not(*op)),
         Match::Within { field, op, net } => format!("{field} {}{net}", not(*op)),
-        Match::In {
-            fields: looked_at,
-            op,
-            set,
-        } => format!("{} {}@{set}", fields(looked_at), not(*op)),
+        Match::In { fields: looked_at, op, set } => format!("{} {}@{set}", fields(looked_at), not(*op)),
         Match::CtState(states) => {
             let states: Vec<_> = states.iter().map(ToString::to_string).collect();
             format!("ct state {}", states.join(","))
@@ -168,12 +143,9 @@ fn nat(target: &NatTarget) -> String {
                 Some(port) => format!("{family} to {}", std::net::SocketAddr::new(*address, *port)),
             }
         }
-        NatTarget::Map {
-            family,
-            fields: looked_at,
-            map,
-            ..
-        } => format!("{family} to {} map @{map}", fields(looked_at)),
+        NatTarget::Map { family, fields: looked_at, map, .. } => {
+            format!("{family} to {} map @{map}", fields(looked_at))
+        }
     }
 }
 

@@ -1,0 +1,215 @@
+//! nftables: tables, sets, chains, elements. Whether operations are one transaction is `host`'s matter.
+
+use std::collections::BTreeSet;
+
+use netstate::{
+    Key, Object,
+    nft::{
+        Action, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Hook, Match,
+        NatTarget, Rule, Set, SetData, SetKey, Span, Table, TableKey,
+    },
+};
+
+use crate::host::{Outcome, World, refuse};
+
+/// Longest key of a set in bytes (`NFT_DATA_VALUE_MAXLEN`).
+const KEY_MAX_BYTES: usize = 64;
+
+pub(crate) fn create_table(world: &mut World, key: &TableKey) -> Outcome {
+    if !world.has_netns(&key.netns) {
+        return refuse(libc::ENOENT, format!("there is no namespace {}", key.netns));
+    }
+    if world.state.has(&Key::Table(key.clone())) {
+        return refuse(libc::EEXIST, "there is such a table");
+    }
+    world.insert(key.clone(), Table {});
+    Ok(())
+}
+
+pub(crate) fn delete_table(world: &mut World, table: &TableKey) -> Outcome {
+    world.remove_if(|key, _| key.table() == Some(table));
+    Ok(())
+}
+
+pub(crate) fn create_set(world: &mut World, key: &SetKey, set: &Set) -> Outcome {
+    check_table(world, &key.table)?;
+    if world.state.set(key).is_some() {
+        return refuse(libc::EEXIST, "there is such a set");
+    }
+    let bytes: usize = set.key.iter().map(|field| bytes(*field)).sum();
+    if !(1..=KEY_MAX_BYTES).contains(&bytes) {
+        return refuse(libc::EINVAL, format!("a key of {bytes} bytes"));
+    }
+    world.insert(key.clone(), set.clone());
+    Ok(())
+}
+
+pub(crate) fn delete_set(world: &mut World, key: &SetKey) -> Outcome {
+    let names = |rule: &Rule| rule.sets().any(|set| set == key.name);
+    if let Some(chain) = user(world, &key.table, names) {
+        return refuse(libc::EBUSY, format!("a rule of chain {chain} names it"));
+    }
+    world.remove_if(|other, _| matches!(other, Key::Element(element) if element.set == *key));
+    world.remove(&Key::Set(key.clone()));
+    Ok(())
+}
+
+pub(crate) fn create_chain(world: &mut World, key: &ChainKey, chain: &Chain) -> Outcome {
+    check_table(world, &key.table)?;
+    if world.state.chain(key).is_some() {
+        return refuse(libc::EEXIST, "there is such a chain");
+    }
+    if let Some(base) = &chain.base
+        && base.kind == ChainType::Nat
+        && (key.table.family == Family::Bridge || base.hook == Hook::Forward)
+    {
+        return refuse(libc::EOPNOTSUPP, "there is no nat at this hook of this family");
+    }
+    check_rules(world, key, chain)?;
+    world.insert(key.clone(), chain.clone());
+    Ok(())
+}
+
+pub(crate) fn change_chain(world: &mut World, key: &ChainKey, chain: &Chain) -> Outcome {
+    let Some(seen) = world.state.chain(key) else {
+        return refuse(libc::ENOENT, "there is no such chain");
+    };
+    let hook = |chain: &Chain| chain.base.as_ref().map(|base| (base.kind, base.hook, base.priority));
+    if hook(seen) != hook(chain) {
+        return refuse(libc::EEXIST, "a chain's hook cannot be changed");
+    }
+    check_rules(world, key, chain)?;
+    world.insert(key.clone(), chain.clone());
+    Ok(())
+}
+
+pub(crate) fn delete_chain(world: &mut World, key: &ChainKey) -> Outcome {
+    let calls = |rule: &Rule| rule.jump() == Some(&key.name);
+    if let Some(chain) = user(world, &key.table, calls).filter(|chain| *chain != key.name) {
+        return refuse(libc::EBUSY, format!("a rule of chain {chain} jumps to it"));
+    }
+    world.remove(&Key::Chain(key.clone()));
+    Ok(())
+}
+
+pub(crate) fn create_element(world: &mut World, key: &ElementKey, element: &Element) -> Outcome {
+    let Some(set) = world.state.set(&key.set) else {
+        return refuse(libc::ENOENT, format!("there is no set {}", key.set));
+    };
+    let types = |spans: &[Span]| spans.iter().map(|span| span.first.datatype()).collect::<Vec<_>>();
+    let ends_alike =
+        key.key.iter().all(|span| span.first.datatype() == span.last.datatype() && span.first <= span.last);
+    let data = match (&set.data, &element.data) {
+        (SetData::None, ElementData::None) => true,
+        (SetData::Values(types), ElementData::Values(values)) => {
+            *types == values.iter().map(|v| v.datatype()).collect::<Vec<_>>()
+        }
+        _ => false,
+    };
+    if types(&key.key) != set.key || !ends_alike || !data {
+        return refuse(libc::EINVAL, "the element is not of the set's types");
+    }
+    if !set.interval && key.key.iter().any(|span| span.first != span.last) {
+        return refuse(libc::EINVAL, "the set has no ranges");
+    }
+    let overlaps =
+        |other: &ElementKey| other.key.iter().zip(&key.key).all(|(a, b)| a.first <= b.last && b.first <= a.last);
+    let taken = world.state.element(key).is_some()
+        || set.interval && world.state.elements(&key.set).any(|(other, _)| overlaps(other));
+    if taken {
+        return refuse(libc::EEXIST, "the set has an element that overlaps");
+    }
+    world.insert(key.clone(), element.clone());
+    Ok(())
+}
+
+fn check_table(world: &World, key: &TableKey) -> Outcome {
+    if world.state.has(&Key::Table(key.clone())) {
+        Ok(())
+    } else {
+        refuse(libc::ENOENT, format!("there is no table {key}"))
+    }
+}
+
+/// The name of a chain with such a rule.
+fn user(world: &World, table: &TableKey, wanted: impl Fn(&Rule) -> bool) -> Option<String> {
+    let mut users = world.state.chains(table).filter(|(_, chain)| chain.rules.iter().any(&wanted));
+    users.next().map(|(key, _)| key.name.clone())
+}
+
+fn check_rules(world: &World, key: &ChainKey, chain: &Chain) -> Outcome {
+    for rule in &chain.rules {
+        if rule.is_read_back() {
+            return refuse(libc::EINVAL, "a rule of which only the comment is known");
+        }
+        for condition in &rule.matches {
+            if let Match::In { fields, set, .. } = condition {
+                check_lookup(world, key, set, fields, &SetData::None)?;
+            }
+        }
+        match &rule.action {
+            Action::Jump(name) => check_jump(world, key, name)?,
+            Action::Dnat(target) => check_nat(world, key, chain, target, &[Hook::Prerouting, Hook::Output])?,
+            Action::Snat(target) => check_nat(world, key, chain, target, &[Hook::Postrouting, Hook::Input])?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_nat(world: &World, key: &ChainKey, chain: &Chain, target: &NatTarget, hooks: &[Hook]) -> Outcome {
+    if let Some(base) = &chain.base
+        && (base.kind != ChainType::Nat || !hooks.contains(&base.hook))
+    {
+        return refuse(libc::EOPNOTSUPP, "this translation is not possible at this hook");
+    }
+    let NatTarget::Map { fields, map, with_port, family } = target else { return Ok(()) };
+    let address = match family {
+        netstate::nft::NatFamily::Ip => Datatype::Ipv4Addr,
+        netstate::nft::NatFamily::Ip6 => Datatype::Ipv6Addr,
+    };
+    let data = if *with_port { vec![address, Datatype::InetService] } else { vec![address] };
+    check_lookup(world, key, map, fields, &SetData::Values(data))
+}
+
+fn check_lookup(world: &World, key: &ChainKey, name: &str, fields: &[Field], data: &SetData) -> Outcome {
+    let set = SetKey { table: key.table.clone(), name: name.to_owned() };
+    let Some(seen) = world.state.set(&set) else {
+        return refuse(libc::ENOENT, format!("there is no set {set}"));
+    };
+    let types: Vec<_> = fields.iter().map(|field| field.datatype()).collect();
+    if seen.key != types || seen.data != *data {
+        return refuse(libc::EINVAL, format!("{set} is of other types than the rule looks up"));
+    }
+    Ok(())
+}
+
+/// The kernel follows jumps when it takes a transaction; here the chain must be there and must not lead back.
+fn check_jump(world: &World, from: &ChainKey, name: &str) -> Outcome {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![name.to_owned()];
+    while let Some(name) = open.pop() {
+        if name == from.name {
+            return refuse(libc::ELOOP, "the jump leads back");
+        }
+        let key = ChainKey { table: from.table.clone(), name: name.clone() };
+        let Some(Object::Chain(chain)) = world.state.objects.get(&Key::Chain(key.clone())) else {
+            return refuse(libc::ENOENT, format!("there is no chain {key}"));
+        };
+        if chain.base.is_some() {
+            return refuse(libc::EOPNOTSUPP, format!("{key} is a base chain"));
+        }
+        if seen.insert(name) {
+            open.extend(chain.rules.iter().filter_map(|rule| rule.jump().map(str::to_owned)));
+        }
+    }
+    Ok(())
+}
+
+/// What a field of a key takes, padded to registers of four bytes.
+fn bytes(datatype: Datatype) -> usize {
+    match datatype {
+        Datatype::Ipv6Addr | Datatype::IfName => 16,
+        _ => 4,
+    }
+}
