@@ -1,0 +1,17 @@
+//! Linux: network namespaces, links, addresses, routes, settings and nftables by netlink, and what else of the network only the kernel
+//! knows (connections, sockets that listen, the host's own routes).
+//!
+//! This is the only crate with `unsafe` and with netlink. It does what a plan says and reports what is there; it decides nothing.
+//! Everything is synchronous: a netlink request is worked off while it is sent.
+
+mod apply;
+mod fault;
+mod linux;
+mod monitor;
+pub mod namespace;
+mod netlink;
+mod nft;
+mod observe;
+pub mod socket;
+
+pub use linux::{ALIAS_PREFIX, LINK_GROUP, Linux, PROTOCOL};

@@ -1,0 +1,327 @@
+//! A blocking netlink socket. The kernel works a request off while it is being sent, so its answers are there when `send` returns.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use libc::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, getsockname,
+    netlink::{self, SocketAddrNetlink},
+    socket_with, sockopt,
+};
+
+use super::attr::attributes;
+use crate::fault::Refusal;
+
+const HEADER_LEN: usize = 16;
+const DONE: u16 = libc::NLMSG_DONE as u16;
+const ERROR: u16 = libc::NLMSG_ERROR as u16;
+/// Room for one transaction of a few hundred thousand set elements.
+const SEND_BUFFER_BYTES: usize = 64 << 20;
+/// Room for an error for each message of a large transaction.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// The kernel hands out at most 32 KiB of a dump at a time (`netlink_dump`).
+const READ_BYTES: usize = 64 << 10;
+/// A dump that is cut off by changes is begun again this often.
+const DUMP_ATTEMPTS: usize = 20;
+/// The kernel answers at once; this only bounds the wait for a bug.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which part of the kernel is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// rtnetlink(7)
+    Route,
+    /// nf_tables and conntrack
+    Netfilter,
+    /// sock_diag(7)
+    SockDiag,
+}
+
+/// A message without its header.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// `nlmsg_type`
+    pub kind: u16,
+    /// `nlmsg_flags` besides NLM_F_REQUEST
+    pub flags: u16,
+    /// What follows the header.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A message that is acknowledged.
+    pub fn new(kind: u16, flags: i32, body: Vec<u8>) -> Self {
+        Self { kind, flags: flags as u16, body }
+    }
+}
+
+/// A message from the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
+    pub kind: u16,
+    pub flags: u16,
+    pub sequence: u32,
+    pub portid: u32,
+    pub body: &'a [u8],
+}
+
+/// A socket, forever in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    portid: u32,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// A socket in the calling thread's network namespace.
+    pub fn open(protocol: Protocol) -> io::Result<Self> {
+        let family = match protocol {
+            Protocol::Route => None,
+            Protocol::Netfilter => Some(netlink::NETFILTER),
+            Protocol::SockDiag => Some(netlink::SOCK_DIAG),
+        };
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, family)?;
+        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0))?;
+        let portid = SocketAddrNetlink::try_from(getsockname(&fd)?)?.pid();
+        // Without CAP_NET_ADMIN in the first user namespace the buffers stay within net.core.{w,r}mem_max.
+        if sockopt::set_socket_send_buffer_size_force(&fd, SEND_BUFFER_BYTES).is_err() {
+            sockopt::set_socket_send_buffer_size(&fd, SEND_BUFFER_BYTES)?;
+        }
+        if sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER_BYTES).is_err() {
+            sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_BUFFER_BYTES)?;
+        }
+        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(ANSWER_TIMEOUT))?;
+        for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_EXT_ACK] {
+            set_option(&fd, option, 1)?;
+        }
+        if protocol == Protocol::Route {
+            // Lets the kernel filter routes by protocol. Absent before Linux 4.20, where the filter below is ours alone.
+            let _ = set_option(&fd, libc::NETLINK_GET_STRICT_CHK, 1);
+        }
+        Ok(Self { fd, portid, sequence: 0, buffer: vec![0; READ_BYTES] })
+    }
+
+    /// The address the kernel knows this socket by; notifications of changes it made carry it.
+    pub fn portid(&self) -> u32 {
+        self.portid
+    }
+
+    /// Subscribes to a multicast group.
+    pub fn join(&self, group: u32) -> io::Result<()> {
+        set_option(&self.fd, libc::NETLINK_ADD_MEMBERSHIP, group)
+    }
+
+    /// Sends one message and waits for its acknowledgement.
+    pub fn ask(&mut self, request: Request) -> Result<(), Refusal> {
+        let request = Request { flags: request.flags | NLM_F_ACK as u16, ..request };
+        match self.exchange(std::slice::from_ref(&request), |_| ())?.into_iter().next() {
+            Some((_, refusal)) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends messages in one go, and gives the refusals by the index of the message. The last message must ask for an
+    /// acknowledgement. What else the kernel answers goes to `each`.
+    pub fn exchange(
+        &mut self,
+        requests: &[Request],
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<Vec<(usize, Refusal)>, Refusal> {
+        let first = self.send(requests)?;
+        let mut refusals = Vec::new();
+        let mut answered = false;
+        while let Some(read) = self.receive(RecvFlags::DONTWAIT)? {
+            for message in Messages(&self.buffer[..read]) {
+                let index = message.sequence.wrapping_sub(first) as usize;
+                if index >= requests.len() {
+                    continue;
+                }
+                if message.kind != ERROR {
+                    each(message);
+                    continue;
+                }
+                answered = true;
+                if let Some(refusal) = refusal(message) {
+                    refusals.push((index, refusal));
+                }
+            }
+        }
+        if answered { Ok(refusals) } else { Err(Refusal::new(libc::EIO).because("the kernel did not answer")) }
+    }
+
+    /// Reads a whole list. A list that changes while it is read is read again, after `begin`.
+    pub fn dump(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        mut begin: impl FnMut(),
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<(), Refusal> {
+        for _ in 0..DUMP_ATTEMPTS {
+            begin();
+            let first = self.send(&[Request::new(kind, NLM_F_DUMP, body.to_vec())])?;
+            match self.read_dump(first, &mut each) {
+                Ok(Whole::Yes) => return Ok(()),
+                Ok(Whole::Interrupted) => {}
+                Err(refusal) if refusal.errno == libc::EINTR => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(Refusal::new(libc::EAGAIN).because("the list changed each time it was read"))
+    }
+
+    /// Reads whatever comes next, waiting no longer than the socket's timeout; `None` when nothing came.
+    pub fn read(&mut self, each: &mut dyn FnMut(Message<'_>)) -> Result<bool, Refusal> {
+        let Some(read) = self.receive(RecvFlags::DONTWAIT)? else { return Ok(false) };
+        Messages(&self.buffer[..read]).for_each(each);
+        Ok(true)
+    }
+
+    fn read_dump(&mut self, sequence: u32, each: &mut impl FnMut(Message<'_>)) -> Result<Whole, Refusal> {
+        let mut whole = Whole::Yes;
+        loop {
+            let Some(read) = self.receive(RecvFlags::empty())? else {
+                return Err(Refusal::new(libc::EIO).because("the kernel did not answer"));
+            };
+            for message in Messages(&self.buffer[..read]).filter(|m| m.sequence == sequence) {
+                if i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0 {
+                    whole = Whole::Interrupted;
+                }
+                match message.kind {
+                    DONE | ERROR => match refusal(message) {
+                        Some(refusal) => return Err(refusal),
+                        None => return Ok(whole),
+                    },
+                    _ => each(message),
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, requests: &[Request]) -> Result<u32, Refusal> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(requests.iter().map(|r| HEADER_LEN + r.body.len() + 3).sum());
+        for request in requests {
+            self.sequence = self.sequence.wrapping_add(1);
+            let len = (HEADER_LEN + request.body.len()) as u32;
+            bytes.extend_from_slice(&len.to_ne_bytes());
+            bytes.extend_from_slice(&request.kind.to_ne_bytes());
+            bytes.extend_from_slice(&(request.flags | NLM_F_REQUEST as u16).to_ne_bytes());
+            bytes.extend_from_slice(&self.sequence.to_ne_bytes());
+            bytes.extend_from_slice(&0_u32.to_ne_bytes());
+            bytes.extend_from_slice(&request.body);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        loop {
+            match rustix::net::send(&self.fd, &bytes, SendFlags::empty()) {
+                Ok(_) => return Ok(first),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+        }
+    }
+
+    fn receive(&mut self, flags: RecvFlags) -> Result<Option<usize>, Refusal> {
+        loop {
+            match rustix::net::recv(&self.fd, &mut self.buffer[..], flags) {
+                Ok((read, _)) => return Ok(Some(read)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(None),
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+enum Whole {
+    Yes,
+    Interrupted,
+}
+
+struct Messages<'a>(&'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        let word = |at: usize| Some(u32::from_ne_bytes(self.0.get(at..at + 4)?.try_into().ok()?));
+        let half = |at: usize| Some(u16::from_ne_bytes(self.0.get(at..at + 2)?.try_into().ok()?));
+        let len = word(0)? as usize;
+        let message = Message {
+            kind: half(4)?,
+            flags: half(6)?,
+            sequence: word(8)?,
+            portid: word(12)?,
+            body: self.0.get(HEADER_LEN..len)?,
+        };
+        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    }
+}
+
+/// What a message of type NLMSG_ERROR or NLMSG_DONE refuses, with the text of the extended acknowledgement.
+fn refusal(message: Message<'_>) -> Option<Refusal> {
+    const ERROR_TEXT: u16 = 1; // NLMSGERR_ATTR_MSG
+    let errno = i32::from_ne_bytes(message.body.get(..4)?.try_into().ok()?).saturating_neg();
+    if errno == 0 {
+        return None;
+    }
+    let flags = i32::from(message.flags);
+    let quoted = match message.body.get(4..8) {
+        _ if message.kind == DONE => 4,
+        Some(len) if flags & libc::NLM_F_CAPPED == 0 => 4 + u32::from_ne_bytes(len.try_into().ok()?) as usize,
+        _ => 4 + HEADER_LEN,
+    };
+    let text = if flags & libc::NLM_F_ACK_TLVS == 0 {
+        None
+    } else {
+        attributes(message.body.get(quoted.next_multiple_of(4)..).unwrap_or_default()).text(ERROR_TEXT)
+    };
+    Some(Refusal { text, ..Refusal::new(errno) })
+}
+
+fn set_option(fd: &OwnedFd, option: i32, value: u32) -> io::Result<()> {
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `value`, which outlives the call.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const value).cast(), len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn malformed_replies_end_the_reading() {
+        for bad in
+            [vec![], vec![1; 15], vec![0; 16], vec![255; 64], vec![17, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
+        {
+            assert_eq!(Messages(&bad).count(), 0, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn reads_the_text_of_an_extended_acknowledgement() {
+        let mut body = (-libc::EINVAL).to_ne_bytes().to_vec();
+        body.extend_from_slice(&[0; 16]);
+        let mut text = crate::netlink::Writer::default();
+        text.text(1, "no such thing");
+        body.extend_from_slice(&text.0);
+        let flags = (libc::NLM_F_CAPPED | libc::NLM_F_ACK_TLVS) as u16;
+        let message = Message { kind: ERROR, flags, sequence: 1, portid: 0, body: &body };
+        let refusal = refusal(message).expect("a refusal");
+        assert_eq!((refusal.errno, refusal.text.as_deref()), (libc::EINVAL, Some("no such thing")));
+    }
+}

@@ -1,0 +1,101 @@
+//! Links.
+
+use std::collections::{BTreeMap, HashMap};
+
+use netstate::{
+    NetState,
+    link::{Admin, BridgePort, IfName, Link, LinkKey, LinkKind, MacAddr},
+    netns::NetnsName,
+};
+
+use crate::{
+    fault::Refusal,
+    linux::Linux,
+    netlink::route::{self, LinkFacts},
+};
+
+/// Names of our links by their index.
+pub(crate) type Ours = HashMap<u32, IfName>;
+
+/// Adds our links to the state, and gives their indexes by namespace.
+pub(crate) fn observe(
+    linux: &mut Linux,
+    names: &[String],
+    state: &mut NetState,
+) -> Result<BTreeMap<NetnsName, Ours>, Refusal> {
+    let mut ours: BTreeMap<NetnsName, Ours> = BTreeMap::new();
+    let host = facts(linux, &NetnsName::Host)?;
+    let mut peers = peers(linux, names, &host)?;
+    for facts in host.values().filter(|f| f.is_ours()) {
+        let Some(key) = key(&NetnsName::Host, facts) else { continue };
+        ours.entry(NetnsName::Host).or_default().insert(facts.index, key.name.clone());
+        let kind = match facts.kind.as_deref() {
+            Some("veth") => {
+                let peer = facts.peer_namespace.zip(facts.peer).and_then(|end| peers.remove(&end));
+                if let Some((key, peer)) = &peer {
+                    ours.entry(key.netns.clone()).or_default().insert(peer.index, key.name.clone());
+                }
+                veth(&key, peer, state)
+            }
+            // A link of ours that is no veth can only be a bridge.
+            _ => LinkKind::Bridge,
+        };
+        let port = facts.master.and_then(|index| host.get(&index)).and_then(|bridge| bridge.name.parse().ok());
+        state.put(key, link(facts, kind, port.map(|bridge| BridgePort { bridge })));
+    }
+    Ok(ours)
+}
+
+/// A veth's kind; its other end is added to the state. The other end of one whose namespace is going is nowhere.
+fn veth(key: &LinkKey, peer: Option<(LinkKey, LinkFacts)>, state: &mut NetState) -> LinkKind {
+    let Some((peer, facts)) = peer else {
+        let nowhere = LinkKey { netns: NetnsName::named("gone"), name: key.name.clone() };
+        return LinkKind::Veth { peer: nowhere, peer_mac: MacAddr([0; 6]) };
+    };
+    let peer_mac = MacAddr(facts.mac.unwrap_or_default());
+    state.put(peer.clone(), link(&facts, LinkKind::VethPeer { of: key.clone() }, None));
+    LinkKind::Veth { peer, peer_mac }
+}
+
+/// The other ends of the host's veths in namespaces of ours, by the namespace's number and the index there.
+fn peers(
+    linux: &mut Linux,
+    names: &[String],
+    host: &BTreeMap<u32, LinkFacts>,
+) -> Result<HashMap<(i32, u32), (LinkKey, LinkFacts)>, Refusal> {
+    let wanted: Vec<(i32, u32)> =
+        host.values().filter(|f| f.is_ours()).filter_map(|f| f.peer_namespace.zip(f.peer)).collect();
+    let mut peers = HashMap::new();
+    for name in names {
+        let file = linux.open_named(name)?;
+        let Some(id) = route::namespace_id(&mut linux.sockets(&NetnsName::Host)?.route, &file)? else { continue };
+        if !wanted.iter().any(|(namespace, _)| *namespace == id) {
+            continue;
+        }
+        let netns = NetnsName::named(name);
+        for facts in facts(linux, &netns)?.into_values().filter(|f| wanted.contains(&(id, f.index))) {
+            peers.extend(key(&netns, &facts).map(|key| ((id, facts.index), (key, facts))));
+        }
+    }
+    Ok(peers)
+}
+
+fn facts(linux: &mut Linux, netns: &NetnsName) -> Result<BTreeMap<u32, LinkFacts>, Refusal> {
+    let links = route::links(&mut linux.sockets(netns)?.route)?;
+    Ok(links.iter().map(LinkFacts::of).map(|facts| (facts.index, facts)).collect())
+}
+
+fn key(netns: &NetnsName, facts: &LinkFacts) -> Option<LinkKey> {
+    Some(LinkKey { netns: netns.clone(), name: facts.name.parse().ok()? })
+}
+
+fn link(facts: &LinkFacts, kind: LinkKind, port: Option<BridgePort>) -> Link {
+    Link {
+        kind,
+        mac: MacAddr(facts.mac.unwrap_or_default()),
+        mtu: facts.mtu,
+        admin: if facts.up { Admin::Up } else { Admin::Down },
+        port,
+        alias: facts.alias.clone(),
+    }
+}

@@ -1,0 +1,67 @@
+//! Work inside another network namespace. Only a throwaway thread ever changes its namespace; a socket made there stays there.
+
+use std::{
+    fs::File,
+    io,
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
+    os::fd::AsFd,
+    panic::resume_unwind,
+    path::Path,
+    thread,
+};
+
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+/// Where the DNS server of a sandbox listens, inside it. Port 53 of 127.0.0.11 is led here by a rule, so that the containers' own port
+/// 53 stays free.
+pub const DNS_ADDRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 11), 41053);
+
+/// Runs `f` on a thread inside the network namespace that the file at `path` stands for, and gives its value.
+///
+/// Fails with ENOENT when there is no such namespace and with EPERM without CAP_SYS_ADMIN.
+pub fn in_namespace<T: Send>(path: &Path, f: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let file = File::open(path)?;
+    in_namespace_fd(&file, f)
+}
+
+/// The sockets of a sandbox's DNS server at [`DNS_ADDRESS`], inside the namespace at `path`, for UDP and TCP.
+pub fn dns_sockets(path: &Path) -> io::Result<(UdpSocket, TcpListener)> {
+    in_namespace(path, || Ok((UdpSocket::bind(DNS_ADDRESS)?, TcpListener::bind(DNS_ADDRESS)?)))?
+}
+
+/// As [`in_namespace`], for a namespace that is open.
+pub(crate) fn in_namespace_fd<T: Send>(namespace: impl AsFd + Sync, f: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_throwaway_thread(|| {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok(f())
+    })?
+}
+
+/// Runs `f` on a thread in a network and a mount namespace of its own, which go when it and its threads end. For probes and tests: what
+/// they do to links, rules and mounts touches nothing else. Needs CAP_SYS_ADMIN.
+pub fn in_private_namespaces<T: Send>(f: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_throwaway_thread(|| {
+        // SAFETY: only the namespaces and the working directory of this thread are replaced; no file table or memory is unshared.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        Ok(f())
+    })?
+}
+
+/// Runs `f` on a thread inside a network namespace that nothing else is in.
+pub(crate) fn in_new_namespace<T: Send>(f: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_throwaway_thread(|| {
+        // SAFETY: only the network namespace of this thread is replaced; no file table or memory is unshared.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
+        Ok(f())
+    })?
+}
+
+/// Runs `f` on a thread of its own, whose panic becomes the caller's.
+pub(crate) fn on_throwaway_thread<T: Send>(f: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, f)?;
+        thread.join().map_or_else(|panic| resume_unwind(panic), Ok)
+    })
+}
