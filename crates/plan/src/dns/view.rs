@@ -1,0 +1,137 @@
+//! What one sandbox sees: its networks in order of preference, and what becomes of a name that none of them knows.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use model::network::{Bridge, Names, Reach};
+use model::sandbox::Namespace;
+use model::{Endpoint, Network, NetworkId, Sandbox, SandboxId, State};
+
+use super::resolv_conf::{ResolvConf, Source, Wanted};
+
+/// The resolver of one sandbox, as data.
+///
+/// Networks are referred to by key, so a name that comes or goes on a network changes no view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsView {
+    /// The first network that knows a name answers.
+    pub networks: Vec<Attached>,
+    /// What becomes of names that belong to none of the networks.
+    pub forward: Forward,
+    /// What becomes of such a name when it has one label only.
+    pub unqualified: Unqualified,
+}
+
+/// One network of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The network, whose [`NetworkNames`](super::NetworkNames) are kept apart.
+    pub network: NetworkId,
+    /// Names that this sandbox alone uses for others (`--link db:database`): lower case alias to the name on the network.
+    pub links: BTreeMap<String, String>,
+}
+
+/// Where names of the outside are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forward {
+    /// Ask these servers, from the host's namespace, each when the one before it failed.
+    Upstream(Vec<SocketAddr>),
+    /// The sandbox has no way out (all its networks are internal), so neither have its queries: SERVFAIL.
+    Refuse,
+}
+
+/// Treatment of an unknown name without a dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unqualified {
+    /// Forward it like any other: `ndots` was not chosen by anybody, so the client will not try the search list by itself.
+    Forward,
+    /// Answer "no such data": somebody set `ndots`, and the client goes on with its search list.
+    Keep,
+}
+
+/// The view of a sandbox, given the host's resolv.conf; none if it has no embedded server, being on no network with names.
+pub fn dns_view(state: &State, sandbox: &SandboxId, host: &ResolvConf) -> Option<DnsView> {
+    let sandbox = state.sandboxes.get(sandbox)?;
+    let places = places(state, sandbox);
+    if !has_embedded_server(&places) {
+        return None;
+    }
+    let wanted = wanted(state, sandbox, host);
+    let networks = places.iter().filter(|place| place.bridge.names == Names::Dns);
+    Some(DnsView {
+        networks: networks.map(|place| attached(state, place)).collect(),
+        forward: forward(&places, &wanted),
+        unqualified: wanted.unqualified(),
+    })
+}
+
+/// The most servers that one query may try, as in the C library (`MAXNS`).
+const MAX_SERVERS: usize = 3;
+
+/// A sandbox's place on a bridge network.
+pub(super) struct Place<'s> {
+    pub endpoint: &'s Endpoint,
+    pub network: &'s Network,
+    pub bridge: &'s Bridge,
+}
+
+/// The places of a sandbox with a namespace of its own: those with a way out first, then by priority, then by name.
+pub(super) fn places<'s>(state: &'s State, sandbox: &'s Sandbox) -> Vec<Place<'s>> {
+    if sandbox.namespace == Namespace::Host {
+        return Vec::new();
+    }
+    let place = |endpoint: &'s Arc<Endpoint>| {
+        let network = state.networks.get(&endpoint.network)?;
+        Some(Place { endpoint, network, bridge: network.bridge()? })
+    };
+    let mut places: Vec<_> = state.endpoints_of(&sandbox.id).filter_map(place).collect();
+    places.sort_by_key(|place| {
+        let internal = place.bridge.reach == Reach::Internal;
+        (internal, std::cmp::Reverse(place.endpoint.wish.gateway_priority), &place.network.name)
+    });
+    places
+}
+
+pub(super) fn has_embedded_server(places: &[Place<'_>]) -> bool {
+    places.iter().any(|place| place.bridge.names == Names::Dns)
+}
+
+/// What the host's file, the daemon's settings and the sandbox's wish make together.
+pub(super) fn wanted(state: &State, sandbox: &Sandbox, host: &ResolvConf) -> Wanted {
+    let servers = state.settings.as_ref().map_or(&[][..], |settings| &settings.dns);
+    Wanted::new(host, servers, &sandbox.dns)
+}
+
+fn attached(state: &State, place: &Place<'_>) -> Attached {
+    let target = |link: &model::endpoint::Link| {
+        let container = state.containers.get(&link.container)?;
+        Some((link.alias.to_ascii_lowercase(), container.name.to_ascii_lowercase()))
+    };
+    Attached { network: place.network.id.clone(), links: place.endpoint.wish.links.iter().filter_map(target).collect() }
+}
+
+/// The host's servers are asked from the host's namespace, where even its loopback is right. Servers that an option names are
+/// meant from inside: a loopback address is the sandbox's own, which cannot be asked from here (and 127.0.0.11 would be
+/// ourselves); and a sandbox without a way out may ask those on its own networks only.
+fn forward(places: &[Place<'_>], wanted: &Wanted) -> Forward {
+    let outside = places.iter().any(|place| place.bridge.reach == Reach::Outside);
+    let allowed = |server: &&IpAddr| match wanted.servers_from {
+        Source::Host => outside,
+        Source::Override => !server.is_loopback() && (outside || places.iter().any(|place| place.holds(server))),
+    };
+    let servers: Vec<_> = wanted.servers.iter().filter(allowed).take(MAX_SERVERS).map(|&ip| (ip, 53).into()).collect();
+    if servers.is_empty() && !outside { Forward::Refuse } else { Forward::Upstream(servers) }
+}
+
+impl Place<'_> {
+    fn holds(&self, address: &IpAddr) -> bool {
+        [&self.bridge.ipv4, &self.bridge.ipv6].into_iter().flatten().any(|subnet| subnet.net.contains(address))
+    }
+}
+
+impl Default for DnsView {
+    fn default() -> Self {
+        Self { networks: Vec::new(), forward: Forward::Refuse, unqualified: Unqualified::Forward }
+    }
+}
