@@ -25,6 +25,15 @@ pub enum EngineError {
         /// Why.
         message: String,
     },
+    /// A process does not go away.
+    #[error("container {container} was killed but does not end: one of its processes waits in the kernel (see ps -o pid,stat,wchan)")]
+    Stuck {
+        /// Its short id.
+        container: String,
+    },
+    /// The writer's thread could not be started.
+    #[error("cannot start the writer's thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// The engine is closing.
     #[error("the daemon is shutting down: try again when it has started")]
     Closed,

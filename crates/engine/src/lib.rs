@@ -1,12 +1,23 @@
 //! The one writer: a command comes in, is decided, journalled, planned, compared with what is, and applied; a report goes out.
 //!
-//! Nothing here chooses (that is `model::decide`) and nothing here speaks to Linux (that is behind `netstate::Kernel`).
+//! Nothing here chooses (that is `model::decide`) and nothing here speaks to Linux (that is behind `netstate::Kernel` and [`World`]).
 #![forbid(unsafe_code)]
 
-pub mod error;
-pub mod events;
-pub mod handle;
+mod commit;
+mod error;
+mod events;
+mod handle;
+mod host;
+mod userspace;
+mod supervise;
+mod wait;
+mod world;
+mod writer;
 
+pub use commit::Mode;
 pub use error::EngineError;
 pub use events::Events;
-pub use handle::{Engine, WaitFor};
+pub use handle::{Engine, Parts, WaitFor};
+pub use host::{Drift, Host};
+pub use supervise::Places;
+pub use world::World;

@@ -1,0 +1,118 @@
+//! The host's network as it must be and as it is, brought together by one diff.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Change, State};
+use netstate::{Fault, Kernel, Key, NetState, Object, Op, Plan, diff};
+use plan::Wish;
+
+/// The host's network as it must be and as it is.
+pub struct Host {
+    kernel: Box<dyn Kernel>,
+    desired: NetState,
+    observed: NetState,
+}
+
+/// What was found to differ from what must be, when nobody had asked for a change.
+#[derive(Debug)]
+pub struct Drift {
+    /// What was put right, in words.
+    pub repairs: Vec<String>,
+}
+
+impl Host {
+    /// The host as the kernel shows it now; nothing is changed.
+    pub fn new(kernel: Box<dyn Kernel>) -> Self {
+        Self { kernel, desired: NetState::default(), observed: NetState::default() }
+    }
+
+    /// Makes the whole host as the state says: at start, after a surprise, and to leave (with an empty state).
+    pub fn converge(&mut self, state: &State) -> Result<Drift, Fault> {
+        self.desired = plan::desired(state).net;
+        self.repair()
+    }
+
+    /// Looks at the kernel again and puts right what differs.
+    pub fn repair(&mut self) -> Result<Drift, Fault> {
+        self.observe()?;
+        let plan = diff::diff(&self.desired, &self.observed);
+        let repairs = plan.ops.iter().map(|op| netstate::text::op(op)).collect();
+        self.carry_out(&plan)?;
+        Ok(Drift { repairs })
+    }
+
+    /// What differs now, without changing anything.
+    pub fn compare(&mut self) -> Result<Plan, Fault> {
+        self.observe()?;
+        Ok(diff::diff(&self.desired, &self.observed))
+    }
+
+    /// Brings about one change: only what the change's wishes are about is looked at.
+    pub fn change(&mut self, before: &State, after: &State, change: &Change) -> Result<(), Fault> {
+        let mut touched = BTreeSet::new();
+        for wish in plan::affected(before, after, change) {
+            self.rewish(&plan::fragment(before, &wish), plan::fragment(after, &wish), &mut touched);
+        }
+        let plan = diff::diff_keys(&self.desired, &self.observed, touched);
+        self.carry_out(&plan)
+    }
+
+    /// What must be.
+    pub fn desired(&self) -> &NetState {
+        &self.desired
+    }
+
+    /// What was last seen or made.
+    pub fn observed(&self) -> &NetState {
+        &self.observed
+    }
+
+    fn rewish(&mut self, old: &BTreeMap<Key, Object>, new: BTreeMap<Key, Object>, touched: &mut BTreeSet<Key>) {
+        for key in old.keys() {
+            self.desired.objects.remove(key);
+            touched.insert(key.clone());
+        }
+        for (key, object) in new {
+            touched.insert(key.clone());
+            self.desired.objects.insert(key, object);
+        }
+    }
+
+    fn observe(&mut self) -> Result<(), Fault> {
+        let settings = self.desired.objects.keys().filter(|key| matches!(key, Key::Sysctl(_))).cloned().collect();
+        self.observed = self.kernel.observe(&settings)?;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, plan: &Plan) -> Result<(), Fault> {
+        if plan.ops.is_empty() {
+            return Ok(());
+        }
+        let report = self.kernel.apply(plan);
+        for op in plan.ops.iter().take(report.done) {
+            self.note(op);
+        }
+        report.fault.map_or(Ok(()), Err)
+    }
+
+    /// The kernel has carried it out: it is now seen.
+    fn note(&mut self, op: &Op) {
+        let seen = &mut self.observed.objects;
+        match op {
+            Op::Create { key, object } | Op::Change { key, to: object, .. } => {
+                seen.insert(key.clone(), object.clone());
+            }
+            Op::Delete { key, with, .. } => {
+                seen.remove(key);
+                for key in with {
+                    seen.remove(key);
+                }
+            }
+        }
+    }
+}
+
+/// Who asked for each object, for `explain`.
+pub fn owners(state: &State) -> BTreeMap<Key, Wish> {
+    plan::desired(state).owner
+}

@@ -1,0 +1,107 @@
+//! Finding everything again when the daemon starts: what runs goes on, what ended is told, what belongs to nobody is removed.
+
+use std::{collections::BTreeMap, fs};
+
+use model::{
+    Command, ContainerId,
+    container::{Container, Exit, Phase, Run},
+};
+use runtime::Adopted;
+use tracing::{info, warn};
+
+use super::{Supervisor, files, now_ms};
+use crate::EngineError;
+
+/// What an earlier daemon had started.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Processes that live.
+    pub running: BTreeMap<ContainerId, Run>,
+    /// Those that ended while nobody was there.
+    pub ended: BTreeMap<ContainerId, Exit>,
+}
+
+impl Supervisor {
+    /// Looks through the run directory and the data root.
+    pub async fn find(&self) -> Result<Found, EngineError> {
+        let state = self.engine.state();
+        let mut found = Found::default();
+        for adopted in self.engine.runtime().adopt().await? {
+            let (Adopted::Running { id, .. } | Adopted::Ended { id, .. }) = &adopted;
+            match id.parse::<ContainerId>() {
+                Ok(container) if state.containers.contains_key(&container) => found.note(container, adopted),
+                _ => {
+                    info!(id, "removing what is left of a container that is gone");
+                    self.engine.runtime().reap(id).await?;
+                }
+            }
+        }
+        self.sweep().await;
+        Ok(found)
+    }
+
+    /// Removes directories and writable layers of containers that the journal does not have.
+    async fn sweep(&self) {
+        let state = self.engine.state();
+        let gone = |name: &str| name.parse().is_ok_and(|id: ContainerId| !state.containers.contains_key(&id));
+        for id in self.engine.images().snapshots().into_iter().filter(|id| gone(id)) {
+            if let Err(error) = self.engine.images().remove_snapshot(&id).await {
+                warn!(id, %error, "cannot remove the writable layer of a container that is gone");
+            }
+        }
+        let Ok(entries) = fs::read_dir(self.places.data_root.join("containers")) else { return };
+        for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&gone)) {
+            files::remove(&entry.path());
+        }
+    }
+}
+
+impl Found {
+    /// What must be decided about a container that the journal has as live; none if it simply goes on.
+    pub fn command(&self, container: &Container) -> Option<Command> {
+        let id = container.id.clone();
+        match (self.running.get(&id), &container.phase) {
+            (Some(run), Phase::Starting) => Some(Command::Started { container: id, run: run.clone() }),
+            (Some(_), _) => None,
+            (None, _) => Some(Command::Recover { exit: self.exit(container), container: id }),
+        }
+    }
+
+    /// How it ended. One whose run directory is gone went with a reboot.
+    fn exit(&self, container: &Container) -> Exit {
+        let lost = || Exit {
+            code: 255,
+            started_ms: container.run().map_or(0, |run| run.started_ms),
+            finished_ms: now_ms(),
+            ..Exit::default()
+        };
+        match &container.phase {
+            Phase::Restarting { exit, .. } => exit.clone(),
+            _ => self.ended.get(&container.id).cloned().unwrap_or_else(lost),
+        }
+    }
+
+    fn note(&mut self, container: ContainerId, adopted: Adopted) {
+        match adopted {
+            Adopted::Running { started, .. } => {
+                let started_ms = i64::try_from(started.started_ms).unwrap_or(i64::MAX);
+                self.running.insert(container, Run { pid: started.pid, started_ms });
+            }
+            Adopted::Ended { exit: ended, started_ms, .. } => {
+                let started_ms = i64::try_from(started_ms.unwrap_or(0)).unwrap_or(i64::MAX);
+                self.ended.insert(container, exit(ended, started_ms));
+            }
+        }
+    }
+}
+
+/// The model's word for an exit that the runtime reports.
+pub fn exit(exit: runtime::Exit, started_ms: i64) -> Exit {
+    Exit {
+        code: exit.code,
+        oom_killed: exit.oom_killed,
+        started_ms,
+        finished_ms: i64::try_from(exit.finished_ms).unwrap_or(i64::MAX),
+        error: exit.error,
+    }
+}

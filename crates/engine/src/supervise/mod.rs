@@ -1,0 +1,178 @@
+//! What is done about processes: tasks that a decision leaves, the exits that come back as commands, health checks, and finding
+//! everything again when the daemon starts.
+
+mod end;
+mod files;
+mod find;
+mod health;
+mod launch;
+mod places;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use model::{
+    Command, ContainerId,
+    container::{Exit, Run},
+    decide::Task,
+};
+use runtime::RuntimeError;
+use tokio::{sync::mpsc, task::AbortHandle};
+use tracing::{debug, warn};
+
+pub use end::{kill, stop};
+pub use find::Found;
+pub use places::Places;
+
+use crate::Engine;
+
+/// Milliseconds since 1970 UTC.
+pub fn now_ms() -> i64 {
+    // A clock before 1970 counts as 1970.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Does what decisions leave to be done about processes.
+#[derive(Clone)]
+pub struct Supervisor {
+    engine: Engine,
+    places: Arc<Places>,
+    /// The health checks that run, by container.
+    checks: Arc<Mutex<HashMap<ContainerId, AbortHandle>>>,
+}
+
+impl Supervisor {
+    /// A supervisor that does nothing yet.
+    pub fn new(engine: Engine, places: Places) -> Self {
+        Self { engine, places: Arc::new(places), checks: Arc::default() }
+    }
+
+    /// Follows the processes that were adopted, and does tasks as they come.
+    pub fn run(self, mut tasks: mpsc::UnboundedReceiver<Task>, adopted: Vec<ContainerId>) {
+        for container in adopted {
+            self.follow(container);
+        }
+        tokio::spawn(async move {
+            while let Some(task) = tasks.recv().await {
+                let supervisor = self.clone();
+                tokio::spawn(async move { supervisor.perform(task).await });
+            }
+        });
+    }
+
+    async fn perform(&self, task: Task) {
+        match task {
+            Task::Launch(container) => self.launch(container).await,
+            Task::Kill(container) => report(&container, "kill it", self.engine.runtime().signal(container.as_str(), SIGKILL).await),
+            Task::Freeze(container) => report(&container, "freeze it", self.engine.runtime().pause(container.as_str()).await),
+            Task::Thaw(container) => report(&container, "thaw it", self.engine.runtime().resume(container.as_str()).await),
+            Task::RestartAt { container, due_ms } => self.restart_at(container, due_ms).await,
+            Task::Limit(container) => self.limit(&container).await,
+            Task::Reap(container) => self.reap(&container).await,
+            Task::DropVolume(name) => self.drop_volume(&name),
+        }
+    }
+
+    /// Starts the process and tells the engine how it went.
+    async fn launch(&self, container: ContainerId) {
+        let outcome = match self.prepare(&container).await {
+            Ok(launch) => self.engine.runtime().start(&launch).await.map_err(launch::Refused::from),
+            Err(refused) => Err(refused),
+        };
+        let told = match outcome {
+            Ok(started) => {
+                let started_ms = i64::try_from(started.started_ms).unwrap_or(i64::MAX);
+                let run = Run { pid: started.pid, started_ms };
+                let told = self.engine.submit(Command::Started { container: container.clone(), run }).await.map(|_| Ok(()));
+                self.follow(container.clone());
+                told
+            }
+            Err(launch::Refused { code, message }) => {
+                let exit = Exit { code, finished_ms: now_ms(), error: Some(message.clone()), ..Exit::default() };
+                let told = self.engine.submit(Command::Exited { container: container.clone(), exit }).await;
+                told.map(|_| Err((code, message)))
+            }
+        };
+        let launched = told.unwrap_or_else(|error| Err((125, error.to_string())));
+        self.engine.shared().waiters.launched(&container, &launched);
+    }
+
+    /// Waits for the end of a process that runs, and tells the engine; checks its health meanwhile.
+    fn follow(&self, container: ContainerId) {
+        let supervisor = self.clone();
+        self.check_health(&container);
+        tokio::spawn(async move {
+            let exit = match supervisor.engine.runtime().wait(container.as_str()).await {
+                Ok(exit) => exit,
+                Err(error) => return debug!(%container, %error, "nothing to wait for"),
+            };
+            supervisor.stop_checks(&container);
+            let started_ms = supervisor.engine.state().containers.get(&container).and_then(|c| c.run().map(|run| run.started_ms));
+            let exit = find::exit(exit, started_ms.unwrap_or_default());
+            if let Err(error) = supervisor.engine.submit(Command::Exited { container: container.clone(), exit }).await {
+                // A forced removal takes the container away before its end is told.
+                debug!(%container, %error, "the end of a process concerned nobody");
+            }
+        });
+    }
+
+    fn check_health(&self, container: &ContainerId) {
+        let state = self.engine.state();
+        let Some(check) = state.containers.get(container).and_then(|c| c.health_check.clone()) else { return };
+        let task = tokio::spawn(health::watch(self.engine.clone(), container.clone(), check));
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = checks.insert(container.clone(), task.abort_handle()) {
+            old.abort();
+        }
+    }
+
+    fn stop_checks(&self, container: &ContainerId) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(check) = checks.remove(container) {
+            check.abort();
+        }
+    }
+
+    async fn restart_at(&self, container: ContainerId, due_ms: i64) {
+        let pause_ms = u64::try_from(due_ms.saturating_sub(now_ms())).unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        if let Err(error) = self.engine.submit(Command::RestartDue(container.clone())).await {
+            // It was stopped, started or removed in the meantime.
+            debug!(%container, %error, "not restarted");
+        }
+    }
+
+    async fn limit(&self, container: &ContainerId) {
+        let state = self.engine.state();
+        let Some(found) = state.containers.get(container) else { return };
+        report(container, "limit it", self.engine.runtime().update(container.as_str(), &found.resources).await);
+    }
+
+    async fn reap(&self, container: &ContainerId) {
+        self.stop_checks(container);
+        report(container, "remove what is left of it", self.engine.runtime().reap(container.as_str()).await);
+        if let Err(error) = self.engine.images().remove_snapshot(container.as_str()).await {
+            warn!(%container, %error, "cannot remove its writable layer");
+        }
+        files::remove(&self.places.container(container));
+        self.engine.shared().waiters.reaped(container);
+    }
+
+    fn drop_volume(&self, name: &str) {
+        files::remove(&self.places.volume(name));
+    }
+}
+
+/// The signal that no process can refuse (signal(7)).
+const SIGKILL: i32 = 9;
+
+fn report(container: &ContainerId, what: &str, result: Result<(), RuntimeError>) {
+    match result {
+        Ok(()) | Err(RuntimeError::NotRunning(_)) => {}
+        Err(error) => warn!(%container, %error, "cannot {what}"),
+    }
+}

@@ -1,0 +1,153 @@
+//! The tables of the userspace data plane: who answers names in which sandbox, and what listeners lead where. They follow the state;
+//! a change costs what it changes.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use arc_swap::ArcSwap;
+use model::{Change, Endpoint, EndpointId, NetworkId, Record, RecordKey, SandboxId, State, sandbox::Up};
+use plan::{
+    dns::{NetworkNames, dns_view, endpoint_names, network_names},
+    listener::{ListenerTable, forwardings},
+};
+use proxy::dns::Server;
+use tracing::warn;
+
+use crate::World;
+
+/// The tables of the userspace data plane.
+pub struct Userspace {
+    names: Server,
+    listeners: Arc<ArcSwap<ListenerTable>>,
+}
+
+impl Userspace {
+    /// Nothing is served yet.
+    pub fn new(names: Server, listeners: Arc<ArcSwap<ListenerTable>>) -> Self {
+        Self { names, listeners }
+    }
+
+    /// Serves all that the state has: after a start.
+    pub fn open(&mut self, state: &State, world: &mut dyn World) {
+        for network in state.networks.keys() {
+            if let Some(names) = network_names(state, network) {
+                self.names.set_names(network, Arc::new(names));
+            }
+        }
+        for sandbox in state.sandboxes.keys() {
+            self.serve(state, sandbox, world);
+        }
+        let all = state.sandboxes.keys().flat_map(|sandbox| forwardings(state, sandbox));
+        self.listeners.store(Arc::new(all.collect()));
+    }
+
+    /// Follows a change.
+    pub fn follow(&mut self, before: &State, after: &State, change: &Change, world: &mut dyn World) {
+        let touched = Touched::by(before, after, change);
+        self.follow_names(before, after, &touched);
+        for network in &touched.networks {
+            if !after.networks.contains_key(network) {
+                self.names.forget_names(network);
+            }
+        }
+        for sandbox in &touched.sandboxes {
+            self.serve(after, sandbox, world);
+        }
+        self.follow_listeners(before, after, &touched.sandboxes);
+    }
+
+    /// Serves nothing any more.
+    pub fn close(&mut self) {
+        let all: Vec<_> = self.names.sandboxes().cloned().collect();
+        all.iter().for_each(|sandbox| self.names.stop(sandbox));
+        self.listeners.store(Arc::default());
+    }
+
+    fn follow_names(&mut self, before: &State, after: &State, touched: &Touched) {
+        for network in &touched.named_networks(before, after) {
+            let Some(name) = after.networks.get(network).map(|n| &n.name) else { continue };
+            let mut names = self.names.names(network).map_or_else(|| NetworkNames::new(name), |names| (*names).clone());
+            let on_network = |state: &State, id: &EndpointId| {
+                state.endpoints.get(id).filter(|e| e.network == *network).map(|e| endpoint_names(state, e))
+            };
+            let gone: Vec<_> = touched.endpoints.iter().filter_map(|id| on_network(before, id)).collect();
+            let here: Vec<_> = touched.endpoints.iter().filter_map(|id| on_network(after, id)).collect();
+            if gone == here {
+                continue;
+            }
+            gone.iter().for_each(|endpoint| names.remove(endpoint));
+            here.iter().for_each(|endpoint| names.insert(endpoint));
+            self.names.set_names(network, Arc::new(names));
+        }
+    }
+
+    fn serve(&mut self, state: &State, sandbox: &SandboxId, world: &mut dyn World) {
+        let up = state.sandboxes.get(sandbox).is_some_and(|s| s.up == Up::Up);
+        let view = up.then(|| dns_view(state, sandbox, &world.resolv_conf())).flatten();
+        let Some(view) = view else { return self.names.stop(sandbox) };
+        if self.names.sandboxes().any(|served| served == sandbox) {
+            return self.names.update(sandbox, Arc::new(view));
+        }
+        let served = world
+            .name_sockets(sandbox)
+            .map_err(|e| e.to_string())
+            .and_then(|(udp, tcp)| self.names.serve(sandbox.clone(), udp, tcp, Arc::new(view)).map_err(|e| e.to_string()));
+        if let Err(error) = served {
+            warn!(%sandbox, error, "names cannot be resolved in this sandbox");
+        }
+    }
+
+    fn follow_listeners(&mut self, before: &State, after: &State, sandboxes: &BTreeSet<SandboxId>) {
+        let of = |state: &State| -> Vec<_> { sandboxes.iter().flat_map(|sandbox| forwardings(state, sandbox)).collect() };
+        let (gone, here) = (of(before), of(after));
+        if gone == here {
+            return;
+        }
+        let mut table = (**self.listeners.load()).clone();
+        gone.iter().for_each(|forwarding| table.remove(forwarding));
+        here.into_iter().for_each(|forwarding| table.insert(forwarding));
+        self.listeners.store(Arc::new(table));
+    }
+}
+
+/// What a change touches.
+#[derive(Default)]
+struct Touched {
+    networks: BTreeSet<NetworkId>,
+    sandboxes: BTreeSet<SandboxId>,
+    endpoints: BTreeSet<EndpointId>,
+}
+
+impl Touched {
+    fn by(before: &State, after: &State, change: &Change) -> Self {
+        let mut touched = Self::default();
+        let puts = change.puts.iter().map(Record::key);
+        for key in puts.chain(change.deletes.iter().cloned()) {
+            match key {
+                RecordKey::Network(id) => drop(touched.networks.insert(id)),
+                RecordKey::Sandbox(id) => drop(touched.sandboxes.insert(id)),
+                RecordKey::Endpoint(id) => {
+                    let sandbox = |state: &State| state.endpoints.get(&id).map(|e| e.sandbox.clone());
+                    touched.sandboxes.extend(sandbox(before).into_iter().chain(sandbox(after)));
+                    touched.endpoints.insert(id);
+                }
+                RecordKey::Settings | RecordKey::Container(_) | RecordKey::Volume(_) => {}
+            }
+        }
+        for sandbox in &touched.sandboxes {
+            touched.endpoints.extend(endpoints_of(before, sandbox).chain(endpoints_of(after, sandbox)));
+        }
+        touched
+    }
+
+    fn named_networks(&self, before: &State, after: &State) -> BTreeSet<NetworkId> {
+        let network = |endpoint: Option<&Arc<Endpoint>>| endpoint.map(|e| e.network.clone());
+        let of = |id| network(before.endpoints.get(id)).into_iter().chain(network(after.endpoints.get(id)));
+        self.networks.iter().cloned().chain(self.endpoints.iter().flat_map(of)).collect()
+    }
+}
+
+fn endpoints_of<'s>(state: &'s State, sandbox: &'s SandboxId) -> impl Iterator<Item = EndpointId> + 's {
+    let first = (sandbox.clone(), EndpointId::from_bytes([0; 32]));
+    let mine = state.in_sandbox.range(first..).take_while(move |((within, _), ())| within == sandbox);
+    mine.map(|((_, endpoint), ())| endpoint.clone())
+}

@@ -1,0 +1,216 @@
+//! The writer: a thread of its own that takes commands in turn and brings each about before it takes the next.
+
+use std::sync::{Arc, mpsc};
+
+use model::{
+    Change, Command, ContainerId, Event, State, container::Exit, decide, decide::Task, event::EventKind, host::Settings,
+};
+use netstate::{Fault, NetState, Plan};
+use store::Store;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use crate::{
+    EngineError, Events, Host, World,
+    commit::{self, Mode},
+    host::Drift,
+    supervise::Found,
+    userspace::Userspace,
+    wait::Waiters,
+};
+
+/// What the writer is asked.
+pub enum Request {
+    /// Decide a command and bring it about.
+    Command(Box<Command>, oneshot::Sender<Result<Arc<State>, EngineError>>),
+    /// Somebody else changed the host's network: look, and put right what is ours.
+    Surprise(String),
+    /// What would be done now.
+    Compare(oneshot::Sender<Result<Plan, Fault>>),
+    /// The host's network as it must be.
+    Desired(oneshot::Sender<NetState>),
+    /// Take everything off the host that is ours, and end.
+    Leave(oneshot::Sender<Result<(), Fault>>),
+}
+
+/// What the writer shares with the handles.
+pub struct Shared {
+    /// The state as of the last command.
+    pub state: watch::Sender<Arc<State>>,
+    /// The feed of events.
+    pub events: Events,
+    /// Everybody who waits for a container.
+    pub waiters: Waiters,
+    /// What is to be done about processes.
+    pub tasks: tokio::sync::mpsc::UnboundedSender<Task>,
+}
+
+/// The one writer.
+pub struct Writer {
+    /// The state as of the last command.
+    pub state: Arc<State>,
+    /// The journal.
+    pub store: Store,
+    /// The host's network.
+    pub host: Host,
+    /// The window on the world.
+    pub world: Box<dyn World>,
+    /// The userspace data plane.
+    pub userspace: Userspace,
+    /// What it shares with the handles.
+    pub shared: Arc<Shared>,
+    /// Whether the kernel refused something that must still come true.
+    pub unsettled: bool,
+}
+
+/// How long after a refusal by the kernel it is tried again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Writer {
+    /// Serves until every handle is gone, or it is told to leave.
+    pub fn run(mut self, inbox: &mpsc::Receiver<Request>) {
+        loop {
+            let request = if self.unsettled { inbox.recv_timeout(AGAIN) } else { inbox.recv().map_err(Into::into) };
+            match request {
+                Ok(Request::Leave(reply)) => {
+                    let _ = reply.send(self.leave());
+                    return;
+                }
+                Ok(request) => self.serve(request),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.repair("a refusal by the kernel"),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Takes over what is there: decides about every container whose process is not as the journal says, and only then makes the
+    /// host as the whole state wants it. The containers whose processes live are returned.
+    pub fn open(&mut self, settings: Settings, found: &Found) -> Result<Vec<ContainerId>, EngineError> {
+        let mut tasks = self.record(Command::Open(settings))?;
+        let live: Vec<_> = self.state.containers.values().filter(|c| c.is_live()).cloned().collect();
+        for container in &live {
+            if let Some(command) = found.command(container) {
+                tasks.extend(self.record(command)?);
+            }
+        }
+        if let Err(fault) = self.host.converge(&self.state) {
+            self.settle_later(&fault);
+        }
+        self.userspace.open(&self.state, self.world.as_mut());
+        self.shared.state.send_replace(Arc::clone(&self.state));
+        self.start(tasks);
+        Ok(live.iter().map(|c| c.id.clone()).filter(|id| found.running.contains_key(id)).collect())
+    }
+
+    /// Decides and journals, and leaves the host for later.
+    fn record(&mut self, command: Command) -> Result<Vec<Task>, EngineError> {
+        let facts = self.world.facts(&self.state, &command);
+        let decision = decide(&self.state, &facts, command)?;
+        let after = Arc::new(self.state.with(&decision.change));
+        self.store.append(&decision.change, after.revision)?;
+        self.state = after;
+        decision.events.into_iter().for_each(|event| self.shared.events.emit(event));
+        Ok(decision.tasks)
+    }
+
+    /// Decides a command and brings it about.
+    pub fn commit(&mut self, command: Command) -> Result<Arc<State>, EngineError> {
+        let facts = self.world.facts(&self.state, &command);
+        let (mode, exit) = (commit::mode(&command), exit_of(&command));
+        let decision = decide(&self.state, &facts, command)?;
+        let before = Arc::clone(&self.state);
+        let after = Arc::new(before.with(&decision.change));
+        self.store.append(&decision.change, after.revision)?;
+        self.state = Arc::clone(&after);
+        if let Err(fault) = self.host.change(&before, &after, &decision.change) {
+            match mode {
+                Mode::AllOrNothing => {
+                    self.take_back(&before, &decision.change)?;
+                    return Err(fault.into());
+                }
+                Mode::Eventually => self.settle_later(&fault),
+            }
+        }
+        self.userspace.follow(&before, &after, &decision.change, self.world.as_mut());
+        self.shared.state.send_replace(Arc::clone(&after));
+        decision.events.into_iter().for_each(|event| self.shared.events.emit(event));
+        self.start(decision.tasks);
+        self.shared.waiters.notify(&before, &after, &decision.change, exit.as_ref());
+        Ok(after)
+    }
+
+    fn serve(&mut self, request: Request) {
+        match request {
+            // Whoever asked may have gone; the command holds all the same.
+            Request::Command(command, reply) => drop(reply.send(self.commit(*command))),
+            Request::Surprise(what) => self.repair(&what),
+            Request::Compare(reply) => drop(reply.send(self.host.compare())),
+            Request::Desired(reply) => drop(reply.send(self.host.desired().clone())),
+            Request::Leave(_) => {}
+        }
+    }
+
+    fn start(&self, tasks: Vec<Task>) {
+        for task in tasks {
+            // The receiver lives as long as the process.
+            let _ = self.shared.tasks.send(task);
+        }
+    }
+
+    /// The state before is decided again and brought about; what was done in between is deleted by the same diff.
+    fn take_back(&mut self, before: &State, change: &Change) -> Result<(), EngineError> {
+        let undo = commit::inverse(before, change);
+        let refused = Arc::clone(&self.state);
+        let restored = Arc::new(refused.with(&undo));
+        self.store.append(&undo, restored.revision)?;
+        if let Err(fault) = self.host.change(&refused, &restored, &undo) {
+            self.settle_later(&fault);
+        }
+        self.shared.state.send_replace(Arc::clone(&restored));
+        self.state = restored;
+        Ok(())
+    }
+
+    fn settle_later(&mut self, fault: &Fault) {
+        warn!(%fault, "the kernel refused; it is tried again");
+        self.unsettled = true;
+    }
+
+    fn repair(&mut self, cause: &str) {
+        match self.host.repair() {
+            Ok(drift) => {
+                self.unsettled = false;
+                self.tell_repairs(cause, &drift);
+            }
+            Err(fault) => self.settle_later(&fault),
+        }
+    }
+
+    fn tell_repairs(&self, cause: &str, drift: &Drift) {
+        if drift.repairs.is_empty() {
+            return;
+        }
+        info!(cause, repairs = drift.repairs.len(), "the host's network was put right");
+        let at_ms = crate::supervise::now_ms();
+        let attributes = [("cause".to_owned(), cause.to_owned()), ("repairs".to_owned(), drift.repairs.join("; "))];
+        self.shared.events.emit(Event {
+            at_ms,
+            kind: EventKind::Daemon,
+            action: "repair".to_owned(),
+            id: "linkspan".to_owned(),
+            attributes: attributes.into(),
+        });
+    }
+
+    fn leave(&mut self) -> Result<(), Fault> {
+        self.userspace.close();
+        self.host.converge(&State::default()).map(|_| ())
+    }
+}
+
+fn exit_of(command: &Command) -> Option<Exit> {
+    match command {
+        Command::Exited { exit, .. } | Command::Recover { exit, .. } => Some(exit.clone()),
+        _ => None,
+    }
+}

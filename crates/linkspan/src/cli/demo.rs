@@ -1,0 +1,88 @@
+//! `linkspan demo`: what the built-in image `linkspan/demo` runs. A server that says who it is and who asked, and a client.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+
+use super::Outcome;
+
+/// Serve or ask over HTTP, to show a network (this is what the image linkspan/demo runs)
+#[derive(Args)]
+pub struct Demo {
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Answer every HTTP request with who answers and who asked
+    Serve {
+        /// Where to listen
+        #[arg(default_value = "[::]:80")]
+        address: String,
+    },
+    /// Ask once and print the answer
+    Ask {
+        /// HOST[:PORT]
+        host: String,
+    },
+}
+
+/// The longest a peer may take for anything.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Demo {
+    pub fn run(self) -> Outcome {
+        match self.part {
+            Some(Part::Ask { host }) => ask(&host)?,
+            Some(Part::Serve { address }) => serve(&address)?,
+            None => serve("[::]:80")?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn serve(address: &str) -> std::io::Result<()> {
+    // A host without IPv6 has no [::].
+    let listener = TcpListener::bind(address).or_else(|e| match address.strip_prefix("[::]") {
+        Some(port) => TcpListener::bind(format!("0.0.0.0{port}")),
+        None => Err(e),
+    })?;
+    println!("listening at {}", listener.local_addr()?);
+    for stream in listener.incoming().flatten() {
+        thread::spawn(move || {
+            // A client that goes away is its own loss.
+            let _ = answer(stream);
+        });
+    }
+    Ok(())
+}
+
+fn answer(stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut lines = BufReader::new((&stream).take(64 * 1024)).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let path = request.split(' ').nth(1).unwrap_or("/");
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let body = format!("I am {name} at {}. You are {} and asked for {path}.\n", stream.local_addr()?, stream.peer_addr()?);
+    let length = body.len();
+    write!(&stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+}
+
+fn ask(host: &str) -> std::io::Result<()> {
+    let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let mut stream = TcpStream::connect(&address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.take(1024 * 1024).read_to_string(&mut text)?;
+    print!("{}", text.split_once("\r\n\r\n").map_or(text.as_str(), |(_, body)| body));
+    Ok(())
+}

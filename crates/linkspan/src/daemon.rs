@@ -1,0 +1,257 @@
+//! The daemon put together: every part is made here and given to the next; nothing is decided.
+
+use std::{
+    env,
+    fs::{self, File},
+    io,
+    net::{Ipv6Addr, TcpListener, UdpSocket},
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use engine::{Engine, EngineError, Parts, Places};
+use model::host::Settings;
+use proxy::listener::{Listening, tcp, udp};
+use runtime::{
+    Runtime, RuntimeSettings,
+    image::{self, ImageError},
+};
+use rustix::fs::{FlockOperation, Gid, Uid, chown, flock};
+use store::{Store, StoreError};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::{admin, config, view, world::RealWorld};
+
+/// What the daemon is told.
+pub struct Setup {
+    /// Images, volumes, containers and the journal.
+    pub data_root: PathBuf,
+    /// Sockets and namespaces.
+    pub run_dir: PathBuf,
+    /// The Docker API's socket, if it was named.
+    pub docker_socket: Option<PathBuf>,
+    /// Who may use it.
+    pub docker_group: String,
+    /// How much is logged.
+    pub log_level: String,
+    /// What decisions look at.
+    pub settings: Settings,
+    /// Registries.
+    pub images: config::Images,
+    /// Whether the built-in image is put into the store.
+    pub demo: bool,
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// It is not root.
+    #[error("the daemon makes namespaces, links and rules, which only root may: run it with sudo")]
+    NotRoot,
+    /// Another one has the run directory.
+    #[error("another linkspan runs with the run directory {0}: stop it, or give another --run-dir")]
+    Running(PathBuf),
+    /// The file system refused.
+    #[error("cannot {what} {path}: {source}")]
+    Path {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system refused.
+    #[error("cannot {0}: {1}")]
+    System(&'static str, #[source] io::Error),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The image store cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The kernel cannot be spoken to.
+    #[error(transparent)]
+    Kernel(#[from] netstate::Fault),
+    /// The engine cannot take over.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Runs the daemon until it is told to end. Containers and their traffic go on without it.
+pub fn run(setup: Setup) -> Result<(), DaemonError> {
+    log(&setup.log_level);
+    if !rustix::process::geteuid().is_root() {
+        return Err(DaemonError::NotRoot);
+    }
+    let _lock = lock(&setup.run_dir)?;
+    directory(&setup.data_root, 0o711)?;
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| DaemonError::System("start the event loop", e))?;
+    tokio.block_on(serve(setup))
+}
+
+async fn serve(setup: Setup) -> Result<(), DaemonError> {
+    let (docker, socket) = docker_socket(&setup)?;
+    let admin = bind(&admin::socket(&setup.run_dir), 0o600, None)?;
+    let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
+    let images = image::Store::open(&setup.data_root)?;
+    if setup.demo {
+        images.assemble_demo(Path::new("/proc/self/exe")).await?;
+    }
+    let places = Places { data_root: setup.data_root.clone(), run_dir: setup.run_dir.clone() };
+    let kernel = kernel::Linux::open(&setup.run_dir)?;
+    let monitor = kernel.monitor()?;
+    let engine = Engine::open(Parts {
+        store,
+        state,
+        kernel: Box::new(kernel),
+        world: Box::new(RealWorld::new(places.clone())?),
+        runtime: Arc::new(Runtime::new(RuntimeSettings::new(&setup.run_dir))),
+        images,
+        places,
+        settings: setup.settings.clone(),
+    })
+    .await?;
+    let _listeners = listeners(&engine);
+    let watched = engine.clone();
+    monitor.follow(move |surprise| watched.surprise(surprise));
+    let (ask, questions) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(admin::serve(tokio_listener(admin)?, ask));
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let api = docker_api::ApiSettings {
+        data_root: setup.data_root.clone(),
+        run_dir: setup.run_dir.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let api = docker_api::serve(engine.clone(), tokio_listener(docker)?, api, async {
+        // A dropped sender is the end too.
+        let _ = ended.await;
+    });
+    let api = tokio::spawn(api);
+    info!(socket = %socket.display(), data_root = %setup.data_root.display(), "ready");
+    notify("READY=1");
+    let outcome = wait(&engine, questions).await;
+    notify("STOPPING=1");
+    drop(end);
+    if let Err(error) = api.await {
+        warn!(%error, "the Docker API ended badly");
+    }
+    // A socket that nobody answers would make the next daemon believe somebody does.
+    let _ = fs::remove_file(&socket);
+    outcome
+}
+
+/// Answers the verbs until a signal or `linkspan down`.
+async fn wait(engine: &Engine, mut questions: tokio::sync::mpsc::Receiver<admin::Question>) -> Result<(), DaemonError> {
+    let on = |kind| signal(kind).map_err(|e| DaemonError::System("take signals", e));
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            Some(question) = questions.recv() => {
+                let down = matches!(question.ask, admin::Ask::Down);
+                let answer = view::answer(engine, question.ask).await;
+                let done = down && answer.is_ok();
+                // Whoever asked may have gone.
+                let _ = question.answer.send(answer);
+                if done {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// The two sockets that serve what NAT cannot; without IPv6 on the host there is nothing for them to do.
+fn listeners(engine: &Engine) -> Vec<Listening> {
+    let address = (Ipv6Addr::UNSPECIFIED, plan::names::LISTENER_PORT);
+    let original = |client, local| kernel::conntrack::original_dst(model::port::Protocol::Udp.number(), client, local).ok();
+    let tcp = TcpListener::bind(address).and_then(|l| tcp::serve(l, Arc::clone(engine.listeners()), tcp::Limits::default()));
+    let udp = UdpSocket::bind(address)
+        .and_then(|s| udp::serve(s, Arc::clone(engine.listeners()), original, udp::Limits::default()));
+    let served = [tcp, udp].into_iter().filter_map(|listening| {
+        listening.inspect_err(|error| warn!(%error, "ports published on IPv6 for containers with IPv4 only will not answer")).ok()
+    });
+    served.collect()
+}
+
+fn log(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_default();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+}
+
+/// Holds the run directory for this daemon alone.
+fn lock(run_dir: &Path) -> Result<File, DaemonError> {
+    directory(run_dir, 0o711)?;
+    let path = run_dir.join("lock");
+    let file = File::create(&path).map_err(|source| DaemonError::Path { what: "make", path, source })?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| DaemonError::Running(run_dir.to_owned()))?;
+    Ok(file)
+}
+
+fn directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
+    let failed = |what| move |source| DaemonError::Path { what, path: path.to_owned(), source };
+    fs::create_dir_all(path).map_err(failed("make"))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of"))
+}
+
+/// The named socket; else the usual one unless somebody answers there; else one in the run directory.
+fn docker_socket(setup: &Setup) -> Result<(UnixListener, PathBuf), DaemonError> {
+    let usual = PathBuf::from(config::DOCKER_SOCKET);
+    let path = setup.docker_socket.clone().unwrap_or_else(|| {
+        let taken = std::os::unix::net::UnixStream::connect(&usual).is_ok();
+        if taken { setup.run_dir.join("docker.sock") } else { usual }
+    });
+    let group = group(&setup.docker_group);
+    if group.is_none() {
+        warn!(group = setup.docker_group, "there is no such group, so only root may use the Docker socket: make it with groupadd");
+    }
+    Ok((bind(&path, 0o660, group)?, path))
+}
+
+/// A socket with its mode and group set before anybody can connect.
+fn bind(path: &Path, mode: u32, group: Option<Gid>) -> Result<UnixListener, DaemonError> {
+    let failed = |what| move |source| DaemonError::Path { what, path: path.to_owned(), source };
+    let fresh = path.with_extension("new");
+    for old in [path, &fresh] {
+        match fs::remove_file(old) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("replace the socket")(e)),
+            _ => {}
+        }
+    }
+    let listener = UnixListener::bind(&fresh).map_err(failed("bind the socket"))?;
+    chown(&fresh, Some(Uid::ROOT), group.or(Some(Gid::ROOT))).map_err(|e| failed("set the group of")(e.into()))?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
+    fs::rename(&fresh, path).map_err(failed("name the socket"))?;
+    Ok(listener)
+}
+
+fn tokio_listener(listener: UnixListener) -> Result<tokio::net::UnixListener, DaemonError> {
+    let failed = |e| DaemonError::System("serve a socket", e);
+    listener.set_nonblocking(true).map_err(failed)?;
+    tokio::net::UnixListener::from_std(listener).map_err(failed)
+}
+
+/// The group's number (group(5)).
+fn group(name: &str) -> Option<Gid> {
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    let line = groups.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok().map(Gid::from_raw)
+}
+
+/// Tells systemd, if it started us (sd_notify(3)).
+fn notify(state: &str) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    let told = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
+    if let Err(error) = told {
+        warn!(%error, "systemd could not be told");
+    }
+}

@@ -1,0 +1,21 @@
+//! The binary: verbs, configuration, wiring. It constructs everything and decides nothing.
+#![forbid(unsafe_code)]
+
+mod admin;
+mod cli;
+mod config;
+mod daemon;
+mod view;
+mod world;
+
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    // The shim and the init inside containers are this binary too; they must run before any thread exists.
+    let mut args = env::args_os().skip(1);
+    match args.next().as_deref().and_then(|verb| verb.to_str()) {
+        Some("shim") => runtime::shim::main(args),
+        Some("init") => runtime::init::main(args),
+        _ => cli::main(),
+    }
+}

@@ -1,0 +1,32 @@
+//! The image the tests run: busybox, and bash with its libraries, taken from this machine.
+
+use std::{fs, path::Path, process::Command};
+
+/// Writes the image's root file system as a tar archive.
+///
+/// # Panics
+/// When busybox or tar is missing.
+pub fn write(archive: &Path) {
+    let script = r#"
+        set -e
+        root=$(mktemp -d)
+        trap 'rm -rf "$root"' EXIT
+        cd "$root"
+        mkdir -p bin etc tmp root var/www dev proc sys home usr/bin
+        chmod 1777 tmp
+        cp "$(command -v busybox)" bin/busybox
+        for applet in $(bin/busybox --list); do [ -e "bin/$applet" ] || ln -s busybox "bin/$applet"; done
+        if [ -x /bin/bash ]; then
+            cp -L /bin/bash bin/bash
+            for lib in $(ldd /bin/bash | grep -o '/[^ ]*'); do mkdir -p ".$(dirname "$lib")"; cp -L "$lib" ".$lib"; done
+        fi
+        printf 'root:x:0:0:root:/root:/bin/sh\nbin:x:2:2:bin:/bin:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n' > etc/passwd
+        printf 'root:x:0:\nbin:x:2:\nwheel:x:10:root\nnogroup:x:65534:\n' > etc/group
+        echo 'linkspan test image' > etc/issue
+        echo hello > var/www/index.html
+        tar -cf "$1" .
+    "#;
+    let status = Command::new("sh").args(["-c", script, "image"]).arg(archive).status().expect("sh runs");
+    assert!(status.success(), "the test image could not be made: is busybox-static installed?");
+    assert!(fs::metadata(archive).expect("the archive was written").len() > 0);
+}

@@ -1,0 +1,28 @@
+//! A host to test on: private network, mount and process namespaces, a linkspan daemon in them, a neighbour outside, and the real
+//! docker command.
+//!
+//! Everything is inside a process namespace, so that its end, however it comes, ends every process; links and mounts go
+//! with the other namespaces, and the files with the temporary directory.
+#![forbid(unsafe_code)]
+
+mod host;
+mod image;
+mod said;
+
+pub use host::Host;
+pub use said::Said;
+
+/// Polls until the condition gives something, or fails saying what was waited for.
+///
+/// # Panics
+/// After twenty seconds.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(std::time::Instant::now() < deadline, "not within twenty seconds: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

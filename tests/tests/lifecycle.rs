@@ -1,0 +1,126 @@
+//! The life of a container, with the real docker command.
+
+use conformance::{Host, eventually};
+
+#[test]
+fn exit_codes_and_output_come_through() {
+    let Some(host) = Host::start() else { return };
+    let check = |words: &str, code: i32, out: &str, err: &str| {
+        let said = host.docker(words);
+        assert_eq!((said.code, said.out.trim()), (code, out), "{words}: {}", said.err);
+        assert!(said.err.contains(err), "{words}: {}", said.err);
+    };
+    check("run --rm busybox echo hello", 0, "hello", "");
+    check("run --rm busybox sh -c 'echo out; echo err >&2; exit 3'", 3, "out", "err");
+    check("run --rm busybox nosuch", 127, "", "executable file not found");
+    check("run --rm busybox /etc/passwd", 126, "", "permission denied");
+    check("run --rm nosuchimage", 125, "", "nosuchimage");
+    check("run --rm -e A=1 -w /tmp -u 1000:1000 busybox sh -c 'echo $A $PWD $(id -u):$(id -g)'", 0, "1 /tmp 1000:1000", "");
+    check("run --rm -h box busybox hostname", 0, "box", "");
+    check("run --rm --read-only busybox touch /x", 1, "", "Read-only");
+    check("run --rm --init busybox sh -c 'cat /proc/1/comm'", 0, "docker-init", "");
+    check("run --rm --network none busybox ls /sys/class/net", 0, "lo", "");
+    check("run --rm --network host busybox ip link show uplink -o", 0, "", "");
+}
+
+#[test]
+fn created_started_paused_stopped_removed() {
+    let Some(host) = Host::start() else { return };
+    let status = || host.docker("inspect -f '{{.State.Status}}' box").ok();
+    host.docker("create --name box busybox sh -c 'trap \"exit 7\" TERM; while :; do sleep 0.1; done'").ok();
+    assert_eq!(status(), "created");
+    host.docker("start box").ok();
+    assert_eq!(status(), "running");
+    host.docker("pause box").ok();
+    assert_eq!(status(), "paused");
+    host.docker("unpause box").ok();
+    host.docker("rm box").fails_with("container is running");
+    host.docker("stop box").ok();
+    assert_eq!(host.docker("inspect -f '{{.State.Status}} {{.State.ExitCode}}' box").ok(), "exited 7");
+    host.docker("rename box crate").ok();
+    host.docker("restart crate").ok();
+    host.docker("kill crate").ok();
+    assert_eq!(host.docker("wait crate").ok(), "137");
+    host.docker("rm crate").ok();
+    host.docker("inspect crate").fails_with("No such");
+    assert_eq!(host.docker("ps -aq").ok(), "");
+}
+
+#[test]
+fn exec_logs_top_stats_and_copies() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name box busybox sh -c 'echo one; echo two; echo three >&2; sleep 1000'").ok();
+    assert_eq!(host.docker("exec box sh -c 'exit 4'").code, 4);
+    assert_eq!(host.docker("exec -u nobody box id -un").ok(), "nobody");
+    assert_eq!(host.sh("echo piped | docker exec -i box cat").ok(), "piped");
+    eventually("the log has all lines", || (host.sh("docker logs box 2>&1 | wc -l").ok() == "3").then_some(()));
+    assert_eq!(host.docker("logs --tail 1 box 2>/dev/null").ok(), "");
+    assert_eq!(host.docker("logs --tail 2 box 2>/dev/null").ok(), "two");
+    assert!(host.docker("logs -t --tail 2 box").ok().starts_with("20"));
+    assert!(host.docker("top box").ok().contains("sleep 1000"));
+    assert!(host.docker("stats --no-stream --format '{{.Name}} {{.PIDs}}' box").ok().starts_with("box "));
+    host.sh("echo content > /tmp/ls-copy && docker cp /tmp/ls-copy box:/tmp/there; rm /tmp/ls-copy").ok();
+    assert_eq!(host.docker("exec box cat /tmp/there").ok(), "content");
+    assert_eq!(host.sh("docker cp box:/tmp/there - | tar -xO").ok(), "content");
+    assert!(host.docker("diff box").ok().contains("A /tmp/there"));
+    host.docker("commit box kept").ok();
+    assert_eq!(host.docker("run --rm kept cat /tmp/there").ok(), "content");
+    assert!(host.sh("docker export box | tar -t").ok().contains("tmp/there"));
+}
+
+#[test]
+fn policies_start_again() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name twice --restart on-failure:2 busybox sh -c 'exit 1'").ok();
+    eventually("two restarts", || {
+        (host.docker("inspect -f '{{.RestartCount}} {{.State.Status}}' twice").ok() == "2 exited").then_some(())
+    });
+    host.docker("run -d --name always --restart always busybox sleep 0.2").ok();
+    eventually("a restart", || (host.docker("inspect -f '{{.RestartCount}}' always").ok() != "0").then_some(()));
+    host.docker("stop always").ok();
+    assert_eq!(host.docker("inspect -f '{{.State.Running}}' always").ok(), "false");
+}
+
+#[test]
+fn health_is_told() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name well --health-cmd 'test -e /tmp/ok' --health-interval 200ms --health-retries 2 busybox sleep 1000").ok();
+    let health = || host.docker("inspect -f '{{.State.Health.Status}}' well").ok();
+    eventually("unhealthy", || (health() == "unhealthy").then_some(()));
+    host.docker("exec well touch /tmp/ok").ok();
+    eventually("healthy", || (health() == "healthy").then_some(()));
+}
+
+#[test]
+fn volumes_outlive_containers() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run --rm -v data:/data busybox sh -c 'echo kept > /data/file'").ok();
+    assert_eq!(host.docker("run --rm -v data:/data:ro busybox cat /data/file").ok(), "kept");
+    host.docker("run --rm -v data:/data:ro busybox touch /data/more").fails();
+    host.docker("run -d --name user -v data:/data busybox sleep 1000").ok();
+    host.docker("volume rm data").fails_with("volume is in use");
+    assert_eq!(host.docker("run --rm --volumes-from user busybox cat /data/file").ok(), "kept");
+    host.docker("rm -f user").ok();
+    host.docker("volume rm data").ok();
+    let dir = host.path().join("bound");
+    host.sh(&format!("mkdir -p {0}; echo bound > {0}/file", dir.display())).ok();
+    assert_eq!(host.docker(&format!("run --rm -v {}:/b busybox cat /b/file", dir.display())).ok(), "bound");
+    assert_eq!(host.docker("run --rm --tmpfs /scratch busybox sh -c 'df -T /scratch | grep -c tmpfs'").ok(), "1");
+}
+
+#[test]
+fn what_a_container_may_is_what_docker_lets_it() {
+    let Some(host) = Host::start() else { return };
+    let status = host.docker("run --rm busybox cat /proc/self/status").ok();
+    for line in ["CapEff:\t00000000a80425fb", "CapBnd:\t00000000a80425fb", "Seccomp:\t2", "NoNewPrivs:\t0"] {
+        assert!(status.contains(line), "{line} is not in\n{status}");
+    }
+    let status = host.docker("run --rm --security-opt no-new-privileges --cap-drop ALL --cap-add NET_RAW busybox cat /proc/self/status").ok();
+    for line in ["CapEff:\t0000000000002000", "NoNewPrivs:\t1"] {
+        assert!(status.contains(line), "{line} is not in\n{status}");
+    }
+    for refused in ["mount -t tmpfs x /mnt", "ls /proc/keys && cat /proc/keys | grep .", "sh -c 'echo 1 > /proc/sys/kernel/panic'", "mknod /dev/x b 8 0 && cat /dev/x"] {
+        assert_ne!(host.docker(&format!("run --rm busybox sh -c \"{refused}\"")).code, 0, "{refused}");
+    }
+    host.docker("run --rm --privileged busybox mount -t tmpfs x /mnt").ok();
+}

@@ -1,0 +1,39 @@
+//! Published ports in all their forms, with the real docker command.
+
+use conformance::Host;
+
+#[test]
+fn forms() {
+    let Some(host) = Host::start() else { return };
+    let check = |publish: &str, expected: &str| {
+        host.docker(&format!("run -d --name p {publish} busybox sleep 1000")).ok();
+        let ports = host.sh("docker port p | sort").ok();
+        host.docker("rm -f p").ok();
+        assert_eq!(ports.replace('\n', "; "), expected, "{publish}");
+    };
+    check("-p 8080:80", "80/tcp -> 0.0.0.0:8080; 80/tcp -> [::]:8080");
+    check("-p 127.0.0.1:8080:80/udp", "80/udp -> 127.0.0.1:8080");
+    check("-p [::1]:8080:80", "80/tcp -> [::1]:8080");
+    check("-p 127.0.0.1:8000-8001:9000-9001", "9000/tcp -> 127.0.0.1:8000; 9001/tcp -> 127.0.0.1:8001");
+    check("-p 127.0.0.1:8000-8010:80", "80/tcp -> 127.0.0.1:8000");
+    check("-p 127.0.0.1:80:80 -p 192.0.2.1:80:81", "80/tcp -> 127.0.0.1:80; 81/tcp -> 192.0.2.1:80");
+}
+
+#[test]
+fn refusals_name_the_holder() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name first -p 8080:80 busybox sleep 1000").ok();
+    host.docker("run -d --name second -p 8080:80 busybox sleep 1000").fails_with("port is already allocated by container first");
+    host.docker("run -d --name third -p 127.0.0.1:8080:80 busybox sleep 1000").fails_with("port is already allocated");
+    host.sh("socat TCP-LISTEN:8090,fork,reuseaddr /dev/null & sleep 0.3").ok();
+    host.docker("run -d --name fourth -p 8090:80 busybox sleep 1000").fails_with("socat");
+}
+
+#[test]
+fn thousands_of_ports_are_one_element() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name many -p 10000-19999:10000-19999 busybox httpd -f -p 15000 -h /var/www").ok();
+    assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:15000").ok(), "hello");
+    let elements = host.sh("nft list map inet linkspan publish4 | grep -c 10000-19999").ok();
+    assert_eq!(elements, "1");
+}

@@ -1,0 +1,41 @@
+//! The project's own commands: `cargo xtask up | test | bench | dist`.
+
+mod bench;
+mod dist;
+mod packages;
+mod run;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The project's own commands.
+#[derive(Parser)]
+enum Task {
+    /// Build the release binary, install what it needs, start the daemon, and show the main job on real input
+    Up,
+    /// Install the test peers and run everything that CI runs
+    Test,
+    /// Measure beside Docker Engine and print the ratios
+    Bench(bench::Bench),
+    /// Build the static release binary into target/dist
+    Dist,
+}
+
+fn main() -> ExitCode {
+    let result = match Task::parse() {
+        Task::Up => up::run(),
+        Task::Test => test::run(),
+        Task::Bench(bench) => bench.run(),
+        Task::Dist => dist::run().map(|_| ()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
