@@ -249,6 +249,7 @@ pub struct ContainerWish {
 }
 
 /// The network home of a new container.
+#[expect(clippy::large_enum_variant, reason = "there is one of it at a time, and the command that has it is boxed")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SandboxWish {
     /// A new one, down, with nothing published, on these networks in order.

@@ -96,7 +96,11 @@ impl Lease {
 /// The endpoint by which a sandbox meets the outside in one family, with its network: of those that have an address and reach the
 /// outside, the one with the highest gateway priority; between equals the network's name decides. Its default route and its
 /// published ports are there.
-pub fn gateway<'s>(state: &'s State, sandbox: &'s SandboxId, family: Family) -> Option<(&'s Endpoint, &'s Network, &'s Bridge)> {
+pub fn gateway<'s>(
+    state: &'s State,
+    sandbox: &'s SandboxId,
+    family: Family,
+) -> Option<(&'s Endpoint, &'s Network, &'s Bridge)> {
     let outside = state.endpoints_of(sandbox).filter_map(|endpoint| {
         let network = state.networks.get(&endpoint.network)?;
         let Driver::Bridge(bridge) = &network.driver else { return None };

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{container::Container, network::Network};
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -33,4 +35,42 @@ pub enum EventKind {
     Image,
     /// The daemon itself.
     Daemon,
+}
+
+impl Event {
+    /// Something that happened to a container. The attributes are its labels, its name, its image, and those given.
+    pub fn container(at_ms: i64, container: &Container, action: &str, more: &[(&str, String)]) -> Self {
+        let mut attributes = container.labels.clone();
+        attributes.insert("image".to_owned(), container.image.name.clone());
+        attributes.insert("name".to_owned(), container.name.clone());
+        let event = Self {
+            at_ms,
+            kind: EventKind::Container,
+            action: action.to_owned(),
+            id: container.id.to_string(),
+            attributes,
+        };
+        event.with(more)
+    }
+
+    /// Something that happened to a network. The attributes are its name, its driver, and those given.
+    pub fn network(at_ms: i64, network: &Network, action: &str, more: &[(&str, String)]) -> Self {
+        let name = ("name".to_owned(), network.name.clone());
+        let attributes = BTreeMap::from([name, ("type".to_owned(), network.driver.name().to_owned())]);
+        let event =
+            Self { at_ms, kind: EventKind::Network, action: action.to_owned(), id: network.id.to_string(), attributes };
+        event.with(more)
+    }
+
+    /// Something that happened to a volume. The attributes are its driver, and those given.
+    pub fn volume(at_ms: i64, name: &str, action: &str, more: &[(&str, String)]) -> Self {
+        let attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
+        let event = Self { at_ms, kind: EventKind::Volume, action: action.to_owned(), id: name.to_owned(), attributes };
+        event.with(more)
+    }
+
+    fn with(mut self, more: &[(&str, String)]) -> Self {
+        self.attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        self
+    }
 }

@@ -29,6 +29,12 @@ macro_rules! id {
                 Self(text)
             }
 
+            /// The bytes it was made of.
+            pub fn bytes(&self) -> [u8; 32] {
+                let digit = |at: usize| (self.0.as_bytes()[at] as char).to_digit(16).unwrap_or_default() as u8;
+                std::array::from_fn(|byte| digit(2 * byte) << 4 | digit(2 * byte + 1))
+            }
+
             /// All 64 digits.
             pub fn as_str(&self) -> &str {
                 &self.0

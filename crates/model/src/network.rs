@@ -41,6 +41,7 @@ pub enum Origin {
 }
 
 /// What a network is made of.
+#[expect(clippy::large_enum_variant, reason = "nearly every network is a bridge, and each is behind an Arc")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Driver {
     /// A Linux bridge on this host.

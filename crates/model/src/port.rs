@@ -113,3 +113,18 @@ pub struct PublishedPort {
     /// Ports inside the sandbox.
     pub inside: PortRange,
 }
+
+impl fmt::Display for PortWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host_ip {
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
+            Some(IpAddr::V4(address)) => write!(f, "{address}:")?,
+            None => {}
+        }
+        match self.host {
+            HostPorts::Any => {}
+            HostPorts::Range(host) => write!(f, "{host}:")?,
+        }
+        write!(f, "{}/{}", self.inside, self.protocol)
+    }
+}

@@ -35,7 +35,9 @@ pub enum Refusal {
         name: String,
     },
     /// A subnet overlaps another.
-    #[error("invalid pool request: Pool overlaps with other one on this address space: {net} overlaps {other} of {holder}")]
+    #[error(
+        "invalid pool request: Pool overlaps with other one on this address space: {net} overlaps {other} of {holder}"
+    )]
     SubnetInUse {
         /// The subnet asked for.
         net: IpNet,
@@ -50,7 +52,9 @@ pub enum Refusal {
     )]
     PoolsExhausted,
     /// A network has no address left.
-    #[error("no available IPv{family} addresses on network {network}: {net} is fully leased; remove endpoints or use a larger subnet")]
+    #[error(
+        "no available IPv{family} addresses on network {network}: {net} is fully leased; remove endpoints or use a larger subnet"
+    )]
     AddressesExhausted {
         /// The network's name.
         network: String,
@@ -82,7 +86,9 @@ pub enum Refusal {
         holder: String,
     },
     /// No free port could be found.
-    #[error("Bind for {address} failed: all ports are allocated in {range}/{protocol}: free some, or widen net.ipv4.ip_local_port_range")]
+    #[error(
+        "Bind for {address} failed: all ports are allocated in {range}/{protocol}: free some, or widen net.ipv4.ip_local_port_range"
+    )]
     PortsExhausted {
         /// The host address.
         address: IpAddr,

@@ -3,6 +3,21 @@
 //! A decision looks at the state, the facts and the command, and nothing else; the change it returns is journalled before anything
 //! is done about it.
 
+mod address;
+mod container;
+mod draft;
+mod endpoint;
+mod network;
+mod open;
+mod pool;
+mod port;
+mod sandbox;
+mod volume;
+
+use self::{
+    container::{health, life, restart},
+    draft::Draft,
+};
 use crate::{
     change::Change, command::Command, event::Event, host::Facts, id::ContainerId, refusal::Refusal, state::State,
 };
@@ -46,6 +61,32 @@ pub enum Task {
 
 /// Decides a command.
 pub fn decide(state: &State, facts: &Facts, command: Command) -> Result<Decision, Refusal> {
-    let _ = (state, facts, command);
-    Err(Refusal::Invalid("not decided yet".to_owned()))
+    let mut draft = Draft::new(state, facts);
+    let d = &mut draft;
+    match command {
+        Command::Open(settings) => open::open(d, settings)?,
+        Command::CreateNetwork(wish) => network::create(d, *wish)?,
+        Command::RemoveNetwork(id) => network::remove(d, &id)?,
+        Command::Connect(connect) => endpoint::connect(d, *connect)?,
+        Command::Disconnect { container, network } => endpoint::disconnect(d, &container, &network)?,
+        Command::CreateContainer(wish) => container::create(d, *wish)?,
+        Command::Start(id) => life::start(d, &id)?,
+        Command::Started { container, run } => life::started(d, &container, run)?,
+        Command::Exited { container, exit } => life::exited(d, &container, exit)?,
+        Command::Stop(id) => life::stop(d, &id)?,
+        Command::Kill { container, signal } => life::kill(d, &container, signal)?,
+        Command::Pause(id) => life::pause(d, &id)?,
+        Command::Unpause(id) => life::unpause(d, &id)?,
+        Command::RestartDue(id) => restart::due(d, &id)?,
+        Command::Recover { container, exit } => restart::recover(d, &container, exit)?,
+        Command::Health { container, result } => health::checked(d, &container, result)?,
+        Command::Rename { container, name } => container::rename(d, &container, name)?,
+        Command::Update { container, resources, restart, face } => {
+            container::update(d, &container, container::Update { resources: *resources, restart, face })?;
+        }
+        Command::RemoveContainer { container, force, volumes } => container::remove(d, &container, force, volumes)?,
+        Command::CreateVolume(volume) => volume::create(d, volume)?,
+        Command::RemoveVolume { name } => volume::remove(d, &name)?,
+    }
+    Ok(draft.finish())
 }
