@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 /// A listener at work. Dropping it ends it together with all connections or flows; [`Listening::stop`] is the gentle way.
 #[derive(Debug)]
+#[must_use = "dropping it ends the listener"]
 pub struct Listening {
     stop: Option<oneshot::Sender<()>>,
     task: JoinSet<()>,

@@ -301,7 +301,11 @@ proptest! {
     }
 
     #[test]
-    fn questions_are_read_as_others_write_them(labels in prop::collection::vec(label(), 0..4), kind: u16, payload in prop::option::of(any::<u16>())) {
+    fn questions_are_read_as_others_write_them(
+        labels in prop::collection::vec(label(), 0..4),
+        kind: u16,
+        payload in prop::option::of(any::<u16>()),
+    ) {
         prop_assume!(kind != 41);
         let mut message = query("", "A");
         let name = Name::from_labels(labels.iter().map(String::as_bytes)).unwrap();
