@@ -102,13 +102,15 @@ impl Transaction {
             }
             Op::Delete { key: Key::Set(key), .. } => self.set_removals.push(removed(nft::set::delete(key))),
 
-            Op::Create { key: Key::Chain(key), object: Object::Chain(chain) } => self.add_chain(at, key, chain)?,
+            Op::Create { key: Key::Chain(key), object: Object::Chain(chain) } => {
+                self.add_chain(linux, at, key, chain)?
+            }
             Op::Change { key: Key::Chain(key), from: Object::Chain(from), to: Object::Chain(to) } => {
                 self.flushes.push(removed(nft::rule::flush(key)));
                 if !is_hooked_alike(from, to) {
                     self.chain_removals.push(removed(nft::chain::delete(key)));
                 }
-                self.add_chain(at, key, to)?;
+                self.add_chain(linux, at, key, to)?;
             }
             Op::Delete { key: Key::Chain(key), .. } => {
                 self.flushes.push(removed(nft::rule::flush(key)));
@@ -138,10 +140,12 @@ impl Transaction {
     }
 
     /// A chain that is there already, with rules, must not get them twice.
-    fn add_chain(&mut self, at: usize, key: &ChainKey, chain: &Chain) -> Result<(), Refusal> {
+    fn add_chain(&mut self, linux: &mut Linux, at: usize, key: &ChainKey, chain: &Chain) -> Result<(), Refusal> {
         self.chains.push(Part::new(Kind::Addition, at, nft::chain::create(key, chain)));
         self.chains.push(Part::new(Kind::Removal, at, nft::rule::flush(key)));
         for rule in &chain.rules {
+            let map = |name: &str| SetKey { table: key.table.clone(), name: name.to_owned() };
+            nft::rule::check(rule, |name| Ok(set_of(linux, &map(name))?.is_some_and(|set| set.interval)))?;
             self.rules.extend(nft::rule::create(key, rule)?.into_iter().map(|r| Part::new(Kind::Addition, at, r)));
         }
         Ok(())
@@ -158,7 +162,7 @@ impl Transaction {
             return Err(Refusal::new(libc::ENOENT).because(format!("there is no set {}", key.set)));
         };
         check_element(&set, key, element)?;
-        let bytes = encode(&set, key, element, element::Change::Add)?;
+        let bytes = element::encode(&set, key, element, element::Change::Add)?;
         self.elements.push(ElementChange { op, set: key.set.clone(), bytes });
         Ok(())
     }
@@ -172,7 +176,7 @@ impl Transaction {
     ) -> Result<(), Refusal> {
         // Without its set the element is gone.
         if let Some(set) = set_of(linux, &key.set)? {
-            let bytes = encode(&set, key, element, element::Change::Remove)?;
+            let bytes = element::encode(&set, key, element, element::Change::Remove)?;
             self.element_removals.push(ElementChange { op, set: key.set.clone(), bytes });
         }
         Ok(())
@@ -265,14 +269,6 @@ fn lists(mut changes: Vec<ElementChange>, kind: Kind) -> Vec<Part> {
         }
     }
     parts
-}
-
-fn encode(set: &Set, key: &ElementKey, element: &Element, change: element::Change) -> Result<Vec<u8>, Refusal> {
-    if set.interval && set.key.len() == 1 {
-        element::encode_interval(key, element, change)
-    } else {
-        element::encode(key, element, change)
-    }
 }
 
 fn check_element(set: &Set, key: &ElementKey, element: &Element) -> Result<(), Refusal> {

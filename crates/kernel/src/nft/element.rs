@@ -29,36 +29,25 @@ pub(crate) enum Change {
     Remove,
 }
 
-/// An element as the attributes that stand for it.
-pub(crate) fn encode(key: &ElementKey, element: &Element, change: Change) -> Result<Vec<u8>, Refusal> {
+/// An element of a set as the attributes that stand for it.
+pub(crate) fn encode(set: &Set, key: &ElementKey, element: &Element, change: Change) -> Result<Vec<u8>, Refusal> {
     let (first, last) = (fields(key, |s| &s.first), fields(key, |s| &s.last));
+    if first.iter().zip(&last).any(|(first, last)| last < first) {
+        return Err(Refusal::new(libc::EINVAL).because("a range ends before it begins"));
+    }
     let data = match &element.data {
         ElementData::Values(values) if change == Change::Add => Some(value::concatenate(values.iter())),
         _ => None,
     };
-    if first.iter().zip(&last).any(|(first, last)| last < first) {
-        return Err(Refusal::new(libc::EINVAL).because("a range ends before it begins"));
-    }
-    let start = value::concatenate(first.iter().copied());
-    if first == last {
-        return Ok(one(&start, None, data));
-    }
-    let end = value::concatenate(last.iter().copied());
-    if key.key.len() > 1 {
+    let start = value::concatenate(first.into_iter());
+    let end = value::concatenate(last.into_iter());
+    if is_ranged_concatenation(set) {
+        // Even where it is the start: nft 1.0.6 takes neighbours without an end for one range.
         return Ok(one(&start, Some(&end), data));
     }
     let mut w = Writer(one(&start, None, data));
-    end_after(&mut w, &end);
-    Ok(w.0)
-}
-
-/// As [`encode`], for a set of one field with intervals, where even a single value is a range.
-pub(crate) fn encode_interval(key: &ElementKey, element: &Element, change: Change) -> Result<Vec<u8>, Refusal> {
-    let mut w = Writer(encode(key, element, change)?);
-    if let [span] = &key.key[..]
-        && span.first == span.last
-    {
-        end_after(&mut w, &value::encode(&span.last));
+    if set.interval {
+        end_after(&mut w, &end);
     }
     Ok(w.0)
 }

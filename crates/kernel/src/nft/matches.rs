@@ -30,7 +30,7 @@ pub(crate) struct Matcher {
 
 /// The header that the fields of addresses are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Network {
+pub(crate) enum Network {
     Ip4,
     Ip6,
 }
@@ -71,6 +71,11 @@ impl Matcher {
     pub fn tcp(&mut self) {
         self.program.meta(NFT_META_L4PROTO, Register::FIRST);
         self.program.compare(Compare::Equal, &[IPPROTO_TCP as u8]);
+    }
+
+    /// The header that every packet of the rule has, where a match made sure of one.
+    pub fn network(&self) -> Option<Network> {
+        self.network
     }
 
     /// Loads fields into the registers from the first on.

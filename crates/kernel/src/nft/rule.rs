@@ -5,7 +5,8 @@ use std::{collections::HashMap, net::IpAddr};
 
 use libc::{
     NF_ACCEPT, NF_DROP, NFPROTO_IPV4, NFPROTO_IPV6, NFT_JUMP, NFT_MSG_DELRULE, NFT_MSG_GETRULE, NFT_MSG_NEWRULE,
-    NFT_NAT_DNAT, NFT_NAT_SNAT, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_TCP_RST, NFT_RETURN, NLM_F_APPEND, NLM_F_CREATE,
+    NFT_NAT_DNAT, NFT_NAT_SNAT, NFT_REJECT_ICMP_UNREACH, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_TCP_RST, NFT_RETURN,
+    NLM_F_APPEND, NLM_F_CREATE,
 };
 use netstate::{
     NetState, Object,
@@ -18,7 +19,7 @@ use netstate::{
 use super::{
     body,
     expr::Register,
-    matches::{Matcher, registers},
+    matches::{Matcher, Network, registers},
     message_type, read, request,
 };
 use crate::{
@@ -32,6 +33,20 @@ const EXPRESSIONS: u16 = 4;
 const USERDATA: u16 = 7;
 const UDATA_COMMENT: u8 = 0; // NFTNL_UDATA_RULE_COMMENT
 const TCP: u8 = libc::IPPROTO_TCP as u8;
+
+/// Refuses a rule that nft could print but not read again: a translation to a port by a map with ranges needs a match on one transport
+/// protocol before it (nft 1.0.6), which a map without ranges does not. `has_ranges` tells of a map.
+pub(crate) fn check(rule: &Rule, mut has_ranges: impl FnMut(&str) -> Result<bool, Refusal>) -> Result<(), Refusal> {
+    match &rule.action {
+        Action::Dnat(NatTarget::Map { map, with_port: true, .. })
+        | Action::Snat(NatTarget::Map { map, with_port: true, .. })
+            if transport(rule).is_none() && has_ranges(map)? =>
+        {
+            Err(in_rule(no_transport(), rule))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Appends a rule to its chain.
 pub(crate) fn create(chain: &ChainKey, rule: &Rule) -> Result<Vec<Request>, Refusal> {
@@ -158,7 +173,10 @@ fn program(family: Family, rule: &Rule, part: Part) -> Result<Vec<u8>, Refusal> 
             }
             matcher.program.reject(NFT_REJECT_TCP_RST, 0);
         }
-        Action::Reject(code) => matcher.program.reject(NFT_REJECT_ICMPX_UNREACH, icmpx(*code)),
+        Action::Reject(error) => {
+            let (kind, code) = icmp_error(*error, matcher.network());
+            matcher.program.reject(kind, code);
+        }
         Action::Dnat(target) => nat(&mut matcher, NFT_NAT_DNAT, target)?,
         Action::Snat(target) => nat(&mut matcher, NFT_NAT_SNAT, target)?,
         Action::Masquerade => matcher.program.masquerade(),
@@ -206,14 +224,23 @@ fn port_needs_transport(matcher: &Matcher) -> Result<(), Refusal> {
     if matcher.transport.is_some() {
         return Ok(());
     }
-    Err(Refusal::new(libc::EINVAL).because("a translation to a port needs a match on the transport protocol before it"))
+    Err(no_transport())
 }
 
-/// `NFT_REJECT_ICMPX_*`
-fn icmpx(code: IcmpReject) -> u8 {
-    match code {
-        IcmpReject::PortUnreachable => 1,
-        IcmpReject::AdminProhibited => 3,
+fn no_transport() -> Refusal {
+    Refusal::new(libc::EINVAL).because("a translation to a port needs a match on the transport protocol before it")
+}
+
+/// The error in the words of the packet's family where the rule is for one, as nft writes it, else in those that fit both.
+fn icmp_error(error: IcmpReject, network: Option<Network>) -> (i32, u8) {
+    let (kind, unreachable, prohibited) = match network {
+        None => (NFT_REJECT_ICMPX_UNREACH, 1, 3),
+        Some(Network::Ip4) => (NFT_REJECT_ICMP_UNREACH, 3, 13), // RFC 792, RFC 1812 5.2.7.1
+        Some(Network::Ip6) => (NFT_REJECT_ICMP_UNREACH, 4, 1),  // RFC 4443 3.1
+    };
+    match error {
+        IcmpReject::PortUnreachable => (kind, unreachable),
+        IcmpReject::AdminProhibited => (kind, prohibited),
     }
 }
 

@@ -1,10 +1,9 @@
-//! Namespaces, links, addresses, routes and settings on the real kernel.
+//! Namespaces, links, addresses, routes and settings.
 
-mod common;
-
-use common::*;
 use kernel::Linux;
-use netstate::{Kernel, NetState};
+use netstate::NetState;
+
+use crate::common::*;
 
 #[test]
 fn what_is_applied_is_observed_and_applying_twice_changes_nothing() {
