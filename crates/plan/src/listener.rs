@@ -197,4 +197,27 @@ mod tests {
             assert_eq!(found, expected.map(|target| target.parse().unwrap()), "{protocol} {destination}");
         }
     }
+
+    proptest::proptest! {
+        /// A lookup finds what a look at every forwarding would, also after some are gone.
+        #[test]
+        fn lookups_equal_a_search(
+            cuts in proptest::collection::btree_set(1..200u16, 2..12),
+            gone in proptest::collection::vec(proptest::bool::ANY, 12),
+            port in 0..220u16,
+        ) {
+            let cuts: Vec<_> = cuts.into_iter().collect();
+            let all: Vec<_> = cuts
+                .windows(2)
+                .map(|cut| forwarding(Protocol::Udp, if cut[0] % 3 == 0 { "::1" } else { "::" }, cut[0], cut[1] - 1, "10.0.0.1:9"))
+                .collect();
+            let mut table = ListenerTable::from_iter(all.clone());
+            let (gone, left): (Vec<_>, Vec<_>) = all.into_iter().zip(gone).partition(|(_, gone)| *gone);
+            gone.iter().for_each(|(forwarding, _)| table.remove(forwarding));
+            let found = table.target(Protocol::Udp, (Ipv6Addr::LOCALHOST, port).into());
+            let expected = left.iter().find(|(forwarding, _)| forwarding.ports.contains(port));
+            let expected = expected.map(|(forwarding, _)| ([10, 0, 0, 1], 9 + port - forwarding.ports.first).into());
+            proptest::prop_assert_eq!(found, expected);
+        }
+    }
 }

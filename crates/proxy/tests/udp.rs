@@ -113,7 +113,7 @@ async fn a_flow_follows_its_port_to_another_container() {
 
 #[tokio::test]
 async fn idle_flows_end_and_make_room() {
-    let limits = Limits { flows: 1, idle: Duration::from_millis(30) };
+    let limits = Limits { flows: 1, idle: Duration::from_millis(500) };
     let under = listener("[::1]:0", echo("127.0.0.1:0", "web").await, limits);
     let first = client(under.address).await;
     exchange(&first, "x").await;
