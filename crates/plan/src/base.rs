@@ -1,0 +1,255 @@
+//! What is there once: forwarding, and the tables with their chains and sets. Which packets they are about is said by elements, which
+//! networks, endpoints and published ports add.
+//!
+//! Accepting here never overrides the host's own firewall: its chains see the packet too.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use model::{
+    State,
+    address::Family,
+    network::{Bridge, Icc},
+};
+use netstate::{
+    netns::NetnsName,
+    nft::{
+        Action, Base, Chain, ChainKey, ChainType, CtState, CtStatus, Datatype, Field, Hook, Match, NatFamily,
+        NatTarget, Op, Policy, Rule, Set, SetData, SetKey, Table, TableKey, Value,
+    },
+};
+
+use crate::{
+    fragment::{Fragment, bridge_table, main_table},
+    names::{
+        self, BRIDGES, FORWARD, HAIRPIN, INTERNAL, LINKED_ONLY, LISTENER_PORT, OUTPUT, POSTROUTING, PREROUTING,
+        PUBLISH, RAW_PREROUTING, SAME, TRUSTED,
+    },
+};
+
+/// Priorities of nft(8): `raw`, `dstnat`, `filter`, `srcnat`.
+const RAW: i32 = -300;
+const DSTNAT: i32 = -100;
+const FILTER: i32 = 0;
+const SRCNAT: i32 = 100;
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+const ARP: u16 = 0x0806;
+
+/// What is there once. An empty state wants nothing at all.
+pub fn fragment(state: &State) -> Option<Fragment> {
+    state.settings.as_ref()?;
+    let mut fragment = Fragment::default();
+    fragment.sysctl(&NetnsName::Host, "net/ipv4/ip_forward", "1");
+    if bridges(state).any(|bridge| bridge.ipv6.is_some()) {
+        fragment.sysctl(&NetnsName::Host, "net/ipv6/conf/all/forwarding", "1");
+    }
+    main(&mut fragment);
+    if bridges(state).any(|bridge| bridge.icc == Icc::LinkedOnly) {
+        linked_only(&mut fragment);
+    }
+    Some(fragment)
+}
+
+fn bridges(state: &State) -> impl Iterator<Item = &Bridge> {
+    state.networks.values().filter_map(|network| network.bridge())
+}
+
+fn main(fragment: &mut Fragment) {
+    let table = main_table();
+    fragment.put(table.clone(), Table {});
+    main_sets(fragment, &table);
+    let mut chain = |name: &str, base, rules| {
+        fragment.put(ChainKey { table: table.clone(), name: name.to_owned() }, Chain { base, rules });
+    };
+    chain(RAW_PREROUTING, hook(ChainType::Filter, Hook::Prerouting, RAW), vec![loopback_is_private()]);
+    chain(PREROUTING, hook(ChainType::Nat, Hook::Prerouting, DSTNAT), vec![published()]);
+    chain(OUTPUT, hook(ChainType::Nat, Hook::Output, DSTNAT), vec![published()]);
+    chain(PUBLISH, None, publish());
+    chain(FORWARD, hook(ChainType::Filter, Hook::Forward, FILTER), forward());
+    chain(POSTROUTING, hook(ChainType::Nat, Hook::Postrouting, SRCNAT), postrouting());
+}
+
+fn main_sets(fragment: &mut Fragment, table: &TableKey) {
+    use Datatype::{IfName, InetProto, InetService, Ipv4Addr, Ipv6Addr};
+    let mut set = |name: &str, key: &[Datatype], data: &[Datatype], interval| {
+        let data = if data.is_empty() { SetData::None } else { SetData::Values(data.to_vec()) };
+        let key_of = SetKey { table: table.clone(), name: name.to_owned() };
+        fragment.put(key_of, Set { key: key.to_vec(), data, interval });
+    };
+    for name in [BRIDGES, INTERNAL] {
+        set(name, &[IfName], &[], false);
+    }
+    for name in [SAME, HAIRPIN, TRUSTED] {
+        set(name, &[IfName, IfName], &[], false);
+    }
+    for (family, address) in [(Family::V4, Ipv4Addr), (Family::V6, Ipv6Addr)] {
+        let names = names::of(family);
+        let service = [address, InetProto, InetService];
+        set(names.publish, &service, &[address], true);
+        set(names.publish_to, &service, &[address, InetService], true);
+        set(names.proxied, &service, &[], true);
+        set(names.open, &service, &[], true);
+        for name in [names.routed, names.unprotected, names.masquerade] {
+            set(name, &[address], &[], true);
+        }
+        set(names.snat, &[address], &[address], true);
+        set(names.linked, &[address, address], &[], false);
+    }
+}
+
+/// Ports published at 127.0.0.1 are the host's own (the bridges' `route_localnet` would let others have them). Before connection
+/// tracking, so that answers to the host itself, whose address is still translated here, pass.
+fn loopback_is_private() -> Rule {
+    let from_outside = is(Field::IifName, Op::Ne, Value::IfName("lo".to_owned()));
+    rule("loopback is private", vec![from_outside, within(Field::Ip4Daddr, loopback4())], Action::Drop)
+}
+
+fn published() -> Rule {
+    rule("published ports", vec![Match::FibDaddrLocal], Action::Jump(PUBLISH.to_owned()))
+}
+
+/// Userspace listeners come first: at `::1` they serve what else would be translated, see `listener`.
+fn publish() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        let service = vec![daddr(family), Field::L4Proto, Field::Dport];
+        let listener = Action::Redirect { port: LISTENER_PORT };
+        rules.push(rule("userspace listener", vec![member(service, names::of(family).proxied)], listener));
+    }
+    for family in Family::BOTH {
+        let names = names::of(family);
+        for (map, with_port) in [(names.publish, false), (names.publish_to, true)] {
+            let fields = vec![daddr(family), Field::L4Proto, Field::Dport];
+            let target = NatTarget::Map { family: nat(family), fields, map: map.to_owned(), with_port };
+            rules.push(rule("published port", vec![], Action::Dnat(target)));
+        }
+    }
+    rules
+}
+
+fn forward() -> Vec<Rule> {
+    let pair = || vec![Field::IifName, Field::OifName];
+    let mut rules = vec![
+        rule("not ours", vec![not_bridge(Field::IifName), not_bridge(Field::OifName)], Action::Accept),
+        rule("known connection", vec![Match::CtState(vec![CtState::Established, CtState::Related])], Action::Accept),
+        rule("same network", vec![member(pair(), SAME)], Action::Accept),
+        rule("out of an internal network", vec![member(vec![Field::IifName], INTERNAL)], Action::Drop),
+        rule("into an internal network", vec![member(vec![Field::OifName], INTERNAL)], Action::Drop),
+        rule("published port", vec![Match::CtStatus(CtStatus::Dnat)], Action::Accept),
+        rule("trusted link", vec![member(pair(), TRUSTED)], Action::Accept),
+    ];
+    for family in Family::BOTH {
+        let names = names::of(family);
+        let icmp = is(Field::L4Proto, Op::Eq, Value::Proto(if family == Family::V4 { ICMP } else { ICMPV6 }));
+        let to = |set| member(vec![daddr(family)], set);
+        let service = vec![daddr(family), Field::L4Proto, Field::Dport];
+        rules.extend([
+            rule("linked", vec![member(vec![saddr(family), daddr(family)], names.linked)], Action::Accept),
+            rule("unprotected network", vec![to(names.unprotected)], Action::Accept),
+            rule("open port", vec![member(service, names.open)], Action::Accept),
+            rule("ping to a routed network", vec![to(names.routed), icmp], Action::Accept),
+        ]);
+    }
+    rules.push(rule("unpublished", vec![member(vec![Field::OifName], BRIDGES)], Action::Drop));
+    rules
+}
+
+fn postrouting() -> Vec<Rule> {
+    let hairpin = member(vec![Field::IifName, Field::OifName], HAIRPIN);
+    let mut rules = vec![
+        rule(
+            "from loopback",
+            vec![member(vec![Field::OifName], BRIDGES), within(Field::Ip4Saddr, loopback4())],
+            Action::Masquerade,
+        ),
+        rule("back to its own network", vec![hairpin, Match::CtStatus(CtStatus::Dnat)], Action::Masquerade),
+    ];
+    for family in Family::BOTH {
+        let names = names::of(family);
+        let outside = || not_bridge(Field::OifName);
+        let (family_of_nat, fields) = (nat(family), vec![saddr(family)]);
+        let map = NatTarget::Map {
+            family: family_of_nat,
+            fields: fields.clone(),
+            map: names.snat.to_owned(),
+            with_port: false,
+        };
+        rules.push(rule("to the outside as", vec![outside()], Action::Snat(map)));
+        rules.push(rule("to the outside", vec![outside(), member(fields, names.masquerade)], Action::Masquerade));
+    }
+    rules
+}
+
+/// Frames between two sandboxes of one bridge whose network forbids it. Addresses are resolved by all, so that linked ones find each
+/// other: ARP, and the multicast half of NDP (RFC 4861, 7.2.1); its unicast half falls under the link.
+fn linked_only(fragment: &mut Fragment) {
+    let table = bridge_table();
+    fragment.put(table.clone(), Table {});
+    let mut set = |name: &str, key: &[Datatype]| {
+        let key_of = SetKey { table: table.clone(), name: name.to_owned() };
+        fragment.put(key_of, Set { key: key.to_vec(), data: SetData::None, interval: false });
+    };
+    set(LINKED_ONLY, &[Datatype::IfName]);
+    set(names::of(Family::V4).linked, &[Datatype::Ipv4Addr, Datatype::Ipv4Addr]);
+    set(names::of(Family::V6).linked, &[Datatype::Ipv6Addr, Datatype::Ipv6Addr]);
+    let other_bridge = Match::In { fields: vec![Field::IbrName], op: Op::Ne, set: LINKED_ONLY.to_owned() };
+    let linked = |family| member(vec![saddr(family), daddr(family)], names::of(family).linked);
+    let rules = vec![
+        rule("other networks", vec![other_bridge], Action::Accept),
+        rule("address resolution", vec![is(Field::EtherType, Op::Eq, Value::EtherType(ARP))], Action::Accept),
+        rule("address resolution", vec![within(Field::Ip6Daddr, solicited_node())], Action::Accept),
+        rule("linked", vec![linked(Family::V4)], Action::Accept),
+        rule("linked", vec![linked(Family::V6)], Action::Accept),
+        rule("not linked", vec![], Action::Drop),
+    ];
+    let base = hook(ChainType::Filter, Hook::Forward, FILTER);
+    fragment.put(ChainKey { table, name: FORWARD.to_owned() }, Chain { base, rules });
+}
+
+fn hook(kind: ChainType, hook: Hook, priority: i32) -> Option<Base> {
+    Some(Base { kind, hook, priority, policy: Policy::Accept })
+}
+
+fn rule(name: &str, matches: Vec<Match>, action: Action) -> Rule {
+    Rule { name: name.to_owned(), matches, action }
+}
+
+fn is(field: Field, op: Op, value: Value) -> Match {
+    Match::Is { field, op, value }
+}
+
+fn within(field: Field, net: IpNet) -> Match {
+    Match::Within { field, op: Op::Eq, net }
+}
+
+fn member(fields: Vec<Field>, set: &str) -> Match {
+    Match::In { fields, op: Op::Eq, set: set.to_owned() }
+}
+
+fn not_bridge(field: Field) -> Match {
+    Match::In { fields: vec![field], op: Op::Ne, set: BRIDGES.to_owned() }
+}
+
+fn saddr(family: Family) -> Field {
+    if family == Family::V4 { Field::Ip4Saddr } else { Field::Ip6Saddr }
+}
+
+fn daddr(family: Family) -> Field {
+    if family == Family::V4 { Field::Ip4Daddr } else { Field::Ip6Daddr }
+}
+
+fn nat(family: Family) -> NatFamily {
+    if family == Family::V4 { NatFamily::Ip } else { NatFamily::Ip6 }
+}
+
+/// 127.0.0.0/8
+fn loopback4() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8))
+}
+
+/// ff02::1:ff00:0/104 (RFC 4291, 2.7.1)
+fn solicited_node() -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0), 104))
+}

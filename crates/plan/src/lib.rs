@@ -1,0 +1,88 @@
+//! What the state means for the host: from networks, endpoints and ports to links, addresses, routes and nftables objects, and to the
+//! tables of the userspace data plane. Pure, and without a choice: the same state always gives the same plan.
+//!
+//! The whole is the union of fragments, one for each [`Wish`], so that one change costs a few fragments.
+#![forbid(unsafe_code)]
+
+pub mod dns;
+pub mod listener;
+pub mod names;
+
+mod affected;
+mod base;
+mod endpoint;
+mod fragment;
+mod network;
+mod port;
+mod sandbox;
+
+use std::{collections::BTreeMap, fmt};
+
+use model::{EndpointId, NetworkId, SandboxId, State};
+use netstate::{Key, NetState, Object};
+
+pub use affected::affected;
+
+/// Whose wish an object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wish {
+    /// The daemon's own: what is there once.
+    Base,
+    /// A network's.
+    Network(NetworkId),
+    /// A sandbox's: its namespace, default routes and published ports.
+    Sandbox(SandboxId),
+    /// An endpoint's: its link, addresses and explicit connections.
+    Endpoint(EndpointId),
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base => f.write_str("base"),
+            Self::Network(id) => write!(f, "network/{id}"),
+            Self::Sandbox(id) => write!(f, "sandbox/{id}"),
+            Self::Endpoint(id) => write!(f, "endpoint/{id}"),
+        }
+    }
+}
+
+/// All that must be on the host, and who wants it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// The objects.
+    pub net: NetState,
+    /// Whose wish each is. Every object has one owner.
+    pub owner: BTreeMap<Key, Wish>,
+}
+
+/// All that must be on the host.
+pub fn desired(state: &State) -> Desired {
+    let mut desired = Desired::default();
+    for wish in wishes(state) {
+        for (key, object) in fragment(state, &wish) {
+            desired.owner.insert(key.clone(), wish.clone());
+            desired.net.objects.insert(key, object);
+        }
+    }
+    desired
+}
+
+/// What one wish comes to; nothing for one that is not there.
+pub fn fragment(state: &State, wish: &Wish) -> BTreeMap<Key, Object> {
+    let fragment = match wish {
+        Wish::Base => base::fragment(state),
+        Wish::Network(id) => network::fragment(state, id),
+        Wish::Sandbox(id) => sandbox::fragment(state, id),
+        Wish::Endpoint(id) => endpoint::fragment(state, id),
+    };
+    fragment.unwrap_or_default().objects
+}
+
+/// Everybody who may want something.
+pub fn wishes(state: &State) -> impl Iterator<Item = Wish> + '_ {
+    let networks = state.networks.keys().cloned().map(Wish::Network);
+    let sandboxes = state.sandboxes.keys().cloned().map(Wish::Sandbox);
+    let endpoints = state.endpoints.keys().cloned().map(Wish::Endpoint);
+    [Wish::Base].into_iter().chain(networks).chain(sandboxes).chain(endpoints)
+}

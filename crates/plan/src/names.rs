@@ -1,0 +1,91 @@
+//! The names of our chains, sets and maps, and the ports that the userspace data plane listens on. What varies is an element of a set;
+//! chains stay as they are. Fragments fill them, traces and maps explain them.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use model::address::Family;
+
+/// The port of the userspace listeners on the host, TCP and UDP, both families.
+pub const LISTENER_PORT: u16 = 41_080;
+/// Where the embedded DNS server listens inside a sandbox's namespace; queries to port 53 of the address are led there.
+pub const DNS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 11), 41_053);
+
+/// Chain: keeps the host's loopback addresses from everybody else, before any translation is undone.
+pub const RAW_PREROUTING: &str = "raw_prerouting";
+/// Chain: new connections from outside and from sandboxes.
+pub const PREROUTING: &str = "prerouting";
+/// Chain: new connections of the host itself; in a sandbox's namespace those of the sandbox.
+pub const OUTPUT: &str = "output";
+/// Chain: leads what is for the host's published ports to sandboxes.
+pub const PUBLISH: &str = "publish";
+/// Chain: what may pass from link to link; in the bridge table, from port to port.
+pub const FORWARD: &str = "forward";
+/// Chain: source translation.
+pub const POSTROUTING: &str = "postrouting";
+
+/// Set of link names: all bridges.
+pub const BRIDGES: &str = "bridges";
+/// Set of pairs of one bridge with itself: those whose sandboxes may talk to each other.
+pub const SAME: &str = "same";
+/// Set of pairs of one bridge with itself: all. A sandbox that reaches another of its own bridge through a published port is masked.
+pub const HAIRPIN: &str = "hairpin";
+/// Set of link names: bridges that reach nothing beyond themselves.
+pub const INTERNAL: &str = "internal";
+/// Set of pairs of a link of the host and a bridge: packets from the one may enter the other.
+pub const TRUSTED: &str = "trusted";
+/// Set of link names, in the bridge table: bridges whose sandboxes may talk to each other only when linked.
+pub const LINKED_ONLY: &str = "linked_only";
+
+/// The sets and maps that there are once for each family.
+pub struct FamilyNames {
+    /// Map: host address, protocol, port -> sandbox address; the port stays.
+    pub publish: &'static str,
+    /// Map: host address, protocol, port -> sandbox address and port.
+    pub publish_to: &'static str,
+    /// Set: host address, protocol, port of what userspace listeners serve.
+    pub proxied: &'static str,
+    /// Set: sandbox address, protocol, port that may be reached directly.
+    pub open: &'static str,
+    /// Set: subnets that are reached directly on open ports, and by ICMP.
+    pub routed: &'static str,
+    /// Set: subnets that are reached directly on every port.
+    pub unprotected: &'static str,
+    /// Set: subnets whose packets leave with the address of the outgoing link.
+    pub masquerade: &'static str,
+    /// Map: subnet -> the address with which its packets leave.
+    pub snat: &'static str,
+    /// Set: pairs of addresses that are linked explicitly.
+    pub linked: &'static str,
+}
+
+/// The names for a family.
+pub fn of(family: Family) -> &'static FamilyNames {
+    match family {
+        Family::V4 => &V4,
+        Family::V6 => &V6,
+    }
+}
+
+const V4: FamilyNames = FamilyNames {
+    publish: "publish4",
+    publish_to: "publish4_to",
+    proxied: "proxied4",
+    open: "open4",
+    routed: "routed4",
+    unprotected: "unprotected4",
+    masquerade: "masq4",
+    snat: "snat4",
+    linked: "linked4",
+};
+
+const V6: FamilyNames = FamilyNames {
+    publish: "publish6",
+    publish_to: "publish6_to",
+    proxied: "proxied6",
+    open: "open6",
+    routed: "routed6",
+    unprotected: "unprotected6",
+    masquerade: "masq6",
+    snat: "snat6",
+    linked: "linked6",
+};
