@@ -24,8 +24,9 @@ pub fn load(program: &[Instruction]) -> io::Result<()> {
         .iter()
         .map(|i| libc::sock_filter { code: i.code, jt: i.jump_true, jf: i.jump_false, k: i.operand })
         .collect();
-    let len = u16::try_from(filter.len())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the seccomp program is longer than 65,535 instructions"))?;
+    let len = u16::try_from(filter.len()).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the seccomp program is longer than 65,535 instructions")
+    })?;
     let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
     // SAFETY: `program` points to `len` instructions that live until the call returns; the kernel copies and checks them.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &program) };

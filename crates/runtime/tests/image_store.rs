@@ -13,19 +13,10 @@ fn an_assembled_image_is_found_by_every_name() {
     let Some((_dir, store)) = store() else { return };
     runtime().block_on(async {
         let id = busybox(&store, "busybox:1.36").await;
-        assert_eq!(
-            busybox(&store, "busybox:1.36").await,
-            id,
-            "same files, same image"
-        );
-        for name in [
-            "busybox:1.36",
-            "docker.io/library/busybox:1.36",
-            id.as_str(),
-            id.hex(),
-            id.short(),
-            &id.hex()[..3],
-        ] {
+        assert_eq!(busybox(&store, "busybox:1.36").await, id, "same files, same image");
+        for name in
+            ["busybox:1.36", "docker.io/library/busybox:1.36", id.as_str(), id.hex(), id.short(), &id.hex()[..3]]
+        {
             assert_eq!(store.resolve(name).expect(name).id, id, "{name}");
         }
         let check = |name: &str, expected: &str| {
@@ -33,26 +24,15 @@ fn an_assembled_image_is_found_by_every_name() {
         };
         check("busybox", "No such image: busybox:latest");
         check("nope/x:1", "No such image: nope/x:1");
-        check(
-            "Nope",
-            "invalid reference format: repository name (library/Nope) must be lowercase",
-        );
-        check(
-            &"0".repeat(64),
-            &format!("No such image: {}", "0".repeat(64)),
-        );
+        check("Nope", "invalid reference format: repository name (library/Nope) must be lowercase");
+        check(&"0".repeat(64), &format!("No such image: {}", "0".repeat(64)));
         let image = store.resolve("busybox:1.36").expect("just made");
         assert_eq!(image.repo_tags, ["busybox:1.36"]);
         assert!(image.size > 100_000);
         let lower = store.lower_dirs(&id).expect("whole");
         assert_eq!(lower.len(), 1);
         assert!(lower[0].join("bin/busybox").is_file());
-        assert_eq!(
-            fs::read_link(lower[0].join("bin/sh"))
-                .expect("a link")
-                .to_str(),
-            Some("busybox")
-        );
+        assert_eq!(fs::read_link(lower[0].join("bin/sh")).expect("a link").to_str(), Some("busybox"));
     });
 }
 
@@ -62,21 +42,12 @@ fn short_ids_that_fit_several_images_are_refused() {
     runtime().block_on(async {
         for number in 0..17 {
             let files = vec![AssemblyFile::text("n", &number.to_string())];
-            store
-                .assemble(Assembly {
-                    files,
-                    ..Assembly::default()
-                })
-                .await
-                .expect("assembles");
+            store.assemble(Assembly { files, ..Assembly::default() }).await.expect("assembles");
         }
         // Seventeen ids and sixteen digits: two begin alike.
-        let ambiguous = "0123456789abcdef".chars().filter(|digit| {
-            matches!(
-                store.resolve(&digit.to_string()),
-                Err(ImageError::Ambiguous { .. })
-            )
-        });
+        let ambiguous = "0123456789abcdef"
+            .chars()
+            .filter(|digit| matches!(store.resolve(&digit.to_string()), Err(ImageError::Ambiguous { .. })));
         assert!(ambiguous.count() > 0);
     });
 }
@@ -89,33 +60,19 @@ fn the_store_survives_being_opened_again() {
         drop(store);
         let images = dir.path().join("images");
         for stray in ["tmp/123-4", "layers/half"] {
-            fs::create_dir_all(images.join(stray).join("diff/deep"))
-                .expect("makes what a crash leaves");
+            fs::create_dir_all(images.join(stray).join("diff/deep")).expect("makes what a crash leaves");
         }
         fs::write(images.join("configs/stray.json"), "{").expect("makes what a crash leaves");
         fs::write(images.join("holds/abc.new"), "{").expect("makes what a crash leaves");
         fs::remove_dir_all(images.join("l")).expect("loses the links");
         let store = Store::open(dir.path()).expect("opens");
         assert_eq!(store.resolve("busybox").expect("kept").id, id);
-        assert!(
-            store.lower_dirs(&id).expect("whole")[0]
-                .join("bin/busybox")
-                .is_file(),
-            "links are restored"
-        );
+        assert!(store.lower_dirs(&id).expect("whole")[0].join("bin/busybox").is_file(), "links are restored");
         for directory in ["tmp", "holds"] {
-            assert_eq!(
-                fs::read_dir(images.join(directory)).expect("there").count(),
-                0,
-                "{directory}"
-            );
+            assert_eq!(fs::read_dir(images.join(directory)).expect("there").count(), 0, "{directory}");
         }
         for directory in ["layers", "configs"] {
-            assert_eq!(
-                fs::read_dir(images.join(directory)).expect("there").count(),
-                1,
-                "{directory}"
-            );
+            assert_eq!(fs::read_dir(images.join(directory)).expect("there").count(), 1, "{directory}");
         }
     });
 }
@@ -130,17 +87,9 @@ fn a_damaged_index_is_refused_with_the_remedy() {
         error @ ImageError::CorruptIndex { .. } => error.to_string(),
         other => panic!("{other}"),
     };
-    for damaged in [
-        "",
-        "{",
-        &whole[..whole.len() / 2],
-        &whole.replace("\"version\": 1", "\"version\": 2"),
-    ] {
+    for damaged in ["", "{", &whole[..whole.len() / 2], &whole.replace("\"version\": 1", "\"version\": 2")] {
         fs::write(&path, damaged).expect("writes");
-        assert!(
-            refused().contains("restore it from a backup"),
-            "{damaged:?}"
-        );
+        assert!(refused().contains("restore it from a backup"), "{damaged:?}");
     }
     fs::remove_file(&path).expect("removes");
     assert!(refused().contains("it is missing, but there are images"));
@@ -154,33 +103,17 @@ fn one_damaged_image_does_not_stop_the_others() {
     runtime().block_on(async {
         let id = busybox(&store, "busybox").await;
         let other = store
-            .assemble(Assembly {
-                reference: Some(Reference::parse("other").expect("valid")),
-                ..Assembly::default()
-            })
+            .assemble(Assembly { reference: Some(Reference::parse("other").expect("valid")), ..Assembly::default() })
             .await
             .expect("assembles");
         drop(store);
-        fs::write(
-            dir.path()
-                .join("images/configs")
-                .join(other.hex())
-                .with_extension("json"),
-            "{}",
-        )
-        .expect("writes");
+        fs::write(dir.path().join("images/configs").join(other.hex()).with_extension("json"), "{}").expect("writes");
         let store = Store::open(dir.path()).expect("opens");
         assert_eq!(store.resolve("busybox").expect("whole").id, id);
-        assert!(matches!(
-            store.resolve("other"),
-            Err(ImageError::Damaged { .. })
-        ));
+        assert!(matches!(store.resolve("other"), Err(ImageError::Damaged { .. })));
         assert_eq!(store.damaged().len(), 1);
         store
-            .assemble(Assembly {
-                reference: Some(Reference::parse("other").expect("valid")),
-                ..Assembly::default()
-            })
+            .assemble(Assembly { reference: Some(Reference::parse("other").expect("valid")), ..Assembly::default() })
             .await
             .expect("assembles");
         assert_eq!(store.resolve("other").expect("mended").id, other);
@@ -193,36 +126,19 @@ fn a_snapshot_keeps_its_layers() {
     runtime().block_on(async {
         let id = busybox(&store, "busybox").await;
         let snapshot = store.create_snapshot("c0ffee", &id).await.expect("makes");
-        assert_eq!(
-            store.create_snapshot("c0ffee", &id).await.expect("again"),
-            snapshot
-        );
+        assert_eq!(store.create_snapshot("c0ffee", &id).await.expect("again"), snapshot);
         assert!(snapshot.upper.is_dir() && snapshot.work.is_dir());
-        assert_eq!(
-            snapshot.upper.metadata().expect("there").mode() & 0o7777,
-            0o755
-        );
-        store
-            .remove_image("busybox", Default::default(), &[])
-            .await
-            .expect("removes");
+        assert_eq!(snapshot.upper.metadata().expect("there").mode() & 0o7777, 0o755);
+        store.remove_image("busybox", Default::default(), &[]).await.expect("removes");
         assert!(store.resolve("busybox").is_err());
         drop(store);
         let store = Store::open(dir.path()).expect("opens");
-        assert_eq!(
-            store.snapshot("c0ffee").expect("known"),
-            Some(snapshot.clone())
-        );
+        assert_eq!(store.snapshot("c0ffee").expect("known"), Some(snapshot.clone()));
         assert!(snapshot.lower[0].join("bin/busybox").is_file());
         store.remove_snapshot("c0ffee").await.expect("removes");
         store.remove_snapshot("c0ffee").await.expect("again");
         assert!(!snapshot.upper.exists() && !snapshot.lower[0].exists());
-        assert_eq!(
-            fs::read_dir(dir.path().join("images/layers"))
-                .expect("there")
-                .count(),
-            0
-        );
+        assert_eq!(fs::read_dir(dir.path().join("images/layers")).expect("there").count(), 0);
         assert!(store.create_snapshot("../x", &id).await.is_err());
     });
 }
@@ -231,17 +147,8 @@ fn a_snapshot_keeps_its_layers() {
 fn whiteouts_are_what_overlayfs_knows() {
     let Some((_dir, store)) = store() else { return };
     runtime().block_on(async {
-        let files = vec![
-            AssemblyFile::text("etc/.wh.gone", ""),
-            AssemblyFile::text("etc/.wh..wh..opq", ""),
-        ];
-        let id = store
-            .assemble(Assembly {
-                files,
-                ..Assembly::default()
-            })
-            .await
-            .expect("assembles");
+        let files = vec![AssemblyFile::text("etc/.wh.gone", ""), AssemblyFile::text("etc/.wh..wh..opq", "")];
+        let id = store.assemble(Assembly { files, ..Assembly::default() }).await.expect("assembles");
         let etc = store.lower_dirs(&id).expect("whole")[0].join("etc");
         let gone = fs::symlink_metadata(etc.join("gone")).expect("there");
         assert!(gone.file_type().is_char_device() && gone.rdev() == 0);

@@ -19,37 +19,20 @@ pub fn store() -> Option<(TempDir, Store)> {
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 /// Debian's static busybox with a shell; a stand-in of the same size where it is not installed.
 pub async fn busybox(store: &Store, reference: &str) -> ImageId {
-    let program = if std::path::Path::new("/bin/busybox").exists() {
-        "/bin/busybox"
-    } else {
-        "/proc/self/exe"
-    };
+    let program = if std::path::Path::new("/bin/busybox").exists() { "/bin/busybox" } else { "/proc/self/exe" };
     let files = vec![
         AssemblyFile::directory("bin", 0o755),
         AssemblyFile::program("bin/busybox", program),
         AssemblyFile::symlink("bin/sh", "busybox"),
         AssemblyFile::text("etc/issue", "busybox\n"),
     ];
-    let config = Config {
-        cmd: Some(vec!["sh".to_owned()]),
-        env: vec!["PATH=/bin".to_owned()],
-        ..Config::default()
-    };
+    let config = Config { cmd: Some(vec!["sh".to_owned()]), env: vec!["PATH=/bin".to_owned()], ..Config::default() };
     let reference = Some(Reference::parse(reference).expect("valid"));
-    let assembly = Assembly {
-        reference,
-        config,
-        files,
-        ..Assembly::default()
-    };
+    let assembly = Assembly { reference, config, files, ..Assembly::default() };
     store.assemble(assembly).await.expect("assembles")
 }

@@ -1,0 +1,115 @@
+//! What is mounted in a container besides its root: the usual kernel filesystems, the engine's files, the user's
+//! mounts, in an order in which none hides another by accident.
+
+use std::path::{Path, PathBuf};
+
+use model::container::{Access, Container, Mount, MountSource, Privilege, Share};
+use serde_json::{Value, json};
+
+use super::{Host, OciError, process::INIT_PATH};
+use model::container::Init;
+
+/// `/dev/shm` unless asked otherwise.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// All mounts of a container as the OCI lists them.
+pub fn of(container: &Container, host: &Host) -> Result<Vec<Value>, OciError> {
+    let mut mounts = usual(container, host);
+    let mut own: Vec<&Mount> = container.mounts.iter().collect();
+    own.sort_by_key(|mount| Path::new(&mount.target).components().count());
+    // What the user mounts at a usual place stands instead of the usual.
+    mounts.retain(|mount| !own.iter().any(|own| Some(own.target.as_str()) == mount["destination"].as_str()));
+    let taken = |path: &str| own.iter().any(|own| own.target == path);
+    for (source, target) in &host.files {
+        if !taken(target) {
+            mounts.push(bind(source, target, &["rbind", "rprivate"]));
+        }
+    }
+    if let (Init::Init, Some(init)) = (container.process.init, &host.init) {
+        mounts.push(bind(init, INIT_PATH, &["bind", "ro"]));
+    }
+    for mount in own {
+        mounts.push(wanted(mount, host)?);
+    }
+    Ok(mounts)
+}
+
+fn usual(container: &Container, host: &Host) -> Vec<Value> {
+    let privileged = container.security.privilege == Privilege::Privileged;
+    let access = if privileged { "rw" } else { "ro" };
+    let shm_bytes = container.resources.shm_size.unwrap_or(SHM_BYTES);
+    let shm = match (&container.namespaces.ipc, host.peers.ipc) {
+        (Share::Host, _) => bind(Path::new("/dev/shm"), "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]),
+        (Share::Container(_), Some(pid)) => bind(
+            &PathBuf::from(format!("/proc/{pid}/root/dev/shm")),
+            "/dev/shm",
+            &["bind", "nosuid", "noexec", "nodev"],
+        ),
+        _ => kernel(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm_bytes}")],
+        ),
+    };
+    let mqueue = match container.namespaces.ipc {
+        Share::Host => bind(Path::new("/dev/mqueue"), "/dev/mqueue", &["rbind", "nosuid", "noexec", "nodev"]),
+        _ => kernel("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+    };
+    let mut mounts = vec![
+        kernel("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        kernel("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        kernel(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        kernel("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        kernel("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev"]),
+        mqueue,
+        shm,
+    ];
+    // A queue that the host has not mounted cannot be shared.
+    mounts.retain(|mount| {
+        mount["type"] != "bind" || mount["source"].as_str().is_none_or(|source| Path::new(source).exists())
+    });
+    mounts
+}
+
+fn wanted(mount: &Mount, host: &Host) -> Result<Value, OciError> {
+    let read_only = mount.access == Access::ReadOnly;
+    Ok(match &mount.source {
+        MountSource::Bind { path, propagation, recursive, .. } => {
+            let mut options = vec![if *recursive { "rbind" } else { "bind" }];
+            options.push(if propagation.is_empty() { "rprivate" } else { propagation });
+            options.extend(read_only.then_some("ro"));
+            bind(path, &mount.target, &options)
+        }
+        MountSource::Volume { name, subpath, .. } => {
+            let root = host.volumes.get(name).ok_or_else(|| OciError::NoVolume(name.clone()))?;
+            let source = match subpath {
+                Some(subpath) => root.join(subpath.trim_start_matches('/')),
+                None => root.clone(),
+            };
+            let mut options = vec!["rbind", "rprivate"];
+            options.extend(read_only.then_some("ro"));
+            bind(&source, &mount.target, &options)
+        }
+        MountSource::Tmpfs { options } => {
+            let mut all = vec!["noexec", "nosuid", "nodev"];
+            all.retain(|option| !options.iter().any(|given| option.strip_prefix("no") == Some(given)));
+            all.extend(options.iter().map(String::as_str));
+            all.extend(read_only.then_some("ro"));
+            kernel(&mount.target, "tmpfs", "tmpfs", &all)
+        }
+    })
+}
+
+fn kernel(target: &str, kind: &str, source: &str, options: &[&str]) -> Value {
+    json!({"destination": target, "type": kind, "source": source, "options": options})
+}
+
+fn bind(source: &Path, target: &str, options: &[&str]) -> Value {
+    json!({"destination": target, "type": "bind", "source": source, "options": options})
+}

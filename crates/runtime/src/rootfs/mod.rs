@@ -1,0 +1,4 @@
+//! A container's files.
+
+pub mod overlay;
+pub mod tree;

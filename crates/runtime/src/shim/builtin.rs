@@ -1,0 +1,141 @@
+//! Containers by libcontainer. It keeps state in process globals (working directory, OOM score, dumpable flag), so
+//! it is used only here, in the single-threaded shim of one container.
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use kernel::seccomp::Instruction;
+use libcontainer::{
+    container::{Container, builder::ContainerBuilder},
+    syscall::syscall::SyscallType,
+};
+use oci_spec::runtime::Process;
+
+use crate::{
+    oci::seccomp,
+    shim::{
+        diagnosis,
+        entry::Entry,
+        launch::{ExecLaunch, Launch, file},
+        protocol::Failure,
+        stdio::{ConsoleSocket, Stdio, pipes},
+    },
+};
+
+/// A container that libcontainer has created.
+pub struct BuiltIn {
+    dir: PathBuf,
+    id: String,
+    container: Container,
+    seccomp: Option<Rc<Vec<Instruction>>>,
+}
+
+impl BuiltIn {
+    /// Creates the container up to the point where its process waits to be started. `launch.spec` has its root path
+    /// set already. Returns the process's id and streams.
+    pub fn create(dir: PathBuf, launch: &Launch, stdin: bool) -> Result<(Self, i32, Stdio), Failure> {
+        create(dir.clone(), launch, stdin).map_err(|error| failure("OCI runtime create failed", &dir, error.as_ref()))
+    }
+
+    /// Lets the process run.
+    pub fn start(&mut self) -> Result<(), Failure> {
+        self.container.start().map_err(|error| failure("OCI runtime start failed", &self.dir, &error))
+    }
+
+    /// Runs one more process in the container.
+    pub fn exec(&self, exec: &ExecLaunch) -> Result<(i32, Stdio), Failure> {
+        self.try_exec(exec).map_err(|error| failure("OCI runtime exec failed", &self.dir, error.as_ref()))
+    }
+
+    fn try_exec(&self, exec: &ExecLaunch) -> Result<(i32, Stdio), Box<dyn Error>> {
+        let (process, capabilities) = without_capabilities(&exec.process);
+        let path = self.dir.join("process.json");
+        fs::write(&path, serde_json::to_vec(&process)?)?;
+        let seccomp = self.seccomp.clone().filter(|_| !exec.unconfined);
+        let builder = ContainerBuilder::new(self.id.clone(), SyscallType::default())
+            .with_root_path(self.dir.join("oci"))?
+            .with_executor(Entry { capabilities, seccomp });
+        if exec.process.terminal() == Some(true) {
+            let console = ConsoleSocket::bind(&self.dir)?;
+            let builder = builder.with_console_socket(Some(console.path()));
+            let pid = builder.as_tenant().with_detach(true).with_process(Some(path)).build()?;
+            Ok((pid.as_raw(), console.receive()?))
+        } else {
+            let (stdio, ends) = pipes(exec.stdin)?;
+            let builder = builder.with_stdin(ends.stdin).with_stdout(ends.stdout).with_stderr(ends.stderr);
+            let pid = builder.as_tenant().with_detach(true).with_process(Some(path)).build()?;
+            Ok((pid.as_raw(), stdio))
+        }
+    }
+}
+
+fn create(dir: PathBuf, launch: &Launch, stdin: bool) -> Result<(BuiltIn, i32, Stdio), Box<dyn Error>> {
+    let mut spec = launch.spec.clone();
+    let process = spec.process().clone().unwrap_or_default();
+    let terminal = process.terminal() == Some(true);
+    let (process, capabilities) = without_capabilities(&process);
+    spec.set_process(Some(process));
+    let profile = launch.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let seccomp = profile.map(seccomp::compile).transpose()?.map(Rc::new);
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(None);
+    }
+    fs::write(dir.join(file::CONFIG), serde_json::to_vec(&spec)?)?;
+
+    let builder = ContainerBuilder::new(launch.id.clone(), SyscallType::default())
+        .with_root_path(dir.join("oci"))?
+        .with_executor(Entry { capabilities, seccomp: seccomp.clone() });
+    let (container, stdio) = if terminal {
+        let console = ConsoleSocket::bind(&dir)?;
+        let builder = builder.with_console_socket(Some(console.path()));
+        let container = builder.as_init(&dir).with_systemd(false).build()?;
+        (container, console.receive()?)
+    } else {
+        let (stdio, ends) = pipes(stdin)?;
+        let builder = builder.with_stdin(ends.stdin).with_stdout(ends.stdout).with_stderr(ends.stderr);
+        (builder.as_init(&dir).with_systemd(false).build()?, stdio)
+    };
+    let pid = container.pid().ok_or("libcontainer reports no process")?.as_raw();
+    Ok((BuiltIn { dir, id: launch.id.clone(), container, seccomp }, pid, stdio))
+}
+
+/// See [`Entry`] for why libcontainer must not see them.
+fn without_capabilities(process: &Process) -> (Process, Option<oci_spec::runtime::LinuxCapabilities>) {
+    let mut process = process.clone();
+    let capabilities = process.capabilities().clone();
+    process.set_capabilities(None);
+    (process, capabilities)
+}
+
+/// Puts a chain of errors into one sentence in Docker's words, with the exit code that a shell would give.
+fn failure(what: &str, dir: &Path, error: &dyn Error) -> Failure {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        // libcontainer's messages often contain their source's already.
+        if parts.last().is_none_or(|last| !last.contains(&text)) {
+            parts.push(text);
+        }
+        next = error.source();
+    }
+    let chain = parts.join(": ");
+    // What `Entry` said, without the path it took through libcontainer.
+    let (code, reason) = match chain.find("exec: \"") {
+        Some(at) => {
+            let reason = &chain[at..];
+            let reason = reason.split_inclusive(": unknown").next().unwrap_or(reason);
+            let missing = reason.contains("not found") || reason.contains("no such file");
+            (if missing { 127 } else { 126 }, reason.to_owned())
+        }
+        None => (
+            128,
+            format!("{chain}{}: unknown", diagnosis::cause(dir).map(|cause| format!(" ({cause})")).unwrap_or_default()),
+        ),
+    };
+    Failure { code, message: format!("{what}: unable to start container process: {reason}") }
+}

@@ -1,0 +1,112 @@
+//! The shim's own mount namespace and the container's root filesystem in it. Whatever is mounted here disappears
+//! with the shim; nothing reaches the host.
+
+use std::{
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount};
+
+use crate::{
+    rootfs::overlay::{OverlayError, overlay_options},
+    shim::launch::Rootfs,
+};
+
+/// The root filesystem could not be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The shim could not get a mount namespace of its own.
+    #[error("cannot make a private mount namespace (is CAP_SYS_ADMIN missing?)")]
+    Namespace(#[source] io::Error),
+    /// See the message.
+    #[error("cannot mount the root filesystem at {}", target.display())]
+    Root {
+        /// Where.
+        target: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused the layers.
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+}
+
+/// Leaves the host's mount namespace. Mounts made under `dir` from now on stay invisible to the host, while the
+/// host's other mounts keep their propagation, so that `rshared` bind mounts of a container still reach the host.
+pub fn enter_private_namespace(dir: &Path) -> Result<(), MountError> {
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|e| MountError::Namespace(e.into()))?;
+    let holder = mount_point_of(dir).map_err(MountError::Namespace)?;
+    // A new mount is propagated to the peers of the mount it is made in, so that one, and only that one, must follow
+    // the host without answering back.
+    mount_change(&holder, MountPropagationFlags::DOWNSTREAM).map_err(|e| MountError::Namespace(e.into()))
+}
+
+/// Mounts `rootfs` at `target`, which is created.
+pub fn mount_root(rootfs: &Rootfs, target: &Path) -> Result<(), MountError> {
+    let root_error = |source: io::Error| MountError::Root { target: target.to_owned(), source };
+    fs::create_dir_all(target).map_err(root_error)?;
+    match rootfs {
+        Rootfs::Directory(path) => mount_bind(path, target).map_err(|e| root_error(e.into())),
+        Rootfs::Overlay { lower, upper, work } => {
+            let options = overlay_options(lower, Some((upper, work)))?;
+            mount("overlay", target, "overlay", MountFlags::empty(), Some(options.as_c_str()))
+                .map_err(|e| OverlayError::refused(e.into(), upper).into())
+        }
+    }
+}
+
+/// Detaches the root filesystem, so that its layers can be used again at once.
+pub fn unmount_root(target: &Path) {
+    // Nothing is lost when this fails: the namespace, and the mount with it, ends with the shim.
+    let _ = unmount(target, UnmountFlags::DETACH);
+}
+
+/// The mount point of the mount that holds `dir`, from `/proc/self/mountinfo`.
+fn mount_point_of(dir: &Path) -> io::Result<PathBuf> {
+    let dir = fs::canonicalize(dir)?;
+    let table = fs::read("/proc/self/mountinfo")?;
+    let holder = table
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(unescape)
+        .filter(|point| dir.starts_with(point))
+        .max_by_key(|point| point.as_os_str().len());
+    Ok(holder.unwrap_or_else(|| PathBuf::from("/")))
+}
+
+/// Undoes the octal escapes of `/proc/self/mountinfo`.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = (*first == b'\\').then(|| after.get(..3)).flatten();
+        let value = octal.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
+        match value {
+            Some(byte) => {
+                out.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsStr::from_bytes(&out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_escapes_are_undone() {
+        for (field, path) in [("/a", "/a"), (r"/a\040b", "/a b"), (r"/\134x", r"/\x"), (r"/\9", r"/\9")] {
+            assert_eq!(unescape(field.as_bytes()), Path::new(path));
+        }
+    }
+}
