@@ -1,7 +1,7 @@
 //! Filters: which values a list, a prune or a watch lets through. Clients write them as `{"key":["value"]}` or, newer, as
 //! `{"key":{"value":true}}`; both are one thing here. What a key means is said by the noun that is filtered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use crate::ApiError;
 
 /// Filters as a client gave them. No filter lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Filters(BTreeMap<String, BTreeSet<String>>);
+pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -29,76 +29,75 @@ impl Filters {
         let values = values.unwrap_or_default();
         match values.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(ApiError::invalid(format!("invalid filter '{key}'"))),
-            None => Ok(Self(values.into_iter().map(|(key, values)| (key, set_of(values))).collect())),
+            None => Ok(Self(values.into_iter().map(|(key, values)| (key, list_of(values))).collect())),
         }
     }
 
-    /// Whether anything was given for a key.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.values(key).next().is_some()
-    }
-
     /// What was given for a key.
-    pub(crate) fn values(&self, key: &str) -> impl Iterator<Item = &str> {
-        self.0.get(key).into_iter().flatten().map(String::as_str)
+    pub(crate) fn get(&self, key: &str) -> &[String] {
+        self.0.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Adds a value, as an older API implied it.
     pub(crate) fn add(&mut self, key: &str, value: &str) {
-        self.0.entry(key.to_owned()).or_default().insert(value.to_owned());
+        self.0.entry(key.to_owned()).or_default().push(value.to_owned());
+    }
+
+    /// Whether one of those given will do; nothing given always does.
+    pub(crate) fn any(&self, key: &str, will_do: impl Fn(&str) -> bool) -> bool {
+        let given = self.get(key);
+        given.is_empty() || given.iter().any(|given| will_do(given))
     }
 
     /// Whether the value is one of those given.
-    pub(crate) fn exact(&self, key: &str, value: &str) -> bool {
-        !self.has(key) || self.values(key).any(|given| given == value)
+    pub(crate) fn is(&self, key: &str, value: &str) -> bool {
+        self.any(key, |given| given == value)
     }
 
     /// Whether the value starts with one of those given.
     pub(crate) fn prefix(&self, key: &str, value: &str) -> bool {
-        !self.has(key) || self.values(key).any(|given| value.starts_with(given))
+        self.any(key, |given| value.starts_with(given))
     }
 
     /// Whether one of those given is found in the value; they are regular expressions, as in `^web-`.
     pub(crate) fn pattern(&self, key: &str, value: &str) -> bool {
-        let matches = |given: &str| {
-            // A text that is no expression matches nothing but itself.
-            given == value || regex_lite::Regex::new(given).is_ok_and(|pattern| pattern.is_match(value))
-        };
-        !self.has(key) || self.values(key).any(matches)
+        // A text that is no expression matches nothing but itself.
+        let matches = |given: &str| regex_lite::Regex::new(given).is_ok_and(|pattern| pattern.is_match(value));
+        self.any(key, |given| given == value || matches(given))
     }
 
     /// Whether the labels have all those given as `name` or `name=value` under `label`, and not all those under `label!`.
     pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
-        let has_all = |key| self.values(key).all(|given| has_label(labels, given));
-        has_all("label") && !(self.has("label!") && has_all("label!"))
+        let has_all = |given: &[String]| given.iter().all(|given| has_label(labels, given));
+        let forbidden = self.get("label!");
+        has_all(self.get("label")) && (forbidden.is_empty() || !has_all(forbidden))
     }
 
     /// Yes or no, if given, as `true`, `1`, `false` or `0`; and once.
     pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, ApiError> {
         let Some(values) = self.0.get(key) else { return Ok(None) };
-        let given = |texts: [&str; 2]| texts.iter().any(|text| values.contains(*text));
+        let given = |texts: [&str; 2]| values.iter().any(|value| texts.contains(&value.as_str()));
         match (given(["1", "true"]), given(["0", "false"])) {
             (true, false) => Ok(Some(true)),
             (false, true) => Ok(Some(false)),
-            _ => Err(ApiError::invalid(format!("invalid filter '{key}={:?}'", values.iter().collect::<Vec<_>>()))),
+            _ => Err(ApiError::invalid(format!("invalid filter '{key}={:?}'", values))),
         }
     }
 
     /// The one value of a key that takes no more.
     pub(crate) fn single(&self, key: &str) -> Result<Option<&str>, ApiError> {
-        let mut values = self.values(key);
-        let first = values.next();
-        match values.next() {
-            None => Ok(first),
-            Some(_) => Err(ApiError::invalid(format!("more than one {key} filter specified"))),
+        match self.get(key) {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            _ => Err(ApiError::invalid(format!("more than one {key} filter specified"))),
         }
     }
 }
 
-fn set_of(values: Option<Values>) -> BTreeSet<String> {
+fn list_of(values: Option<Values>) -> Vec<String> {
     match values {
-        None => BTreeSet::new(),
-        Some(Values::List(list)) => list.into_iter().collect(),
+        None => Vec::new(),
+        Some(Values::List(list)) => list,
         Some(Values::Set(set)) => set.into_iter().filter(|(_, given)| *given).map(|(value, _)| value).collect(),
     }
 }
@@ -121,10 +120,10 @@ mod tests {
     #[test]
     fn both_forms_are_read() {
         for text in [r#"{"name":["a","b"]}"#, r#"{"name":{"a":true,"b":true,"c":false}}"#] {
-            assert_eq!(filters(text).values("name").collect::<Vec<_>>(), ["a", "b"], "{text}");
+            assert_eq!(filters(text).get("name"), ["a", "b"], "{text}");
         }
         for text in ["", "{}", "null", r#"{"name":[]}"#, r#"{"name":null}"#] {
-            assert!(!filters(text).has("name"), "{text}");
+            assert!(filters(text).get("name").is_empty(), "{text}");
         }
         for text in ["[", "[]", "7", r#"{"name":"a"}"#, r#"{"name":[1]}"#] {
             let error = Filters::parse(text, &["name"]).unwrap_err();
@@ -140,7 +139,7 @@ mod tests {
             assert_eq!(given.pattern("name", name), expected, "{name}");
         }
         assert!(given.prefix("id", "a1b2") && !given.prefix("id", "ba1") && given.prefix("none", "x"));
-        assert!(given.exact("driver", "bridge") && !given.exact("driver", "host") && given.exact("none", "x"));
+        assert!(given.is("driver", "bridge") && !given.is("driver", "host") && given.is("none", "x"));
     }
 
     #[test]
