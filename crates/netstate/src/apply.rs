@@ -106,6 +106,11 @@ pub struct Fault {
 
 /// Something that has network state and can be changed: Linux, or a fake of it.
 pub trait Kernel: Send {
+    /// Tells which rules to expect: a rule reads back as its hash only, and is recognized by it.
+    fn expect(&mut self, desired: &NetState) {
+        let _ = desired;
+    }
+
     /// All that linkspan owns in the host's namespace and in each of its own, and the current value of the settings asked for.
     fn observe(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault>;
 

@@ -10,12 +10,15 @@ pub mod apply;
 pub mod diff;
 pub mod link;
 mod lookup;
+pub mod map;
+
 pub mod netns;
 pub mod nft;
 pub mod route;
 pub mod state;
 pub mod sysctl;
 pub mod text;
+pub mod trace;
 
 pub use apply::{Fault, Kernel, Op, Plan, Report};
 pub use diff::{diff, diff_keys};

@@ -126,7 +126,7 @@ fn change(key: &Key, from: &Object, to: &Object) -> String {
 
 fn rules_of(chain: &Chain, sign: &str) -> String {
     let base = chain.base.as_ref().map(|base| format!(" {{ {} }}", nft::text::base(base))).unwrap_or_default();
-    let rules: String = chain.rules.iter().map(|rule| format!("    {sign} {}\n", nft::text::rule(rule))).collect();
+    let rules = rules(&chain.rules, sign);
     format!("{base}\n{rules}")
 }
 
@@ -136,13 +136,24 @@ fn changed_rules(from: &Chain, to: &Chain) -> String {
         let base = |chain: &Chain| chain.base.as_ref().map(nft::text::base).unwrap_or_default();
         text = format!("    {} -> {}\n", base(from), base(to));
     }
-    for rule in from.rules.iter().filter(|rule| !to.rules.iter().any(|other| other.same(rule))) {
-        text += &format!("    - {}\n", nft::text::rule(rule));
-    }
-    for rule in to.rules.iter().filter(|rule| !from.rules.iter().any(|other| rule.same(other))) {
-        text += &format!("    + {}\n", nft::text::rule(rule));
-    }
+    let missing_in =
+        |chain: &Chain, rule: &nft::Rule| !chain.rules.iter().any(|other| other.same(rule) || rule.same(other));
+    text += &rules(from.rules.iter().filter(|rule| missing_in(to, rule)), "-");
+    text += &rules(to.rules.iter().filter(|rule| missing_in(from, rule)), "+");
     text
+}
+
+fn rules<'a>(rules: impl IntoIterator<Item = &'a nft::Rule>, sign: &str) -> String {
+    rules
+        .into_iter()
+        .flat_map(nft::text::rule)
+        .map(|line| {
+            format!(
+                "    {sign} {line}
+"
+            )
+        })
+        .collect()
 }
 
 impl fmt::Display for Admin {

@@ -6,7 +6,7 @@ use netstate::{
     Key, Object,
     nft::{
         Action, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Hook, Match,
-        NatTarget, Rule, Set, SetData, SetKey, Span, Table, TableKey,
+        NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Span, Table, TableKey,
     },
 };
 
@@ -149,24 +149,57 @@ fn check_rules(world: &World, key: &ChainKey, chain: &Chain) -> Outcome {
         }
         match &rule.action {
             Action::Jump(name) => check_jump(world, key, name)?,
-            Action::Dnat(target) => check_nat(world, key, chain, target, &[Hook::Prerouting, Hook::Output])?,
-            Action::Snat(target) => check_nat(world, key, chain, target, &[Hook::Postrouting, Hook::Input])?,
+            Action::Dnat(target) => {
+                check_hook(chain, &[Hook::Prerouting, Hook::Output])?;
+                check_nat(world, key, rule, target)?;
+            }
+            Action::Snat(target) => {
+                check_hook(chain, &[Hook::Postrouting, Hook::Input])?;
+                check_nat(world, key, rule, target)?;
+            }
+            Action::Masquerade => check_hook(chain, &[Hook::Postrouting])?,
+            Action::Redirect { .. } => {
+                check_hook(chain, &[Hook::Prerouting, Hook::Output])?;
+                check_transport(rule)?;
+            }
             _ => {}
         }
     }
     Ok(())
 }
 
-fn check_nat(world: &World, key: &ChainKey, chain: &Chain, target: &NatTarget, hooks: &[Hook]) -> Outcome {
-    if let Some(base) = &chain.base
-        && (base.kind != ChainType::Nat || !hooks.contains(&base.hook))
-    {
-        return refuse(libc::EOPNOTSUPP, "this translation is not possible at this hook");
+/// Only chains of the right hook translate.
+fn check_hook(chain: &Chain, hooks: &[Hook]) -> Outcome {
+    match &chain.base {
+        Some(base) if base.kind != ChainType::Nat || !hooks.contains(&base.hook) => {
+            refuse(libc::EOPNOTSUPP, "this translation is not possible at this hook")
+        }
+        _ => Ok(()),
     }
-    let NatTarget::Map { fields, map, with_port, family } = target else { return Ok(()) };
+}
+
+/// The kernel would take a translation of ports of any protocol, but nft cannot read it back, and then nobody can list the host's rules.
+fn check_transport(rule: &Rule) -> Outcome {
+    let names_transport = |m: &Match| matches!(m, Match::Is { field: Field::L4Proto, op: Op::Eq, .. });
+    if rule.matches.iter().any(names_transport) {
+        return Ok(());
+    }
+    refuse(libc::EINVAL, format!("rule \"{}\" translates a port without a match on the transport protocol", rule.name))
+}
+
+fn check_nat(world: &World, key: &ChainKey, rule: &Rule, target: &NatTarget) -> Outcome {
+    let (fields, map, with_port, family) = match target {
+        NatTarget::To { port: None, .. } => return Ok(()),
+        NatTarget::To { port: Some(_), .. } => return check_transport(rule),
+        NatTarget::Map { fields, map, with_port, family } => (fields, map, with_port, family),
+    };
+    let set = SetKey { table: key.table.clone(), name: map.clone() };
+    if *with_port && world.state.set(&set).is_some_and(|set| set.interval) {
+        check_transport(rule)?;
+    }
     let address = match family {
-        netstate::nft::NatFamily::Ip => Datatype::Ipv4Addr,
-        netstate::nft::NatFamily::Ip6 => Datatype::Ipv6Addr,
+        NatFamily::Ip => Datatype::Ipv4Addr,
+        NatFamily::Ip6 => Datatype::Ipv6Addr,
     };
     let data = if *with_port { vec![address, Datatype::InetService] } else { vec![address] };
     check_lookup(world, key, map, fields, &SetData::Values(data))

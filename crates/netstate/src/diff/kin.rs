@@ -1,8 +1,10 @@
 //! Who needs whom, and who goes with whom.
 
 use crate::{
+    addr::AddrKey,
     link::{LinkKey, LinkKind},
     nft::{ChainKey, Rule, SetKey, TableKey},
+    route::Route,
     state::{Key, NetState, Object},
 };
 
@@ -60,13 +62,18 @@ pub(super) fn removers(key: &Key, object: &Object) -> Vec<Key> {
 }
 
 /// Those that must be there before this object can be made.
-pub(super) fn parents(key: &Key, object: &Object) -> Vec<Key> {
+pub(super) fn parents(state: &NetState, key: &Key, object: &Object) -> Vec<Key> {
     let mut parents = removers(key, object);
     match object {
         Object::Link(link) => {
             let bridge =
                 link.port.as_ref().map(|port| LinkKey { netns: key.netns().clone(), name: port.bridge.clone() });
             parents.extend(bridge.map(Key::Link));
+        }
+        Object::Route(Route { device, via: Some(via) }) => {
+            let link = LinkKey { netns: key.netns().clone(), name: device.clone() };
+            let reaches = |addr: &&AddrKey| addr.address.contains(via);
+            parents.extend(state.addrs(&link).filter(reaches).cloned().map(Key::Addr));
         }
         Object::Chain(chain) => {
             let table = key.table();

@@ -158,9 +158,8 @@ fn scope(desired: &NetState, observed: &NetState, keys: impl IntoIterator<Item =
         let seen = observed.objects.get(&key);
         open.extend([wished, seen].into_iter().flatten().filter_map(kin::other_end));
         if let (Some(object), None) = (wished, seen) {
-            open.extend(
-                kin::parents(&key, object).into_iter().filter(|parent| desired.has(parent) && !observed.has(parent)),
-            );
+            let parents = kin::parents(desired, &key, object).into_iter();
+            open.extend(parents.filter(|parent| desired.has(parent) && !observed.has(parent)));
         }
         scope.insert(key);
     }

@@ -27,7 +27,7 @@ impl Rule {
     /// every build that spells the rule alike. FNV-1a over the rule as nft writes it, folded to 32 bits.
     pub fn digest(&self) -> u32 {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        for byte in super::text::expression(self).bytes() {
+        for byte in super::text::expressions(self).join("\n").bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         (hash >> 32) as u32 ^ hash as u32

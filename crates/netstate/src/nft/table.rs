@@ -52,7 +52,7 @@ impl TableKey {
 
 impl fmt::Display for TableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{} {NAME}", self.netns, self.family)
+        write!(f, "{}:{} {}", self.netns, self.family, self.name())
     }
 }
 

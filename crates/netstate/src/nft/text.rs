@@ -1,15 +1,21 @@
 //! nftables objects in nft's own language, as `nft -f` reads them.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{
     chain::{Base, Chain, ChainType, Hook, Policy},
+    eval::Verdict,
     rule::{Action, CtState, CtStatus, Field, IcmpReject, Match, NatFamily, NatTarget, Op, Rule},
     set::{Element, ElementData, ElementKey, Set, SetData},
-    table::{NAME, TableKey},
-    value::Datatype,
+    table::TableKey,
+    value::{Datatype, Value},
 };
 use crate::{NetState, netns::NetnsName};
+
+const TCP: u8 = 6;
 
 /// All tables of a namespace as a script.
 pub fn script(state: &NetState, netns: &NetnsName) -> String {
@@ -27,7 +33,7 @@ pub fn table(state: &NetState, key: &TableKey) -> String {
         blocks.push(chain(&key.name, object));
     }
     let body: Vec<_> = blocks.iter().map(|block| indent(block)).collect();
-    format!("table {} {NAME} {{\n{}}}\n", key.family, body.join("\n"))
+    format!("table {} {} {{\n{}}}\n", key.family, key.name(), body.join("\n"))
 }
 
 /// A set or map, with elements already written.
@@ -60,7 +66,7 @@ pub fn element(key: &ElementKey, element: &Element) -> String {
 /// A chain with its rules.
 pub fn chain(name: &str, chain: &Chain) -> String {
     let base = chain.base.as_ref().map(|base| format!("    {}\n", self::base(base))).unwrap_or_default();
-    let rules: String = chain.rules.iter().map(|rule| format!("    {}\n", self::rule(rule))).collect();
+    let rules: String = chain.rules.iter().flat_map(rule).map(|line| format!("    {line}\n")).collect();
     format!("chain {name} {{\n{base}{rules}}}\n")
 }
 
@@ -69,19 +75,34 @@ pub fn base(base: &Base) -> String {
     format!("type {} hook {} priority {}; policy {};", base.kind, base.hook, base.priority, base.policy)
 }
 
-/// A rule with its comment. Of one read back from a kernel there is only the comment.
-pub fn rule(rule: &Rule) -> String {
+/// A rule with its comment, one line for each rule that it is in the kernel. Of one read back there is only the comment.
+pub fn rule(rule: &Rule) -> Vec<String> {
     if rule.is_read_back() {
-        return format!("# {}", rule.name);
+        return vec![format!("# {}", rule.name)];
     }
-    format!("{} comment \"{}\"", expression(rule), rule.comment())
+    let comment = rule.comment();
+    expressions(rule).into_iter().map(|expression| format!("{expression} comment \"{comment}\"")).collect()
 }
 
-/// What a rule matches and does, without its comment.
-pub fn expression(rule: &Rule) -> String {
-    let mut words: Vec<String> = rule.matches.iter().map(condition).collect();
-    words.push(action(&rule.action));
-    words.join(" ")
+/// What a rule matches and does, without its comment. Refusing whatever protocol takes two rules: TCP gets a reset.
+pub fn expressions(rule: &Rule) -> Vec<String> {
+    let matches: Vec<String> = rule.matches.iter().map(condition).collect();
+    let then = |last: String| matches.iter().cloned().chain([last]).collect::<Vec<_>>().join(" ");
+    match (&rule.action, transport(rule)) {
+        (Action::Reject(_), Some(TCP)) => vec![then("reject with tcp reset".to_owned())],
+        (Action::Reject(_), None) => {
+            vec![then("meta l4proto tcp reject with tcp reset".to_owned()), then(action(&rule.action))]
+        }
+        _ => vec![then(action(&rule.action))],
+    }
+}
+
+/// The transport protocol that a rule is for, where it names one.
+fn transport(rule: &Rule) -> Option<u8> {
+    rule.matches.iter().find_map(|condition| match condition {
+        Match::Is { field: Field::L4Proto, op: Op::Eq, value: Value::Proto(protocol) } => Some(*protocol),
+        _ => None,
+    })
 }
 
 fn indent(block: &str) -> String {
@@ -134,15 +155,30 @@ fn action(action: &Action) -> String {
     }
 }
 
+/// What a verdict does to a packet.
+pub fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accept => "accept".to_owned(),
+        Verdict::Drop => "drop".to_owned(),
+        Verdict::Reject(with) => format!("reject with icmpx {with}"),
+        Verdict::Dnat(address, port) => format!("dnat {}", nat_to(*address, *port)),
+        Verdict::Snat(address, port) => format!("snat {}", nat_to(*address, *port)),
+        Verdict::Masquerade => "masquerade".to_owned(),
+        Verdict::Redirect(port) => format!("redirect to :{port}"),
+    }
+}
+
+fn nat_to(address: IpAddr, port: Option<u16>) -> String {
+    let family = if address.is_ipv4() { "ip" } else { "ip6" };
+    match port {
+        None => format!("{family} to {address}"),
+        Some(port) => format!("{family} to {}", SocketAddr::new(address, port)),
+    }
+}
+
 fn nat(target: &NatTarget) -> String {
     match target {
-        NatTarget::To { address, port } => {
-            let family = if address.is_ipv4() { "ip" } else { "ip6" };
-            match port {
-                None => format!("{family} to {address}"),
-                Some(port) => format!("{family} to {}", std::net::SocketAddr::new(*address, *port)),
-            }
-        }
+        NatTarget::To { address, port } => nat_to(*address, *port),
         NatTarget::Map { family, fields: looked_at, map, .. } => {
             format!("{family} to {} map @{map}", fields(looked_at))
         }

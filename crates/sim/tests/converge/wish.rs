@@ -100,12 +100,17 @@ fn set() -> impl Strategy<Value = SetWish> {
 }
 
 /// Set, first port, length, data.
-fn element() -> impl Strategy<Value = (u8, u16, u16, u8)> {
+type ElementWish = (u8, u16, u16, u8);
+
+fn element() -> impl Strategy<Value = ElementWish> {
     (0..3_u8, 0..6_u16, 0..3_u16, 0..2_u8)
 }
 
 /// Name, hook if any, rules as (looks in set, calls chain).
-fn chain() -> impl Strategy<Value = (u8, Option<u8>, Vec<(Option<u8>, Option<u8>)>)> {
+type ChainWish = (u8, Option<u8>, Vec<RuleWish>);
+type RuleWish = (Option<u8>, Option<u8>);
+
+fn chain() -> impl Strategy<Value = ChainWish> {
     let rule = (proptest::option::of(0..3_u8), proptest::option::of(0..4_u8));
     (0..4_u8, proptest::option::weighted(0.3, 0..3_u8), vec(rule, 0..3))
 }
@@ -230,13 +235,7 @@ impl Wish {
         self.state.put(key, Route { device: link.name.clone(), via });
     }
 
-    fn table(
-        &mut self,
-        sets: &[SetWish],
-        elements: &[(u8, u16, u16, u8)],
-        chains: &[(u8, Option<u8>, Vec<(Option<u8>, Option<u8>)>)],
-        upward: bool,
-    ) {
+    fn table(&mut self, sets: &[SetWish], elements: &[ElementWish], chains: &[ChainWish], upward: bool) {
         let table = TableKey { netns: NetnsName::Host, family: Family::Inet };
         self.state.put(table.clone(), Table {});
         for (id, definition) in sets {
@@ -254,8 +253,7 @@ impl Wish {
         for (id, hook, rules) in &chains {
             // Base chains call anybody; others only upward, or only downward, so that no calls go round.
             let may_call = |to: &u8| regular.contains(to) && (hook.is_some() || if upward { to > id } else { to < id });
-            let rule =
-                |(set, call): &(Option<u8>, Option<u8>)| self.rule(&table, *set, call.filter(may_call), hook.is_some());
+            let rule = |(set, call): &RuleWish| self.rule(&table, *set, call.filter(may_call), hook.is_some());
             let base = hook.map(|n| Base {
                 kind: ChainType::Nat,
                 hook: Hook::Prerouting,
@@ -267,7 +265,7 @@ impl Wish {
         }
     }
 
-    fn element(&mut self, table: &TableKey, (id, first, more, data): (u8, u16, u16, u8)) {
+    fn element(&mut self, table: &TableKey, (id, first, more, data): ElementWish) {
         let set = set_key(table, id);
         let Some(definition) = self.state.set(&set) else { return };
         let last = if definition.interval { first + more } else { first };
