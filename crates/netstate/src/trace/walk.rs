@@ -177,14 +177,14 @@ impl Walk<'_> {
         match &seen.kind {
             LinkKind::Bridge => {
                 self.frame(&link, Hook::Output, None, None, &mut datagram)?;
-                self.to_port(&link, None, hop, datagram)
+                self.by_port(&link, None, hop, datagram)
             }
             LinkKind::Veth { peer: other, .. } | LinkKind::VethPeer { of: other } => self.arrive(other, hop, datagram),
         }
     }
 
     /// Out of a bridge by the port behind which somebody has the address.
-    fn to_port(&mut self, bridge: &LinkKey, from: Option<&LinkKey>, hop: IpAddr, mut datagram: Datagram) -> Outcome {
+    fn by_port(&mut self, bridge: &LinkKey, from: Option<&LinkKey>, hop: IpAddr, mut datagram: Datagram) -> Outcome {
         let behind = |port: &&LinkKey| {
             let other = self.state.link(port).and_then(|link| match &link.kind {
                 LinkKind::Veth { peer: other, .. } | LinkKind::VethPeer { of: other } => Some(other),
@@ -230,7 +230,7 @@ impl Walk<'_> {
         }
         self.frame(&bridge, Hook::Prerouting, Some(link), None, &mut datagram)?;
         if !is_here {
-            return self.to_port(&bridge, Some(link), hop, datagram);
+            return self.by_port(&bridge, Some(link), hop, datagram);
         }
         self.frame(&bridge, Hook::Input, Some(link), None, &mut datagram)?;
         self.hops.push(Hop::In(bridge.clone()));
