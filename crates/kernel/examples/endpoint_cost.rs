@@ -64,7 +64,8 @@ fn creation(state: &NetState) -> Plan {
 /// A namespace takes all in it along, and with its end of a veth the other one.
 fn deletion(state: &NetState) -> Plan {
     let is_netns = |(key, _): &(&Key, &Object)| matches!(key, Key::Netns(_));
-    let op = |(key, object): (&Key, &Object)| Op::Delete { key: key.clone(), object: object.clone(), with: BTreeSet::new() };
+    let op =
+        |(key, object): (&Key, &Object)| Op::Delete { key: key.clone(), object: object.clone(), with: BTreeSet::new() };
     Plan { ops: state.objects.iter().filter(is_netns).map(op).collect() }
 }
 
@@ -72,7 +73,14 @@ fn bridge() -> Outcome<NetState> {
     let mut state = NetState::default();
     let key = LinkKey { netns: NetnsName::Host, name: "br0".parse()? };
     let alias = Some("linkspan:network/bench".into());
-    let link = |alias| Link { kind: LinkKind::Bridge, mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500, admin: Admin::Up, port: None, alias };
+    let link = |alias| Link {
+        kind: LinkKind::Bridge,
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        admin: Admin::Up,
+        port: None,
+        alias,
+    };
     state.put(key.clone(), link(alias));
     state.put(AddrKey { link: key, address: "172.17.0.1/16".parse()? }, Addr {});
     Ok(state)

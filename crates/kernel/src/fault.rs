@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use netstate::{Fault, Key};
+use netstate::Fault;
 
 /// What the kernel refused one request with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,24 +77,6 @@ fn likely(errno: i32) -> Option<&'static str> {
         libc::EROFS => "/proc/sys is mounted read-only: run privileged, or set it outside",
         _ => return None,
     })
-}
-
-/// An object in words: its kind and its key.
-pub(crate) fn describe(key: &Key) -> String {
-    match key {
-        Key::Netns(name) => format!("network namespace {name}"),
-        Key::Link(key) => format!("link {key}"),
-        Key::Sysctl(key) => format!("setting {key}"),
-        Key::Addr(key) => format!("address {key}"),
-        Key::Route(key) => format!("route {key}"),
-        Key::Table(key) => format!("table {key}"),
-        Key::Set(key) => format!("set {} {}", key.table, key.name),
-        Key::Chain(key) => format!("chain {} {}", key.table, key.name),
-        Key::Element(key) => {
-            let spans: Vec<String> = key.key.iter().map(ToString::to_string).collect();
-            format!("element {} {} {{ {} }}", key.set.table, key.set.name, spans.join(" . "))
-        }
-    }
 }
 
 #[cfg(test)]

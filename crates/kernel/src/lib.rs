@@ -5,6 +5,8 @@
 //! Everything is synchronous: a netlink request is worked off while it is sent.
 
 mod apply;
+pub mod conntrack;
+pub mod facts;
 mod fault;
 mod linux;
 mod monitor;
@@ -12,6 +14,8 @@ pub mod namespace;
 mod netlink;
 mod nft;
 mod observe;
+pub mod seccomp;
 pub mod socket;
 
 pub use linux::{ALIAS_PREFIX, LINK_GROUP, Linux, PROTOCOL};
+pub use monitor::{Monitor, Surprise};

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Sockets are kept for this many namespaces. An open socket keeps its namespace alive, so they are closed when it is deleted.
-const CACHED_NAMESPACES: usize = 16;
+const CACHED_NAMESPACES: usize = 64;
 
 /// The protocol number of our routes (`ip route show proto 108`) and of our addresses (`ip -d address`, Linux 5.18 and later): `l` for
 /// linkspan. It is not among those of `/etc/iproute2/rt_protos`.
@@ -163,7 +163,9 @@ impl Linux {
 
 impl Kernel for Linux {
     fn observe(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
-        observe::observe(self, settings).map_err(|refusal| refusal.fault("observe the network"))
+        let state = observe::observe(self, settings).map_err(|refusal| refusal.fault("observe the network"))?;
+        self.own.know_links(&state);
+        Ok(state)
     }
 
     fn apply(&mut self, plan: &Plan) -> Report {

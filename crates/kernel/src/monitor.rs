@@ -1,28 +1,367 @@
-//! Noticing that somebody else changed what is ours.
+//! Noticing that somebody else changed what is ours in the host's namespace: a link deleted or taken down by hand, `nft flush
+//! ruleset`, a firewall daemon that reloads. What containers do in their own namespaces is their affair and not watched.
+//!
+//! A notification carries the port id of the socket that asked for the change. Where the kernel gives none (changes that follow from
+//! others), a link's is foreign if it tells of something new while no plan is being carried out.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
-use netstate::Plan;
+use libc::{NLM_F_REPLACE, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_NEWLINK, RTM_NEWROUTE};
+use netlink_packet_core::Parseable;
+use netlink_packet_route::{
+    AddressFamily,
+    address::{AddressAttribute, AddressMessage, AddressProtocol},
+    link::LinkMessage,
+    route::{RouteMessage, RouteProtocol},
+};
+use netstate::{
+    Fault, Key, NetState, Object, Op, Plan,
+    link::{Link, LinkKey, LinkKind},
+    netns::NetnsName,
+    nft::table,
+};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use crate::linux::Sockets;
+use crate::{
+    fault::Refusal,
+    linux::{Linux, PROTOCOL, Sockets},
+    netlink::{
+        Message, Socket,
+        route::{self, LinkFacts},
+    },
+    nft, observe,
+};
+
+/// What a surprise is about. Observe again to know more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Surprise {
+    /// A link of ours.
+    Links,
+    /// An address of ours.
+    Addrs,
+    /// A route of ours.
+    Routes,
+    /// A table of ours, or something in it.
+    Rules,
+    /// Notifications were lost; it may be anything.
+    Anything,
+}
+
+/// Notifications that follow each other this closely are one surprise.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+/// The thread that watches; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Monitor {
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Linux {
+    /// Watches the host's namespace, and calls `report` from a thread of its own when something else than this `Linux` has changed what
+    /// is ours. Surprises within 20 ms come as one.
+    pub fn watch(&self, report: impl FnMut(BTreeSet<Surprise>) + Send + 'static) -> Result<Monitor, Fault> {
+        watch(self, report).map_err(|refusal| refusal.fault("watch the network for changes"))
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        // Only a full counter refuses, and then the thread is woken already.
+        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn watch(linux: &Linux, report: impl FnMut(BTreeSet<Surprise>) + Send + 'static) -> Result<Monitor, Refusal> {
+    let sockets = linux.inside(&NetnsName::Host, || {
+        let sockets = Sockets::open()?;
+        for group in [
+            libc::RTNLGRP_LINK,
+            libc::RTNLGRP_IPV4_IFADDR,
+            libc::RTNLGRP_IPV6_IFADDR,
+            libc::RTNLGRP_IPV4_ROUTE,
+            libc::RTNLGRP_IPV6_ROUTE,
+        ] {
+            sockets.route.join(group)?;
+        }
+        sockets.netfilter.join(libc::NFNLGRP_NFTABLES as u32)?;
+        Ok::<_, Refusal>((sockets, Sockets::open()?))
+    })??;
+    let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+    let mut watcher =
+        Watcher { sockets: sockets.0, asking: sockets.1, own: linux.own.clone(), links: HashMap::new(), plans_seen: 0 };
+    watcher.learn_links()?;
+    let until = stop.clone();
+    let thread = thread::Builder::new().name("monitor".into()).spawn(move || watcher.run(&until, report))?;
+    Ok(Monitor { stop, thread: Some(thread) })
+}
 
 /// What tells our own changes from others'.
 #[derive(Debug, Default)]
-pub(crate) struct Own {
-    portids: Mutex<BTreeSet<u32>>,
-    applying: Mutex<()>,
+pub(crate) struct Own(Mutex<Deeds>);
+
+#[derive(Debug, Default)]
+struct Deeds {
+    /// Of our sockets in the host's namespace.
+    portids: BTreeSet<u32>,
+    /// How many plans were begun.
+    plans: u64,
+    /// Links of the host that will go, or have gone, by our doing.
+    going: BTreeSet<String>,
+    /// The host's ends of veths, by the namespace of the other: the kernel deletes them some time after the namespace.
+    veths: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Own {
     /// These sockets are ours.
     pub fn know(&self, sockets: &Sockets) {
-        if let Ok(mut portids) = self.portids.lock() {
-            portids.extend([sockets.route.portid(), sockets.netfilter.portid()]);
+        self.lock().portids.extend([sockets.route.portid(), sockets.netfilter.portid()]);
+    }
+
+    /// These links are ours.
+    pub fn know_links(&self, state: &NetState) {
+        let mut deeds = self.lock();
+        for (key, object) in &state.objects {
+            if let (Key::Link(key), Object::Link(link)) = (key, object) {
+                deeds.learn(key, link);
+            }
         }
     }
 
-    /// A plan is being carried out until the guard is dropped.
-    pub fn begin(&self, _plan: &Plan) -> Option<std::sync::MutexGuard<'_, ()>> {
-        self.applying.lock().ok()
+    /// This plan is being carried out until the guard is dropped.
+    pub fn begin(&self, plan: &Plan) -> Applying<'_> {
+        let mut deeds = self.lock();
+        deeds.plans += 1;
+        for op in &plan.ops {
+            match op {
+                Op::Create { key: Key::Link(key), object: Object::Link(link) } => deeds.learn(key, link),
+                Op::Delete { key, with, .. } => std::iter::once(key).chain(with).for_each(|key| deeds.expect_gone(key)),
+                _ => {}
+            }
+        }
+        Applying(deeds)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Deeds> {
+        // What a panicked thread left is still true.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the monitor from reading while a plan is being carried out.
+pub(crate) struct Applying<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, Deeds>);
+
+impl Deeds {
+    fn learn(&mut self, key: &LinkKey, link: &Link) {
+        if key.netns == NetnsName::Host {
+            self.going.remove(key.name.as_str());
+            if let LinkKind::Veth { peer: LinkKey { netns: NetnsName::Named(netns), .. }, .. } = &link.kind {
+                self.veths.entry(netns.clone()).or_default().insert(key.name.to_string());
+            }
+        }
+    }
+
+    fn expect_gone(&mut self, key: &Key) {
+        match key {
+            Key::Link(LinkKey { netns: NetnsName::Host, name }) => {
+                self.going.insert(name.to_string());
+            }
+            Key::Netns(NetnsName::Named(netns)) => self.going.extend(self.veths.remove(netns).unwrap_or_default()),
+            _ => {}
+        }
+    }
+}
+
+struct Watcher {
+    sockets: Sockets,
+    /// For asking; the others only listen.
+    asking: Sockets,
+    own: Arc<Own>,
+    /// The links of the host as last told.
+    links: HashMap<u32, LinkFacts>,
+    plans_seen: u64,
+}
+
+impl Watcher {
+    fn run(mut self, stop: &OwnedFd, mut report: impl FnMut(BTreeSet<Surprise>)) {
+        let mut pending = BTreeSet::new();
+        let mut since = Instant::now();
+        loop {
+            let patience = (!pending.is_empty()).then(|| TOGETHER.saturating_sub(since.elapsed()));
+            match self.wait(stop, patience) {
+                Ok(Woken::Stop) | Err(_) => return,
+                Ok(Woken::Events) => {
+                    let new = self.drain();
+                    if pending.is_empty() {
+                        since = Instant::now();
+                    }
+                    pending.extend(new);
+                }
+                Ok(Woken::Timeout) => {}
+            }
+            if !pending.is_empty() && since.elapsed() >= TOGETHER {
+                report(std::mem::take(&mut pending));
+            }
+        }
+    }
+
+    fn wait(&self, stop: &OwnedFd, patience: Option<Duration>) -> io::Result<Woken> {
+        let mut fds = [stop.as_fd(), self.sockets.route.as_fd(), self.sockets.netfilter.as_fd()]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let patience = patience.map(|p| Timespec { tv_sec: 0, tv_nsec: i64::from(p.subsec_nanos()) });
+        match poll(&mut fds, patience.as_ref()) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Woken::Timeout),
+            Ok(_) if !fds[0].revents().is_empty() => Ok(Woken::Stop),
+            Ok(_) => Ok(Woken::Events),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Reads all that is there, between plans.
+    fn drain(&mut self) -> BTreeSet<Surprise> {
+        let mut surprises = BTreeSet::new();
+        let own = self.own.clone();
+        let mut deeds = own.lock();
+        let mut judge = Judge {
+            planned: deeds.plans != self.plans_seen,
+            deeds: &mut deeds,
+            links: &mut self.links,
+            surprises: &mut surprises,
+        };
+        let route = read_all(&mut self.sockets.route, &mut |message| judge.route(message));
+        let rules = read_all(&mut self.sockets.netfilter, &mut |message| judge.rules(message));
+        self.plans_seen = deeds.plans;
+        drop(deeds);
+        if route.and(rules).is_err() {
+            surprises.insert(Surprise::Anything);
+            // What follows can be judged again if this succeeds, and is `Anything` again if not.
+            let _ = self.learn_links();
+        }
+        surprises
+    }
+
+    fn learn_links(&mut self) -> Result<(), Refusal> {
+        let links = route::links(&mut self.asking.route)?;
+        self.links = links.iter().map(LinkFacts::of).map(|facts| (facts.index, facts)).collect();
+        Ok(())
+    }
+}
+
+enum Woken {
+    Stop,
+    Events,
+    Timeout,
+}
+
+fn read_all(socket: &mut Socket, each: &mut dyn FnMut(Message<'_>)) -> Result<(), Refusal> {
+    while socket.read(each)? {}
+    Ok(())
+}
+
+/// Says of each notification whether it is a surprise.
+struct Judge<'a> {
+    deeds: &'a mut Deeds,
+    links: &'a mut HashMap<u32, LinkFacts>,
+    surprises: &'a mut BTreeSet<Surprise>,
+    /// Whether a plan was carried out since the last reading.
+    planned: bool,
+}
+
+impl Judge<'_> {
+    fn route(&mut self, message: Message<'_>) {
+        match message.kind {
+            RTM_NEWLINK | RTM_DELLINK => {
+                // A bridge tells of its ports in its own words; the links' are enough.
+                if let Ok(link) = LinkMessage::parse(message.body)
+                    && link.header.interface_family == AddressFamily::Unspec
+                {
+                    self.link(message, LinkFacts::of(&link));
+                }
+            }
+            RTM_DELADDR => {
+                if let Ok(address) = AddressMessage::parse(message.body)
+                    && is_our_address(&address)
+                    && self.is_settled_link(address.header.index)
+                    && !self.is_own(message)
+                {
+                    self.surprises.insert(Surprise::Addrs);
+                }
+            }
+            RTM_NEWROUTE | RTM_DELROUTE => {
+                if let Ok(route) = RouteMessage::parse(message.body)
+                    && self.takes_a_route(message, &route)
+                    && !self.is_own(message)
+                {
+                    self.surprises.insert(Surprise::Routes);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn rules(&mut self, message: Message<'_>) {
+        const TABLE: u16 = 1; // the table's name, in messages about whatever is in it
+        let is_nftables = i32::from(message.kind >> 8) == libc::NFNL_SUBSYS_NFTABLES;
+        let is_change = message.kind != nft::message_type(libc::NFT_MSG_NEWGEN);
+        if is_nftables
+            && is_change
+            && !self.deeds.portids.contains(&message.portid)
+            && nft::read(message).text(TABLE).as_deref() == Some(table::NAME)
+        {
+            self.surprises.insert(Surprise::Rules);
+        }
+    }
+
+    fn link(&mut self, message: Message<'_>, facts: LinkFacts) {
+        let own = self.deeds.portids.contains(&message.portid);
+        let surprise = if message.kind == RTM_DELLINK {
+            let known = self.links.remove(&facts.index);
+            let expected = self.deeds.going.remove(&facts.name);
+            known.unwrap_or(facts).is_ours() && !expected && !own
+        } else {
+            let before = self.links.insert(facts.index, facts.clone());
+            let new = before.as_ref() != Some(&facts);
+            let ours = facts.is_ours() || before.is_some_and(|b| b.is_ours());
+            // A link that goes is first taken down and off its bridge.
+            let going = self.deeds.going.contains(&facts.name);
+            ours && new && !going && !self.is_own(message)
+        };
+        if surprise {
+            self.surprises.insert(Surprise::Links);
+        }
+    }
+
+    /// Whether the change is ours by its socket, or, where it names none, because a plan was being carried out.
+    fn is_own(&self, message: Message<'_>) -> bool {
+        self.deeds.portids.contains(&message.portid) || (message.portid == 0 && self.planned)
+    }
+
+    fn is_settled_link(&self, index: u32) -> bool {
+        self.links.get(&index).is_some_and(|link| link.is_ours() && !self.deeds.going.contains(&link.name))
+    }
+
+    /// Whether the notification says that a route of ours is gone: deleted, or replaced by one that need not be ours.
+    fn takes_a_route(&self, message: Message<'_>, route: &RouteMessage) -> bool {
+        let replaces = message.kind == RTM_NEWROUTE && i32::from(message.flags) & NLM_F_REPLACE != 0;
+        let deletes = message.kind == RTM_DELROUTE && route.header.protocol == RouteProtocol::Other(PROTOCOL);
+        let device = observe::route::facts(route).and_then(|facts| facts.device);
+        replaces || (deletes && device.is_some_and(|index| self.is_settled_link(index)))
+    }
+}
+
+/// A kernel before 5.18 keeps no protocol number with addresses: there all on our links count.
+fn is_our_address(address: &AddressMessage) -> bool {
+    let protocol =
+        address.attributes.iter().find_map(|a| if let AddressAttribute::Protocol(p) = a { Some(*p) } else { None });
+    protocol.is_none_or(|p| p == AddressProtocol::Other(PROTOCOL))
 }

@@ -75,7 +75,6 @@ pub(crate) struct Socket {
     fd: OwnedFd,
     portid: u32,
     sequence: u32,
-    buffer: Vec<u8>,
 }
 
 impl Socket {
@@ -104,7 +103,7 @@ impl Socket {
             // Lets the kernel filter routes by protocol. Absent before Linux 4.20, where the filter below is ours alone.
             let _ = set_option(&fd, libc::NETLINK_GET_STRICT_CHK, 1);
         }
-        Ok(Self { fd, portid, sequence: 0, buffer: vec![0; READ_BYTES] })
+        Ok(Self { fd, portid, sequence: 0 })
     }
 
     /// The address the kernel knows this socket by; notifications of changes it made carry it.
@@ -137,7 +136,7 @@ impl Socket {
         let mut refusals = Vec::new();
         let mut answered = false;
         while let Some(read) = self.receive(RecvFlags::DONTWAIT)? {
-            for message in Messages(&self.buffer[..read]) {
+            for message in Messages(&read) {
                 let index = message.sequence.wrapping_sub(first) as usize;
                 if index >= requests.len() {
                     continue;
@@ -179,7 +178,7 @@ impl Socket {
     /// Reads whatever comes next, waiting no longer than the socket's timeout; `None` when nothing came.
     pub fn read(&mut self, each: &mut dyn FnMut(Message<'_>)) -> Result<bool, Refusal> {
         let Some(read) = self.receive(RecvFlags::DONTWAIT)? else { return Ok(false) };
-        Messages(&self.buffer[..read]).for_each(each);
+        Messages(&read).for_each(each);
         Ok(true)
     }
 
@@ -189,7 +188,7 @@ impl Socket {
             let Some(read) = self.receive(RecvFlags::empty())? else {
                 return Err(Refusal::new(libc::EIO).because("the kernel did not answer"));
             };
-            for message in Messages(&self.buffer[..read]).filter(|m| m.sequence == sequence) {
+            for message in Messages(&read).filter(|m| m.sequence == sequence) {
                 if i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0 {
                     whole = Whole::Interrupted;
                 }
@@ -227,10 +226,11 @@ impl Socket {
         }
     }
 
-    fn receive(&mut self, flags: RecvFlags) -> Result<Option<usize>, Refusal> {
+    fn receive(&self, flags: RecvFlags) -> Result<Option<Vec<u8>>, Refusal> {
+        let mut read = Vec::with_capacity(READ_BYTES);
         loop {
-            match rustix::net::recv(&self.fd, &mut self.buffer[..], flags) {
-                Ok((read, _)) => return Ok(Some(read)),
+            match rustix::net::recv(&self.fd, rustix::buffer::spare_capacity(&mut read), flags) {
+                Ok(_) => return Ok(Some(read)),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(None),
                 Err(error) => return Err(io::Error::from(error).into()),

@@ -7,7 +7,7 @@
 //!
 //! What a container adds in its own namespace, be it a whole linkspan, is thus not seen.
 
-mod addr;
+pub(crate) mod addr;
 mod link;
 mod nft;
 pub(crate) mod route;

@@ -1,0 +1,226 @@
+//! Connections that the kernel tracks: forgetting those that lead where nothing is any more, and finding where one was meant to go.
+//!
+//! A connection has two tuples of source and destination: that of its first packet (original) and that of the answers (reply). After
+//! a destination translation the first has the address that was asked for, the second the one that answers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use libc::NFNL_SUBSYS_CTNETLINK;
+use netstate::{Fault, netns::NetnsName};
+
+use crate::{
+    fault::Refusal,
+    linux::Linux,
+    netlink::{Attributes, Protocol, Request, Socket, Writer, attributes},
+    nft::{HEADER_LEN, header},
+};
+
+const GET: u16 = 1; // IPCTNL_MSG_CT_*
+const DELETE: u16 = 2;
+const TUPLE_ORIG: u16 = 1; // CTA_*
+const TUPLE_REPLY: u16 = 2;
+const ID: u16 = 12;
+const FILTER: u16 = 25;
+const FILTER_ORIG_FLAGS: u16 = 1; // CTA_FILTER_*
+const FILTER_REPLY_FLAGS: u16 = 2;
+const TUPLE_IP: u16 = 1; // CTA_TUPLE_*
+const TUPLE_PROTO: u16 = 2;
+const V4_SRC: u16 = 1; // CTA_IP_*
+const V4_DST: u16 = 2;
+const V6_SRC: u16 = 3;
+const V6_DST: u16 = 4;
+const PROTO_NUM: u16 = 1; // CTA_PROTO_*
+const PROTO_SRC_PORT: u16 = 2;
+const PROTO_DST_PORT: u16 = 3;
+const FLAG_IP_SRC: u32 = 1 << 0; // CTA_FILTER_F_*
+const FLAG_IP_DST: u32 = 1 << 1;
+const FLAG_PROTO_NUM: u32 = 1 << 3;
+const FLAG_PROTO_SRC_PORT: u32 = 1 << 4;
+const FLAG_PROTO_DST_PORT: u32 = 1 << 5;
+
+/// Which connections: all that have every part that is given. At least the address must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// By which end.
+    pub end: End,
+    /// That end's address.
+    pub address: IpAddr,
+    /// The transport protocol (6 TCP, 17 UDP, 132 SCTP).
+    pub protocol: Option<u8>,
+    /// That end's port; needs the protocol.
+    pub port: Option<u16>,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// What the first packet was sent to: a published address, a service.
+    OriginalDestination,
+    /// What answers: a container.
+    ReplySource,
+}
+
+/// The connection table of one namespace.
+#[derive(Debug)]
+pub struct Conntrack {
+    socket: Socket,
+}
+
+impl Linux {
+    /// The connections of a namespace.
+    pub fn conntrack(&self, netns: &NetnsName) -> Result<Conntrack, Fault> {
+        let open = || Socket::open(Protocol::Netfilter);
+        let socket = self.inside(netns, open).and_then(|socket| Ok(socket?));
+        socket.map(|socket| Conntrack { socket }).map_err(|refusal| refusal.fault("open the connection table"))
+    }
+}
+
+impl Conntrack {
+    /// Forgets connections: their next packet is looked at as the first of a new one. None being there is fine.
+    pub fn forget(&mut self, filter: &Filter) -> Result<(), Fault> {
+        let deleted = match self.socket.ask(Request::new(message_type(DELETE), 0, filtered(filter))) {
+            // Before Linux 6.3 or so a deletion takes a tuple for one connection's, and finds none.
+            Err(refusal) if refusal.errno == libc::ENOENT => self.forget_one_by_one(filter),
+            other => other,
+        };
+        deleted.map_err(|refusal| refusal.fault(format!("forget connections of {}", filter.address)))
+    }
+
+    /// Where the connection of `client` with `local` was meant to go before it was translated; none when there is no such connection.
+    pub fn original_destination(
+        &mut self,
+        protocol: u8,
+        client: SocketAddr,
+        local: SocketAddr,
+    ) -> Result<Option<SocketAddr>, Fault> {
+        let mut body = header(family(local.ip()), 0);
+        body.nest(TUPLE_REPLY, |w| {
+            w.nest(TUPLE_IP, |w| {
+                put_ip(w, local.ip(), V4_SRC, V6_SRC);
+                put_ip(w, client.ip(), V4_DST, V6_DST);
+            });
+            w.nest(TUPLE_PROTO, |w| {
+                w.bytes(PROTO_NUM, &[protocol]);
+                w.be16(PROTO_SRC_PORT, local.port());
+                w.be16(PROTO_DST_PORT, client.port());
+            });
+        });
+        let mut found = None;
+        let request = Request::new(message_type(GET), libc::NLM_F_ACK, body.0);
+        let each =
+            |message: crate::netlink::Message<'_>| found = read(message.body).and_then(|c| c.original_destination);
+        let refused = self.socket.exchange(&[request], each).map(|mut refusals| refusals.pop());
+        match refused {
+            Ok(None) => Ok(found),
+            Ok(Some((_, refusal))) if refusal.errno == libc::ENOENT => Ok(None),
+            Ok(Some((_, refusal))) | Err(refusal) => {
+                Err(refusal.fault(format!("look up the connection of {client} with {local}")))
+            }
+        }
+    }
+
+    fn forget_one_by_one(&mut self, filter: &Filter) -> Result<(), Refusal> {
+        let found = std::cell::RefCell::new(Vec::new());
+        let ask = header(family(filter.address), 0);
+        self.socket.dump(
+            message_type(GET),
+            &ask.0,
+            || found.borrow_mut().clear(),
+            |message| found.borrow_mut().extend(read(message.body).filter(|c| c.has(filter)).map(|c| c.body)),
+        )?;
+        for body in found.into_inner() {
+            match self.socket.ask(Request::new(message_type(DELETE), 0, body)) {
+                Err(refusal) if refusal.errno != libc::ENOENT => return Err(refusal),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn message_type(message: u16) -> u16 {
+    ((NFNL_SUBSYS_CTNETLINK as u16) << 8) | message
+}
+
+fn family(address: IpAddr) -> u8 {
+    (if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }) as u8
+}
+
+fn put_ip(w: &mut Writer, address: IpAddr, v4: u16, v6: u16) {
+    match address {
+        IpAddr::V4(address) => w.bytes(v4, &address.octets()),
+        IpAddr::V6(address) => w.bytes(v6, &address.octets()),
+    }
+}
+
+/// A deletion of all connections that have the filter's parts.
+fn filtered(filter: &Filter) -> Vec<u8> {
+    let is_destination = filter.end == End::OriginalDestination;
+    let (tuple, flags) =
+        if is_destination { (TUPLE_ORIG, FILTER_ORIG_FLAGS) } else { (TUPLE_REPLY, FILTER_REPLY_FLAGS) };
+    let (v4, v6, port) =
+        if is_destination { (V4_DST, V6_DST, PROTO_DST_PORT) } else { (V4_SRC, V6_SRC, PROTO_SRC_PORT) };
+    let mut parts = if is_destination { FLAG_IP_DST } else { FLAG_IP_SRC };
+    let mut body = header(family(filter.address), 0);
+    body.nest(tuple, |w| {
+        w.nest(TUPLE_IP, |w| put_ip(w, filter.address, v4, v6));
+        if let Some(protocol) = filter.protocol {
+            parts |= FLAG_PROTO_NUM;
+            w.nest(TUPLE_PROTO, |w| {
+                w.bytes(PROTO_NUM, &[protocol]);
+                if let Some(number) = filter.port {
+                    parts |= if is_destination { FLAG_PROTO_DST_PORT } else { FLAG_PROTO_SRC_PORT };
+                    w.be16(port, number);
+                }
+            });
+        }
+    });
+    // Bits in the host's order (`NLA_U32` read by nla_get_u32).
+    body.nest(FILTER, |w| w.bytes(flags, &parts.to_ne_bytes()));
+    body.0
+}
+
+/// A connection as listed.
+struct Connection {
+    original_destination: Option<SocketAddr>,
+    reply_source: Option<SocketAddr>,
+    protocol: Option<u8>,
+    /// A body that names it and no other.
+    body: Vec<u8>,
+}
+
+impl Connection {
+    fn has(&self, filter: &Filter) -> bool {
+        let end = match filter.end {
+            End::OriginalDestination => self.original_destination,
+            End::ReplySource => self.reply_source,
+        };
+        end.is_some_and(|end| end.ip() == filter.address && filter.port.is_none_or(|port| port == end.port()))
+            && (filter.protocol.is_none() || filter.protocol == self.protocol)
+    }
+}
+
+fn read(body: &[u8]) -> Option<Connection> {
+    let (start, rest) = body.split_at_checked(HEADER_LEN)?;
+    let connection = attributes(rest);
+    let original = connection.within(TUPLE_ORIG);
+    let mut name = Writer::after(start);
+    name.bytes(TUPLE_ORIG | libc::NLA_F_NESTED as u16, connection.get(TUPLE_ORIG)?);
+    if let Some(id) = connection.get(ID) {
+        name.bytes(ID, id);
+    }
+    Some(Connection {
+        original_destination: end(original, V4_DST, V6_DST, PROTO_DST_PORT),
+        reply_source: end(connection.within(TUPLE_REPLY), V4_SRC, V6_SRC, PROTO_SRC_PORT),
+        protocol: original.within(TUPLE_PROTO).get(PROTO_NUM).and_then(|n| n.first().copied()),
+        body: name.0,
+    })
+}
+
+/// One end of a tuple; its port is 0 where the protocol has none.
+fn end(tuple: Attributes<'_>, v4: u16, v6: u16, port: u16) -> Option<SocketAddr> {
+    let ip = tuple.within(TUPLE_IP);
+    let v4 = || Some(IpAddr::from(<[u8; 4]>::try_from(ip.get(v4)?).ok()?));
+    let v6 = || Some(IpAddr::from(<[u8; 16]>::try_from(ip.get(v6)?).ok()?));
+    Some(SocketAddr::new(v4().or_else(v6)?, tuple.within(TUPLE_PROTO).be16(port).unwrap_or_default()))
+}

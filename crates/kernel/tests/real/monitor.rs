@@ -1,0 +1,92 @@
+//! What somebody else does to ours is noticed, and what we do is not.
+
+use std::{
+    collections::BTreeSet,
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+
+use kernel::{Linux, Monitor, Surprise};
+use netstate::{
+    Key, NetState, Object, Op, Plan,
+    netns::NetnsName,
+    nft::{Family, Table, TableKey},
+};
+
+use crate::common::*;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Longer than notifications are held back to come together.
+const SILENCE: Duration = Duration::from_millis(300);
+
+fn watch(linux: &Linux) -> (Monitor, Receiver<BTreeSet<Surprise>>) {
+    let (send, receive) = channel();
+    let monitor = linux.watch(move |surprise| send.send(surprise).unwrap_or_default()).expect("to watch");
+    (monitor, receive)
+}
+
+#[test]
+fn others_are_noticed() {
+    world(|run_dir| {
+        let mut linux = Linux::open(run_dir).expect("to open");
+        let mut state = NetState::default();
+        bridge(&mut state);
+        endpoint(&mut state, 1);
+        state.put(TableKey { netns: NetnsName::Host, family: Family::Inet }, Table {});
+        apply(&mut linux, &creation(&state));
+        let (_monitor, surprises) = watch(&linux);
+        ip("link add foreign type bridge");
+        ip("address add 10.0.0.1/8 dev foreign");
+        run("nft", &["add", "table", "inet", "foreign"]);
+        assert_eq!(surprises.recv_timeout(SILENCE).ok(), None, "foreign objects are no surprise");
+        let cases = [
+            ("ip link set br0 mtu 1400", Surprise::Links),
+            ("ip link set v1 nomaster", Surprise::Links),
+            ("ip link set br0 down", Surprise::Links),
+            ("ip address delete 172.17.0.1/16 dev br0", Surprise::Addrs),
+            ("nft flush ruleset", Surprise::Rules),
+            ("ip link delete br0", Surprise::Links),
+        ];
+        for (command, expected) in cases {
+            let words: Vec<&str> = command.split(' ').collect();
+            run(words[0], &words[1..]);
+            let mut seen = BTreeSet::new();
+            while !seen.contains(&expected) {
+                seen.extend(
+                    surprises
+                        .recv_timeout(DEADLINE)
+                        .unwrap_or_else(|_| panic!("{command} was not noticed, only {seen:?}")),
+                );
+            }
+            while let Ok(more) = surprises.recv_timeout(SILENCE) {
+                seen.extend(more);
+            }
+        }
+    });
+}
+
+#[test]
+fn our_own_changes_are_not() {
+    world(|run_dir| {
+        let mut linux = Linux::open(run_dir).expect("to open");
+        let mut state = NetState::default();
+        bridge(&mut state);
+        state.put(TableKey { netns: NetnsName::Host, family: Family::Inet }, Table {});
+        let (_monitor, surprises) = watch(&linux);
+        apply(&mut linux, &creation(&state));
+        let mut more = NetState::default();
+        endpoint(&mut more, 1);
+        endpoint(&mut more, 2);
+        apply(&mut linux, &creation(&more));
+        assert_eq!(surprises.recv_timeout(SILENCE).ok(), None, "after creation");
+        // The kernel deletes the veths after their namespaces, in its own time.
+        let netns = |op: &Op| matches!(op.key(), Key::Netns(_));
+        let ops: Vec<Op> = deletion(&more).ops.into_iter().filter(netns).collect();
+        apply(&mut linux, &Plan { ops });
+        assert_eq!(surprises.recv_timeout(SILENCE).ok(), None, "after the namespaces went");
+        let (key, object) = state.objects.iter().find(|(_, o)| matches!(o, Object::Link(_))).expect("the bridge");
+        let ops = vec![Op::Delete { key: key.clone(), object: object.clone(), with: BTreeSet::new() }];
+        apply(&mut linux, &Plan { ops });
+        assert_eq!(surprises.recv_timeout(SILENCE).ok(), None, "after the bridge went");
+    });
+}
