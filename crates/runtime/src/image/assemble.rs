@@ -58,38 +58,22 @@ pub enum Content {
 impl AssemblyFile {
     /// An executable copy of a file of the host.
     pub fn program(path: &str, from: impl Into<PathBuf>) -> AssemblyFile {
-        AssemblyFile {
-            path: path.to_owned(),
-            content: Content::File(from.into()),
-            mode: 0o755,
-        }
+        AssemblyFile { path: path.to_owned(), content: Content::File(from.into()), mode: 0o755 }
     }
 
     /// A text everybody may read.
     pub fn text(path: &str, text: &str) -> AssemblyFile {
-        AssemblyFile {
-            path: path.to_owned(),
-            content: Content::Bytes(text.as_bytes().to_vec()),
-            mode: 0o644,
-        }
+        AssemblyFile { path: path.to_owned(), content: Content::Bytes(text.as_bytes().to_vec()), mode: 0o644 }
     }
 
     /// A symlink.
     pub fn symlink(path: &str, to: &str) -> AssemblyFile {
-        AssemblyFile {
-            path: path.to_owned(),
-            content: Content::Symlink(to.to_owned()),
-            mode: 0o777,
-        }
+        AssemblyFile { path: path.to_owned(), content: Content::Symlink(to.to_owned()), mode: 0o777 }
     }
 
     /// A directory with these permission bits.
     pub fn directory(path: &str, mode: u32) -> AssemblyFile {
-        AssemblyFile {
-            path: path.to_owned(),
-            content: Content::Directory,
-            mode,
-        }
+        AssemblyFile { path: path.to_owned(), content: Content::Directory, mode }
     }
 }
 
@@ -102,44 +86,26 @@ impl Store {
 }
 
 fn assemble(store: &Store, assembly: Assembly) -> Result<ImageId, ImageError> {
-    let Assembly {
-        reference,
-        config,
-        files,
-        comment,
-        created,
-    } = assembly;
+    let Assembly { reference, config, files, comment, created } = assembly;
     let lease = store.ingest_from(move |out| {
         let mut tar = TarWriter::new(io::BufWriter::new(out));
         for file in &files {
-            append(&mut tar, file)
-                .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.path)))?;
+            append(&mut tar, file).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.path)))?;
         }
         tar.finish().map(drop)
     })?;
     let created = Some(created.unwrap_or_else(|| EPOCH.to_owned()));
-    let Platform {
-        os, architecture, ..
-    } = Platform::host();
+    let Platform { os, architecture, .. } = Platform::host();
     let config = ImageConfig {
         architecture,
         os,
         created: created.clone(),
         config,
-        rootfs: RootFs {
-            diff_ids: vec![lease.diff_id().clone()],
-            ..RootFs::default()
-        },
-        history: vec![History {
-            created,
-            comment,
-            created_by: "linkspan".to_owned(),
-            ..History::default()
-        }],
+        rootfs: RootFs { diff_ids: vec![lease.diff_id().clone()], ..RootFs::default() },
+        history: vec![History { created, comment, created_by: "linkspan".to_owned(), ..History::default() }],
         ..ImageConfig::default()
     };
-    let bytes = serde_json::to_vec(&config)
-        .map_err(|e| ImageError::format("the image configuration", e))?;
+    let bytes = serde_json::to_vec(&config).map_err(|e| ImageError::format("the image configuration", e))?;
     let references: Vec<_> = reference.into_iter().map(Reference::or_latest).collect();
     store.add_image(&bytes, None, &references)
 }
@@ -147,10 +113,7 @@ fn assemble(store: &Store, assembly: Assembly) -> Result<ImageId, ImageError> {
 fn append(tar: &mut TarWriter<impl io::Write>, file: &AssemblyFile) -> io::Result<()> {
     let entry = |kind, len| Entry::plain(file.path.trim_start_matches('/'), kind, file.mode, len);
     match &file.content {
-        Content::Bytes(bytes) => tar.append(
-            &entry(EntryKind::File, bytes.len() as u64),
-            bytes.as_slice(),
-        ),
+        Content::Bytes(bytes) => tar.append(&entry(EntryKind::File, bytes.len() as u64), bytes.as_slice()),
         Content::File(path) => {
             let source = File::open(path)?;
             let len = source.metadata()?.len();
@@ -158,13 +121,7 @@ fn append(tar: &mut TarWriter<impl io::Write>, file: &AssemblyFile) -> io::Resul
         }
         Content::Symlink(target) => {
             let link = target.as_bytes().to_vec();
-            tar.append(
-                &Entry {
-                    link,
-                    ..entry(EntryKind::Symlink, 0)
-                },
-                io::empty(),
-            )
+            tar.append(&Entry { link, ..entry(EntryKind::Symlink, 0) }, io::empty())
         }
         Content::Directory => tar.append(&entry(EntryKind::Directory, 0), io::empty()),
     }

@@ -18,16 +18,10 @@ pub struct ImageConfig {
     /// `linux`.
     pub os: String,
     /// Who made it.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub author: String,
     /// Message of the commit or import.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub comment: String,
     /// When, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,10 +49,7 @@ pub struct RootFs {
 
 impl Default for RootFs {
     fn default() -> RootFs {
-        RootFs {
-            kind: "layers".to_owned(),
-            diff_ids: Vec::new(),
-        }
+        RootFs { kind: "layers".to_owned(), diff_ids: Vec::new() }
     }
 }
 
@@ -70,22 +61,13 @@ pub struct History {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// The command.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub created_by: String,
     /// Who.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub author: String,
     /// Message.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub comment: String,
     /// Whether the step changed only the configuration.
     #[serde(skip_serializing_if = "is_false", deserialize_with = "null_as_default")]
@@ -101,16 +83,10 @@ pub struct Present {}
 #[serde(default, rename_all = "PascalCase")]
 pub struct Config {
     /// `user[:group]`, by name or number; empty is root.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub user: String,
     /// `80/tcp`, `53/udp`.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub exposed_ports: BTreeMap<String, Present>,
     /// `NAME=value`.
     #[serde(deserialize_with = "null_as_default")]
@@ -127,28 +103,16 @@ pub struct Config {
     #[serde(skip_serializing_if = "is_false", deserialize_with = "null_as_default")]
     pub args_escaped: bool,
     /// Paths that get an anonymous volume.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub volumes: BTreeMap<String, Present>,
     /// Where the process starts.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub working_dir: String,
     /// Instructions for builds on top.
-    #[serde(
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
     pub on_build: Vec<String>,
     /// Free text by key.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub labels: BTreeMap<String, String>,
     /// `SIGTERM` unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,10 +130,7 @@ pub struct Config {
 #[serde(default, rename_all = "PascalCase")]
 pub struct Healthcheck {
     /// `["CMD", ...]`, `["CMD-SHELL", "..."]`, `["NONE"]`; empty inherits.
-    #[serde(
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
     pub test: Vec<String>,
     /// Between two probes.
     #[serde(skip_serializing_if = "is_zero")]
@@ -189,9 +150,7 @@ pub struct Healthcheck {
 }
 
 /// Docker writes `null` for what is empty.
-fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    from: D,
-) -> Result<T, D::Error> {
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 

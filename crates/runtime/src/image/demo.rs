@@ -29,20 +29,13 @@ impl Store {
             blocking(move || shared_libraries(&binary)).await?
         };
         let mut files = vec![AssemblyFile::program("linkspan", binary)];
-        files.extend(
-            libraries
-                .into_iter()
-                .map(|path| AssemblyFile::program(&path.to_string_lossy(), &path)),
-        );
+        files.extend(libraries.into_iter().map(|path| AssemblyFile::program(&path.to_string_lossy(), &path)));
         files.push(AssemblyFile::directory("tmp", 0o1777));
         files.push(AssemblyFile::text(
             "etc/passwd",
             "root:x:0:0:root:/:/linkspan\nnobody:x:65534:65534:nobody:/:/linkspan\n",
         ));
-        files.push(AssemblyFile::text(
-            "etc/group",
-            "root:x:0:\nnogroup:x:65534:\n",
-        ));
+        files.push(AssemblyFile::text("etc/group", "root:x:0:\nnogroup:x:65534:\n"));
         let config = Config {
             entrypoint: Some(vec!["/linkspan".to_owned(), "demo".to_owned()]),
             env: vec!["PATH=/".to_owned()],
@@ -51,37 +44,22 @@ impl Store {
         };
         let comment = "assembled from the running binary".to_owned();
         let reference = Some(Reference::parse(NAME)?);
-        self.assemble(Assembly {
-            reference,
-            config,
-            files,
-            comment,
-            created: None,
-        })
-        .await
+        self.assemble(Assembly { reference, config, files, comment, created: None }).await
     }
 }
 
 /// The dynamic loader and every library it would load; empty for a static binary.
 fn shared_libraries(binary: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let file = File::open(binary).map_err(io_error("open", binary))?;
-    let Some(loader) = interpreter(&file).map_err(io_error("read the ELF header of", binary))?
-    else {
+    let Some(loader) = interpreter(&file).map_err(io_error("read the ELF header of", binary))? else {
         return Ok(Vec::new());
     };
-    let output = Command::new(&loader)
-        .arg("--list")
-        .arg(binary)
-        .output()
-        .map_err(io_error("run", &loader))?;
+    let output = Command::new(&loader).arg("--list").arg(binary).output().map_err(io_error("run", &loader))?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(ImageError::format(
-            format!(
-                "the shared libraries of {} cannot be found",
-                binary.display()
-            ),
+            format!("the shared libraries of {} cannot be found", binary.display()),
             reason,
         ));
     }
@@ -109,17 +87,12 @@ fn interpreter(file: &File) -> std::io::Result<Option<PathBuf>> {
     let (entry_len, count) = (u16_at(&header, 54), u16_at(&header, 56));
     for number in 0..u64::from(count) {
         let mut entry = [0; 56];
-        file.read_exact_at(
-            &mut entry,
-            table.saturating_add(number * u64::from(entry_len)),
-        )?;
+        file.read_exact_at(&mut entry, table.saturating_add(number * u64::from(entry_len)))?;
         if u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]) == PT_INTERP {
             let mut path = vec![0; usize::try_from(u64_at(&entry, 32)).unwrap_or(0).min(4096)];
             file.read_exact_at(&mut path, u64_at(&entry, 8))?;
             let end = path.iter().position(|&b| b == 0).unwrap_or(path.len());
-            return Ok(Some(PathBuf::from(
-                String::from_utf8_lossy(&path[..end]).into_owned(),
-            )));
+            return Ok(Some(PathBuf::from(String::from_utf8_lossy(&path[..end]).into_owned())));
         }
     }
     Ok(None)

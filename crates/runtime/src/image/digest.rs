@@ -139,10 +139,7 @@ pub(crate) struct Hashing<T> {
 
 impl<T> Hashing<T> {
     pub(crate) fn new(inner: T) -> Self {
-        Hashing {
-            inner,
-            hasher: Hasher::default(),
-        }
+        Hashing { inner, hasher: Hasher::default() }
     }
 
     pub(crate) fn into_inner(self) -> (T, Hasher) {
@@ -177,20 +174,10 @@ mod tests {
     #[test]
     fn digests_are_validated() {
         let empty = Digest::of(b"");
-        assert_eq!(
-            empty.as_str(),
-            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(empty.as_str(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(empty.as_str().parse::<Digest>(), Ok(empty.clone()));
         assert_eq!(empty.short(), "e3b0c44298fc");
-        for bad in [
-            "",
-            "sha256:",
-            "sha256:E3",
-            "md5:00",
-            &empty.as_str().to_uppercase(),
-            &format!("{empty}0"),
-        ] {
+        for bad in ["", "sha256:", "sha256:E3", "md5:00", &empty.as_str().to_uppercase(), &format!("{empty}0")] {
             assert_eq!(bad.parse::<Digest>(), Err(ReferenceError::Format), "{bad}");
         }
     }

@@ -50,9 +50,7 @@ pub enum ImageError {
         reason: String,
     },
     /// An image or layer on disk is not what it was.
-    #[error(
-        "{what} is damaged on disk: {reason}; remove the image by force and pull or load it again"
-    )]
+    #[error("{what} is damaged on disk: {reason}; remove the image by force and pull or load it again")]
     Damaged {
         /// Image or layer.
         what: String,
@@ -141,11 +139,8 @@ impl ImageError {
     /// The kind of answer this deserves.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ImageError::Reference(_) | ImageError::Invalid(_) | ImageError::Ambiguous { .. } => {
-                ErrorKind::Invalid
-            }
-            ImageError::Format { .. }
-            | ImageError::Layer(LayerError::Tar(_) | LayerError::Entry { .. }) => {
+            ImageError::Reference(_) | ImageError::Invalid(_) | ImageError::Ambiguous { .. } => ErrorKind::Invalid,
+            ImageError::Format { .. } | ImageError::Layer(LayerError::Tar(_) | LayerError::Entry { .. }) => {
                 ErrorKind::Invalid
             }
             ImageError::NoSuchImage(_) => ErrorKind::NotFound,
@@ -156,19 +151,12 @@ impl ImageError {
     }
 
     pub(crate) fn format(what: impl Into<String>, reason: impl ToString) -> ImageError {
-        ImageError::Format {
-            what: what.into(),
-            reason: reason.to_string(),
-        }
+        ImageError::Format { what: what.into(), reason: reason.to_string() }
     }
 }
 
 /// Says what was being done to which path when the system refused.
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
     let path = path.to_owned();
-    move |source| ImageError::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| ImageError::Io { action, path, source }
 }

@@ -57,11 +57,7 @@ impl Store {
     /// long ones.
     pub fn lower_dirs(&self, id: &ImageId) -> Result<Vec<std::path::PathBuf>, ImageError> {
         let state = self.state();
-        let record = state
-            .index
-            .images
-            .get(id)
-            .ok_or_else(|| ImageError::NoSuchImage(id.to_string()))?;
+        let record = state.index.images.get(id).ok_or_else(|| ImageError::NoSuchImage(id.to_string()))?;
         self.lower_dirs_of(&record.layers)
     }
 }
@@ -71,37 +67,20 @@ pub(crate) fn find(state: &State, name: &str) -> Result<ImageId, ImageError> {
     let images = &state.index.images;
     let bare = name.strip_prefix("sha256:").unwrap_or(name);
     if let Ok(id) = format!("sha256:{bare}").parse::<Digest>() {
-        return if images.contains_key(&id) {
-            Ok(id)
-        } else {
-            Err(ImageError::NoSuchImage(name.to_owned()))
-        };
+        return if images.contains_key(&id) { Ok(id) } else { Err(ImageError::NoSuchImage(name.to_owned())) };
     }
     let reference = Reference::parse(name).map(Reference::or_latest);
-    if let Some(id) = reference
-        .as_ref()
-        .ok()
-        .and_then(|reference| by_reference(state, reference))
-    {
+    if let Some(id) = reference.as_ref().ok().and_then(|reference| by_reference(state, reference)) {
         return Ok(id.clone());
     }
-    if bare.len() < 64
-        && !bare.is_empty()
-        && bare.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    {
-        let matches: Vec<_> = images
-            .keys()
-            .filter(|id| id.hex().starts_with(bare))
-            .collect();
+    if bare.len() < 64 && !bare.is_empty() && bare.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        let matches: Vec<_> = images.keys().filter(|id| id.hex().starts_with(bare)).collect();
         match matches[..] {
             [] => {}
             [id] => return Ok(id.clone()),
             _ => {
                 let matches = matches.iter().map(|id| id.short().to_owned()).collect();
-                return Err(ImageError::Ambiguous {
-                    prefix: bare.to_owned(),
-                    matches,
-                });
+                return Err(ImageError::Ambiguous { prefix: bare.to_owned(), matches });
             }
         }
     }
@@ -118,38 +97,37 @@ pub(crate) fn by_reference<'a>(state: &'a State, reference: &Reference) -> Optio
 
 pub(crate) fn image(state: &State, id: &ImageId) -> Result<Image, ImageError> {
     let damaged = || {
-        state.damaged.get(id).map(|reason| ImageError::Damaged {
-            what: format!("image {}", id.short()),
-            reason: reason.clone(),
-        })
+        state
+            .damaged
+            .get(id)
+            .map(|reason| ImageError::Damaged { what: format!("image {}", id.short()), reason: reason.clone() })
     };
     let (Some(config), Some(record)) = (state.configs.get(id), state.index.images.get(id)) else {
         return Err(damaged().unwrap_or_else(|| ImageError::NoSuchImage(id.to_string())));
     };
-    let (digests, tags): (Vec<_>, Vec<_>) = state
-        .index
-        .references_to(id)
-        .partition(|r| r.digest().is_some());
-    let familiar =
-        |references: Vec<&Reference>| references.into_iter().map(Reference::familiar).collect();
+    let (digests, tags): (Vec<_>, Vec<_>) = state.index.references_to(id).partition(|r| r.digest().is_some());
+    let familiar = |references: Vec<&Reference>| references.into_iter().map(Reference::familiar).collect();
     Ok(Image {
         id: id.clone(),
         repo_tags: familiar(tags),
         repo_digests: familiar(digests),
         parent: record.parent.clone(),
-        size: record
-            .layers
-            .iter()
-            .filter_map(|diff_id| state.layers.get(diff_id))
-            .map(|layer| layer.size)
-            .sum(),
+        size: record.layers.iter().filter_map(|diff_id| state.layers.get(diff_id)).map(|layer| layer.size).sum(),
         last_tagged: record.tagged.clone(),
         config: config.clone(),
     })
 }
 
+/// When an image was made, to order images by: commits of one second are told apart.
+pub(crate) fn made(image: &Image) -> jiff::Timestamp {
+    timestamp(image.config.created.as_deref()).unwrap_or_default()
+}
+
 /// Seconds since the epoch of an RFC 3339 time; 0 where there is none.
 pub(crate) fn seconds(time: Option<&str>) -> i64 {
-    time.and_then(|time| time.parse::<jiff::Timestamp>().ok())
-        .map_or(0, |time| time.as_second())
+    timestamp(time).map_or(0, |time| time.as_second())
+}
+
+fn timestamp(time: Option<&str>) -> Option<jiff::Timestamp> {
+    time.and_then(|time| time.parse().ok())
 }

@@ -28,12 +28,7 @@ impl Store {
         let state = self.state();
         let image = find::image(&state, &find::find(&state, name)?)?;
         let mut layers = image.config.rootfs.diff_ids.iter();
-        let mut size_of_next = || {
-            layers
-                .next()
-                .and_then(|id| state.layers.get(id))
-                .map_or(0, |layer| layer.size)
-        };
+        let mut size_of_next = || layers.next().and_then(|id| state.layers.get(id)).map_or(0, |layer| layer.size);
         let mut items: Vec<HistoryItem> = image
             .config
             .history

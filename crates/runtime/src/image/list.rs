@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::ImageError;
-use super::find::{self, Image};
+use super::find::{self, Image, made};
 use super::reference::Reference;
 use super::remove::has_children;
 use super::store::{State, Store};
@@ -37,46 +37,27 @@ impl Store {
 }
 
 pub(crate) fn list(state: &State, filters: &ListFilters) -> Result<Vec<Image>, ImageError> {
-    let created = |name: &Option<String>| -> Result<Option<i64>, ImageError> {
+    let created = |name: &Option<String>| -> Result<Option<jiff::Timestamp>, ImageError> {
         let Some(name) = name else { return Ok(None) };
-        Ok(Some(
-            find::image(state, &find::find(state, name)?)?.created_unix_s(),
-        ))
+        Ok(Some(made(&find::image(state, &find::find(state, name)?)?)))
     };
     let (before, since) = (created(&filters.before)?, created(&filters.since)?);
-    let mut images: Vec<Image> = state
-        .configs
-        .keys()
-        .filter_map(|id| find::image(state, id).ok())
-        .collect();
+    let mut images: Vec<Image> = state.configs.keys().filter_map(|id| find::image(state, id).ok()).collect();
     images.retain(|image| {
-        let made = image.created_unix_s();
-        let intermediate =
-            image.is_dangling() && image.repo_digests.is_empty() && has_children(state, &image.id);
+        let made = made(image);
+        let intermediate = image.is_dangling() && image.repo_digests.is_empty() && has_children(state, &image.id);
         (filters.all || !intermediate)
-            && filters
-                .dangling
-                .is_none_or(|dangling| dangling == image.is_dangling())
+            && filters.dangling.is_none_or(|dangling| dangling == image.is_dangling())
             && before.is_none_or(|before| made < before)
             && since.is_none_or(|since| made > since)
-            && filters.until_unix_s.is_none_or(|until| made < until)
-            && filters
-                .label
-                .iter()
-                .all(|label| has_label(&image.config.config.labels, label))
-            && !filters
-                .label_not
-                .iter()
-                .any(|label| has_label(&image.config.config.labels, label))
+            && filters.until_unix_s.is_none_or(|until| made.as_second() < until)
+            && filters.label.iter().all(|label| has_label(&image.config.config.labels, label))
+            && !filters.label_not.iter().any(|label| has_label(&image.config.config.labels, label))
     });
     if !filters.reference.is_empty() {
         images.retain_mut(|image| keep_matching(image, &filters.reference));
     }
-    images.sort_by(|a, b| {
-        b.created_unix_s()
-            .cmp(&a.created_unix_s())
-            .then_with(|| a.id.cmp(&b.id))
-    });
+    images.sort_by(|a, b| made(b).cmp(&made(a)).then_with(|| a.id.cmp(&b.id)));
     Ok(images)
 }
 
@@ -111,8 +92,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
         return text.is_empty();
     };
     let one = |matches: &dyn Fn(u8) -> bool, rest: &[u8]| {
-        text.split_first()
-            .is_some_and(|(&byte, text)| byte != b'/' && matches(byte) && glob(rest, text))
+        text.split_first().is_some_and(|(&byte, text)| byte != b'/' && matches(byte) && glob(rest, text))
     };
     match first {
         b'*' => {
@@ -161,11 +141,7 @@ mod tests {
     #[test]
     fn patterns_match_names() {
         let check = |pattern: &str, text: &str, expected| {
-            assert_eq!(
-                glob(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            )
+            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}")
         };
         check("busybox", "busybox", true);
         check("busy*", "busybox", true);

@@ -23,10 +23,7 @@ pub struct Platform {
 impl Platform {
     /// This machine.
     pub fn host() -> Platform {
-        Platform {
-            os: "linux".to_owned(),
-            ..normal("linux", std::env::consts::ARCH, "")
-        }
+        Platform { os: "linux".to_owned(), ..normal("linux", std::env::consts::ARCH, "") }
     }
 
     /// Whether an image for `other` is what was asked for.
@@ -49,12 +46,8 @@ impl FromStr for Platform {
             ))
         };
         let parts: Vec<&str> = text.split('/').collect();
-        let is_word = |part: &&str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        };
+        let is_word =
+            |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if !parts.iter().all(is_word) {
             return Err(refuse());
         }
@@ -70,31 +63,20 @@ impl FromStr for Platform {
 
 impl From<&ImageConfig> for Platform {
     fn from(config: &ImageConfig) -> Platform {
-        normal(
-            &config.os,
-            &config.architecture,
-            config.variant.as_deref().unwrap_or_default(),
-        )
+        normal(&config.os, &config.architecture, config.variant.as_deref().unwrap_or_default())
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        if self.variant.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "/{}", self.variant)
-        }
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
     }
 }
 
 /// One name for each architecture, Go's. A variant that is the only one people use is left out.
 fn normal(os: &str, architecture: &str, variant: &str) -> Platform {
-    let (architecture, variant) = match (
-        architecture.to_lowercase().as_str(),
-        variant.to_lowercase().as_str(),
-    ) {
+    let (architecture, variant) = match (architecture.to_lowercase().as_str(), variant.to_lowercase().as_str()) {
         ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64".to_owned(), String::new()),
         ("x86_64" | "x86-64", v) => ("amd64".to_owned(), v.to_owned()),
         ("aarch64" | "arm64", "8" | "v8") => ("arm64".to_owned(), String::new()),
@@ -106,11 +88,7 @@ fn normal(os: &str, architecture: &str, variant: &str) -> Platform {
         ("powerpc64le", v) => ("ppc64le".to_owned(), v.to_owned()),
         (a, v) => (a.to_owned(), v.to_owned()),
     };
-    Platform {
-        os: os.to_lowercase(),
-        architecture,
-        variant,
-    }
+    Platform { os: os.to_lowercase(), architecture, variant }
 }
 
 #[cfg(test)]

@@ -63,19 +63,13 @@ impl Reference {
             Some((path, tag)) => (path, Some(tag)),
             None => (name_and_tag, None),
         };
-        if !is_domain(&domain) || !path.split('/').all(is_path_component) || !tag.is_none_or(is_tag)
-        {
+        if !is_domain(&domain) || !path.split('/').all(is_path_component) || !tag.is_none_or(is_tag) {
             return Err(ReferenceError::Format);
         }
         if path.len() > NAME_MAX_LEN {
             return Err(ReferenceError::TooLong);
         }
-        Ok(Reference {
-            domain,
-            path: path.to_owned(),
-            tag: tag.map(str::to_owned),
-            digest,
-        })
+        Ok(Reference { domain, path: path.to_owned(), tag: tag.map(str::to_owned), digest })
     }
 
     /// The registry, `docker.io` unless another was named; with its port.
@@ -132,20 +126,12 @@ impl Reference {
         if !is_tag(tag) {
             return Err(ReferenceError::Format);
         }
-        Ok(Reference {
-            tag: Some(tag.to_owned()),
-            digest: None,
-            ..self.clone()
-        })
+        Ok(Reference { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
     }
 
     /// The same repository at this manifest digest, without a tag.
     pub fn with_digest(&self, digest: &Digest) -> Reference {
-        Reference {
-            tag: None,
-            digest: Some(digest.clone()),
-            ..self.clone()
-        }
+        Reference { tag: None, digest: Some(digest.clone()), ..self.clone() }
     }
 
     /// Whether both name the same repository.
@@ -155,8 +141,7 @@ impl Reference {
 
     fn suffix(&self) -> String {
         let tag = self.tag.iter().map(|tag| format!(":{tag}"));
-        tag.chain(self.digest.iter().map(|digest| format!("@{digest}")))
-            .collect()
+        tag.chain(self.digest.iter().map(|digest| format!("@{digest}"))).collect()
     }
 }
 
@@ -192,20 +177,12 @@ impl From<Reference> for String {
 /// port or upper case, or is `localhost`.
 fn split_domain(text: &str) -> (String, String) {
     let (domain, remainder) = match text.split_once('/') {
-        Some((first, rest))
-            if first == "localhost"
-                || first.contains(['.', ':'])
-                || first.to_lowercase() != first =>
-        {
+        Some((first, rest)) if first == "localhost" || first.contains(['.', ':']) || first.to_lowercase() != first => {
             (first, rest)
         }
         _ => (DEFAULT_DOMAIN, text),
     };
-    let domain = if domain == LEGACY_DOMAIN {
-        DEFAULT_DOMAIN
-    } else {
-        domain
-    };
+    let domain = if domain == LEGACY_DOMAIN { DEFAULT_DOMAIN } else { domain };
     let official = domain == DEFAULT_DOMAIN && !remainder.contains('/');
     let prefix = if official { OFFICIAL_PREFIX } else { "" };
     (domain.to_owned(), format!("{prefix}{remainder}"))
@@ -215,14 +192,9 @@ fn is_domain(domain: &str) -> bool {
     let (host, port) = match domain.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port))
-                if !address.is_empty()
-                    && address.bytes().all(|b| b == b':' || b.is_ascii_hexdigit()) =>
+                if !address.is_empty() && address.bytes().all(|b| b == b':' || b.is_ascii_hexdigit()) =>
             {
-                (
-                    "ip6",
-                    port.strip_prefix(':')
-                        .or(if port.is_empty() { None } else { Some("") }),
-                )
+                ("ip6", port.strip_prefix(':').or(if port.is_empty() { None } else { Some("") }))
             }
             _ => return false,
         },
@@ -233,13 +205,9 @@ fn is_domain(domain: &str) -> bool {
     };
     let is_label = |label: &str| {
         let inner = |b: u8| b == b'-' || b.is_ascii_alphanumeric();
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(inner)
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inner)
     };
-    host.split('.').all(is_label)
-        && port.is_none_or(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
+    host.split('.').all(is_label) && port.is_none_or(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Runs of lower-case letters and digits, joined by `.`, `_`, `__` or dashes.
@@ -249,9 +217,7 @@ fn is_path_component(component: &str) -> bool {
     if !bytes.first().is_some_and(alphanumeric) || !bytes.last().is_some_and(alphanumeric) {
         return false;
     }
-    bytes
-        .split(alphanumeric)
-        .all(|run| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|&b| b == b'-'))
+    bytes.split(alphanumeric).all(|run| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|&b| b == b'-'))
 }
 
 fn is_tag(tag: &str) -> bool {
@@ -270,12 +236,8 @@ mod tests {
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn check(text: &str, expected: Result<(&str, &str), &str>) {
-        let found = Reference::parse(text)
-            .map(|r| (r.to_string(), r.familiar()))
-            .map_err(|e| e.to_string());
-        let expected = expected
-            .map(|(full, familiar)| (full.to_owned(), familiar.to_owned()))
-            .map_err(str::to_owned);
+        let found = Reference::parse(text).map(|r| (r.to_string(), r.familiar())).map_err(|e| e.to_string());
+        let expected = expected.map(|(full, familiar)| (full.to_owned(), familiar.to_owned())).map_err(str::to_owned);
         assert_eq!(found, expected, "{text:?}");
     }
 
@@ -283,46 +245,25 @@ mod tests {
     fn references_are_normalised() {
         let bad = Err("invalid reference format");
         check("busybox", Ok(("docker.io/library/busybox", "busybox")));
-        check(
-            "busybox:1.36",
-            Ok(("docker.io/library/busybox:1.36", "busybox:1.36")),
-        );
-        check(
-            "library/busybox",
-            Ok(("docker.io/library/busybox", "busybox")),
-        );
+        check("busybox:1.36", Ok(("docker.io/library/busybox:1.36", "busybox:1.36")));
+        check("library/busybox", Ok(("docker.io/library/busybox", "busybox")));
         check("me/app", Ok(("docker.io/me/app", "me/app")));
-        check(
-            "docker.io/busybox",
-            Ok(("docker.io/library/busybox", "busybox")),
-        );
+        check("docker.io/busybox", Ok(("docker.io/library/busybox", "busybox")));
         check("index.docker.io/a/b:c", Ok(("docker.io/a/b:c", "a/b:c")));
         check("library/a/b", Ok(("docker.io/library/a/b", "library/a/b")));
         check("localhost/app", Ok(("localhost/app", "localhost/app")));
-        check(
-            "localhost:5000/app:v1",
-            Ok(("localhost:5000/app:v1", "localhost:5000/app:v1")),
-        );
+        check("localhost:5000/app:v1", Ok(("localhost:5000/app:v1", "localhost:5000/app:v1")));
         check("[::1]:5000/app", Ok(("[::1]:5000/app", "[::1]:5000/app")));
         check("[fd00::1]/app", Ok(("[fd00::1]/app", "[fd00::1]/app")));
         check("Upper/app", Ok(("Upper/app", "Upper/app")));
-        check(
-            "a__b-c--d.e_f",
-            Ok(("docker.io/library/a__b-c--d.e_f", "a__b-c--d.e_f")),
-        );
+        check("a__b-c--d.e_f", Ok(("docker.io/library/a__b-c--d.e_f", "a__b-c--d.e_f")));
         let digest = format!("busybox@sha256:{HEX}");
-        check(
-            &digest,
-            Ok((&format!("docker.io/library/{digest}"), &digest)),
-        );
+        check(&digest, Ok((&format!("docker.io/library/{digest}"), &digest)));
         let both = format!("busybox:1@sha256:{HEX}");
         check(&both, Ok((&format!("docker.io/library/{both}"), &both)));
         check(
             &format!("a:{}", "t".repeat(128)),
-            Ok((
-                &format!("docker.io/library/a:{}", "t".repeat(128)),
-                &format!("a:{}", "t".repeat(128)),
-            )),
+            Ok((&format!("docker.io/library/a:{}", "t".repeat(128)), &format!("a:{}", "t".repeat(128)))),
         );
         for text in [
             "",
@@ -356,25 +297,11 @@ mod tests {
             check(text, bad);
         }
         check(&format!("a:{}", "t".repeat(129)), bad);
-        check(
-            "Busybox",
-            Err("invalid reference format: repository name (library/Busybox) must be lowercase"),
-        );
-        check(
-            HEX,
-            Err(&format!(
-                "invalid repository name ({HEX}), cannot specify 64-byte hexadecimal strings"
-            )),
-        );
+        check("Busybox", Err("invalid reference format: repository name (library/Busybox) must be lowercase"));
+        check(HEX, Err(&format!("invalid repository name ({HEX}), cannot specify 64-byte hexadecimal strings")));
         check(&"a/".repeat(200), bad);
-        check(
-            &format!("{}a", "a/".repeat(128)),
-            Err("repository name must not be more than 255 characters"),
-        );
-        check(
-            "a@sha512:00",
-            Err("unsupported digest algorithm: only sha256 is supported"),
-        );
+        check(&format!("{}a", "a/".repeat(128)), Err("repository name must not be more than 255 characters"));
+        check("a@sha512:00", Err("unsupported digest algorithm: only sha256 is supported"));
     }
 
     proptest! {

@@ -57,10 +57,7 @@ impl Store {
     /// Deletes what the images that left the index had on disk.
     pub(crate) fn finish_removal(&self, gone: &[ImageId]) -> Result<u64, ImageError> {
         self.update(|state| {
-            for id in gone
-                .iter()
-                .filter(|id| !state.index.images.contains_key(id))
-            {
+            for id in gone.iter().filter(|id| !state.index.images.contains_key(id)) {
                 // What stays is removed on the next open.
                 let _ = std::fs::remove_file(config_path(self.root(), id));
             }
@@ -83,20 +80,13 @@ fn remove(
     let references: Vec<Reference> = state.index.references_to(&id).cloned().collect();
     match named {
         Some(reference) => {
-            let reference = reference
-                .digest()
-                .map_or(reference.clone(), |digest| reference.with_digest(digest));
+            let reference = reference.digest().map_or(reference.clone(), |digest| reference.with_digest(digest));
             if is_one_repository(&references, Some(&reference)) {
                 refuse_reference_in_use(&reference, &id, options, used)?;
             }
             untag(state, &reference, removed);
-            let rest: Vec<Reference> = references
-                .into_iter()
-                .filter(|other| *other != reference)
-                .collect();
-            let only_digests = rest
-                .iter()
-                .all(|other| other.digest().is_some() && other.same_repository(&reference));
+            let rest: Vec<Reference> = references.into_iter().filter(|other| *other != reference).collect();
+            let only_digests = rest.iter().all(|other| other.digest().is_some() && other.same_repository(&reference));
             if reference.digest().is_some() && !rest.is_empty() || !only_digests {
                 return Ok(Vec::new());
             }
@@ -104,29 +94,16 @@ fn remove(
         }
         None => {
             if references.len() > 1 && !is_one_repository(&references, None) && !options.force {
-                return Err(conflict(
-                    &id,
-                    "must be forced",
-                    "image is referenced in multiple repositories",
-                ));
+                return Err(conflict(&id, "must be forced", "image is referenced in multiple repositories"));
             }
             refuse_image_in_use(state, &id, options, used)?;
-            references
-                .iter()
-                .for_each(|reference| untag(state, reference, removed));
+            references.iter().for_each(|reference| untag(state, reference, removed));
             return Ok(delete(state, &id, options, used, removed));
         }
     }
     // The last name is gone. Unlike by id, a child or a stopped container now only keeps the image.
-    let kept = has_children(state, &id)
-        || used
-            .iter()
-            .any(|container| container.image == id && !options.force);
-    if kept
-        || used
-            .iter()
-            .any(|container| container.image == id && container.running)
-    {
+    let kept = has_children(state, &id) || used.iter().any(|container| container.image == id && !options.force);
+    if kept || used.iter().any(|container| container.image == id && container.running) {
         return Ok(Vec::new());
     }
     Ok(delete(state, &id, options, used, removed))
@@ -149,11 +126,7 @@ pub(crate) fn delete(
         state.configs.remove(&id);
         state.damaged.remove(&id);
         removed.push(Removed::Deleted(id.to_string()));
-        removed.extend(
-            unneeded_chains(state, &record.layers)
-                .into_iter()
-                .map(Removed::Deleted),
-        );
+        removed.extend(unneeded_chains(state, &record.layers).into_iter().map(Removed::Deleted));
         gone.push(id);
         next = record.parent.filter(|parent| {
             !options.keep_parents
@@ -171,11 +144,7 @@ pub(crate) fn untag(state: &mut State, reference: &Reference, removed: &mut Vec<
 }
 
 pub(crate) fn has_children(state: &State, id: &ImageId) -> bool {
-    state
-        .index
-        .images
-        .values()
-        .any(|record| record.parent.as_ref() == Some(id))
+    state.index.images.values().any(|record| record.parent.as_ref() == Some(id))
 }
 
 /// Chain ids, top first, of a removed image's stack that no other image or container has.
@@ -205,10 +174,7 @@ fn is_one_repository(references: &[Reference], asked: Option<&Reference>) -> boo
         [] => false,
         [one] => asked.is_none_or(|asked| asked == one),
         [first, rest @ ..] => {
-            let tags = references
-                .iter()
-                .filter(|reference| reference.digest().is_none())
-                .count();
+            let tags = references.iter().filter(|reference| reference.digest().is_none()).count();
             tags <= 1
                 && rest.iter().all(|other| other.same_repository(first))
                 && asked.is_none_or(|asked| asked.digest().is_none())
@@ -222,21 +188,13 @@ fn refuse_reference_in_use(
     options: RemoveOptions,
     used: &[ContainerUse],
 ) -> Result<(), ImageError> {
-    let Some(user) = used
-        .iter()
-        .find(|container| container.image == *id)
-        .filter(|_| !options.force)
-    else {
+    let Some(user) = used.iter().find(|container| container.image == *id).filter(|_| !options.force) else {
         return Ok(());
     };
     Err(ImageError::Conflict {
         action: format!("remove repository reference {:?}", reference.familiar()),
         severity: "must force",
-        reason: format!(
-            "container {} is using its referenced image {}",
-            short(&user.container),
-            id.short()
-        ),
+        reason: format!("container {} is using its referenced image {}", short(&user.container), id.short()),
     })
 }
 
@@ -247,36 +205,22 @@ fn refuse_image_in_use(
     used: &[ContainerUse],
 ) -> Result<(), ImageError> {
     if has_children(state, id) {
-        return Err(conflict(
-            id,
-            "cannot be forced",
-            "image has dependent child images",
-        ));
+        return Err(conflict(id, "cannot be forced", "image has dependent child images"));
     }
     let mut users = used.iter().filter(|container| container.image == *id);
     if let Some(running) = users.clone().find(|container| container.running) {
-        let reason = format!(
-            "image is being used by running container {}",
-            short(&running.container)
-        );
+        let reason = format!("image is being used by running container {}", short(&running.container));
         return Err(conflict(id, "cannot be forced", &reason));
     }
     if let Some(stopped) = users.next().filter(|_| !options.force) {
-        let reason = format!(
-            "image is being used by stopped container {}",
-            short(&stopped.container)
-        );
+        let reason = format!("image is being used by stopped container {}", short(&stopped.container));
         return Err(conflict(id, "must be forced", &reason));
     }
     Ok(())
 }
 
 fn conflict(id: &ImageId, severity: &'static str, reason: &str) -> ImageError {
-    ImageError::Conflict {
-        action: format!("delete {}", id.short()),
-        severity,
-        reason: reason.to_owned(),
-    }
+    ImageError::Conflict { action: format!("delete {}", id.short()), severity, reason: reason.to_owned() }
 }
 
 fn short(container: &str) -> &str {

@@ -10,9 +10,7 @@ impl Store {
     pub async fn tag(&self, source: &str, target: &str) -> Result<(), ImageError> {
         let target = Reference::parse(target)?;
         if target.digest().is_some() {
-            return Err(ImageError::Invalid(
-                "refusing to create a tag with a digest reference".to_owned(),
-            ));
+            return Err(ImageError::Invalid("refusing to create a tag with a digest reference".to_owned()));
         }
         let (store, source, target) = (self.clone(), source.to_owned(), target.or_latest());
         blocking(move || {

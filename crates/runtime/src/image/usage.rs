@@ -28,31 +28,17 @@ impl Store {
     pub fn disk_usage(&self) -> DiskUsage {
         let state = self.state();
         let mut users: BTreeMap<&DiffId, usize> = BTreeMap::new();
-        for diff_id in state
-            .index
-            .images
-            .values()
-            .flat_map(|record| &record.layers)
-        {
+        for diff_id in state.index.images.values().flat_map(|record| &record.layers) {
             *users.entry(diff_id).or_default() += 1;
         }
         let size = |diff_id: &DiffId| state.layers.get(diff_id).map_or(0, |layer| layer.size);
         let usage = |layers: &[DiffId]| ImageUsage {
             size: layers.iter().map(size).sum(),
-            shared: layers
-                .iter()
-                .filter(|diff_id| users[diff_id] > 1)
-                .map(size)
-                .sum(),
+            shared: layers.iter().filter(|diff_id| users[diff_id] > 1).map(size).sum(),
         };
         DiskUsage {
             layers: state.layers.values().map(|layer| layer.size).sum(),
-            images: state
-                .index
-                .images
-                .iter()
-                .map(|(id, record)| (id.clone(), usage(&record.layers)))
-                .collect(),
+            images: state.index.images.iter().map(|(id, record)| (id.clone(), usage(&record.layers))).collect(),
         }
     }
 }

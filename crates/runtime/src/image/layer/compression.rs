@@ -11,9 +11,7 @@ pub(crate) enum Compression {
 }
 
 /// Reads the decompressed stream, whatever it was. xz and bzip2 are refused by name.
-pub(crate) fn decompress<'a>(
-    source: impl Read + Send + 'a,
-) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub(crate) fn decompress<'a>(source: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut source = BufReader::with_capacity(64 << 10, Whole(source));
     let start = source.fill_buf()?;
     Ok(match sniff(start)? {
@@ -88,9 +86,7 @@ mod tests {
         ];
         for (packed, expected) in cases {
             let mut found = Vec::new();
-            decompress(Slow(&packed))
-                .and_then(|mut r| r.read_to_end(&mut found))
-                .expect("readable");
+            decompress(Slow(&packed)).and_then(|mut r| r.read_to_end(&mut found)).expect("readable");
             assert_eq!(found, expected);
         }
         for refused in [&b"BZh91AY"[..], b"\xfd7zXZ\0\0"] {

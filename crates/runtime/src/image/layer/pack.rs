@@ -24,11 +24,7 @@ const DEPTH_MAX: usize = 512;
 /// points a runtime made.
 pub(crate) fn pack<W: Write>(upper: &Path, exclude: &BTreeSet<PathBuf>, out: W) -> io::Result<W> {
     let root = rustix::fs::open(upper, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut walk = Walk {
-        tar: TarWriter::new(out),
-        links: HashMap::new(),
-        exclude,
-    };
+    let mut walk = Walk { tar: TarWriter::new(out), links: HashMap::new(), exclude };
     walk.directory(&root, Path::new(""), 0)?;
     walk.tar.finish()
 }
@@ -43,10 +39,7 @@ struct Walk<'a, W> {
 impl<W: Write> Walk<'_, W> {
     fn directory(&mut self, dir: &OwnedFd, path: &Path, depth: usize) -> io::Result<()> {
         if depth > DEPTH_MAX {
-            return Err(io::Error::other(format!(
-                "{} is more than {DEPTH_MAX} directories deep",
-                path.display()
-            )));
+            return Err(io::Error::other(format!("{} is more than {DEPTH_MAX} directories deep", path.display())));
         }
         let mut names = Vec::new();
         for entry in Dir::read_from(dir)? {
@@ -59,10 +52,8 @@ impl<W: Write> Walk<'_, W> {
         for name in names {
             let path = path.join(OsStr::from_bytes(&name));
             if !self.exclude.contains(&path) {
-                let named =
-                    |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-                self.entry(dir, OsStr::from_bytes(&name), &path, depth)
-                    .map_err(named)?;
+                let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+                self.entry(dir, OsStr::from_bytes(&name), &path, depth).map_err(named)?;
             }
         }
         Ok(())
@@ -92,8 +83,7 @@ impl<W: Write> Walk<'_, W> {
                 entry.len = 0;
                 return self.tar.append(&entry, io::empty());
             }
-            self.links
-                .insert((stat.st_dev, stat.st_ino), path.to_owned());
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
         entry.xattrs = xattrs(dir, name)?;
         match kind {
@@ -156,11 +146,7 @@ fn entry_of(path: &Path, kind: EntryKind, stat: &Stat) -> Entry {
         path: name,
         kind,
         link: Vec::new(),
-        len: if kind == EntryKind::File {
-            u64::try_from(stat.st_size).unwrap_or(0)
-        } else {
-            0
-        },
+        len: if kind == EntryKind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,
         gid: stat.st_gid,
@@ -172,25 +158,15 @@ fn entry_of(path: &Path, kind: EntryKind, stat: &Stat) -> Entry {
 
 /// Takes overlayfs' own attributes out. Whether the directory is opaque; fails on what a tar layer cannot say.
 fn take_overlay_notes(entry: &mut Entry) -> io::Result<bool> {
-    let value = |key: &str| {
-        entry
-            .xattrs
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, v)| v.as_slice())
-    };
+    let value = |key: &str| entry.xattrs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_slice());
     for key in ["trusted.overlay.redirect", "trusted.overlay.metacopy"] {
         if value(key).is_some() {
-            let text = format!(
-                "{key} is set: mount the overlay with redirect_dir=off,metacopy=off to commit it"
-            );
+            let text = format!("{key} is set: mount the overlay with redirect_dir=off,metacopy=off to commit it");
             return Err(io::Error::other(text));
         }
     }
     let opaque = value(OPAQUE_XATTR) == Some(b"y");
-    entry
-        .xattrs
-        .retain(|(key, _)| !key.starts_with("trusted.overlay."));
+    entry.xattrs.retain(|(key, _)| !key.starts_with("trusted.overlay."));
     Ok(opaque)
 }
 
@@ -203,10 +179,7 @@ fn xattrs(dir: &OwnedFd, name: &OsStr) -> io::Result<Vec<(String, Vec<u8>)>> {
         found => found?,
     };
     let mut found = Vec::new();
-    for key in names[..len]
-        .split(|&b| b == 0)
-        .filter(|key| !key.is_empty())
-    {
+    for key in names[..len].split(|&b| b == 0).filter(|key| !key.is_empty()) {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;
         };

@@ -45,20 +45,13 @@ pub(crate) struct RecipeWriter {
 impl RecipeWriter {
     pub(crate) fn create(path: &Path) -> io::Result<RecipeWriter> {
         let out = zstd::Encoder::new(BufWriter::new(File::create(path)?), 1)?;
-        Ok(RecipeWriter {
-            out,
-            raw: Vec::new(),
-        })
+        Ok(RecipeWriter { out, raw: Vec::new() })
     }
 
     /// Bytes that stand in the stream as they are.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.raw.extend_from_slice(bytes);
-        if self.raw.len() >= RAW_MAX_LEN {
-            self.flush_raw()
-        } else {
-            Ok(())
-        }
+        if self.raw.len() >= RAW_MAX_LEN { self.flush_raw() } else { Ok(()) }
     }
 
     /// The content of a file of this length stands here.
@@ -134,11 +127,7 @@ fn copy_all(layer: &Path, replaced: &[Replaced], out: &mut impl Write) -> io::Re
         let mut len = [0; 8];
         recipe.read_exact(&mut len)?;
         payloads += 1;
-        let path = content_path(
-            Path::new(std::ffi::OsStr::from_bytes(&bytes)),
-            payloads,
-            replaced,
-        );
+        let path = content_path(Path::new(std::ffi::OsStr::from_bytes(&bytes)), payloads, replaced);
         copy_file(&root, &path, u64::from_le_bytes(len), out)?;
     }
 }
@@ -157,17 +146,13 @@ fn content_path(path: &Path, payload: u64, replaced: &[Replaced]) -> PathBuf {
 }
 
 fn copy_file(root: &impl AsFd, path: &Path, len: u64, out: &mut impl Write) -> io::Result<()> {
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let fd = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
-        .map_err(|e| named(e.into()))?;
+    let fd = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve).map_err(|e| named(e.into()))?;
     let copied = io::copy(&mut File::from(fd).take(len), out).map_err(named)?;
     if copied < len {
-        return Err(named(io::Error::other(format!(
-            "{copied} bytes where {len} should be"
-        ))));
+        return Err(named(io::Error::other(format!("{copied} bytes where {len} should be"))));
     }
     Ok(())
 }

@@ -56,21 +56,16 @@ pub(crate) struct TarReader<R> {
 struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    len: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
+    len: Option<i64>,
+    uid: Option<i64>,
+    gid: Option<i64>,
     mtime: Option<i64>,
     xattrs: Vec<(String, Vec<u8>)>,
 }
 
 impl<R: Read> TarReader<R> {
     pub(crate) fn new(source: R, recipe: Option<RecipeWriter>) -> Self {
-        TarReader {
-            source,
-            recipe,
-            payload_left: 0,
-            padding_left: 0,
-        }
+        TarReader { source, recipe, payload_left: 0, padding_left: 0 }
     }
 
     /// The next entry; `None` once the stream is read to its very end.
@@ -82,7 +77,7 @@ impl<R: Read> TarReader<R> {
             let Some(header) = self.header()? else {
                 return Ok(None);
             };
-            let len = number(header.entry_size(), "size")?;
+            let len = length(&header)?;
             match header.as_bytes()[156] {
                 b'x' => extensions.read_pax(&self.extension(len)?)?,
                 b'g' => drop(self.extension(len)?),
@@ -91,36 +86,23 @@ impl<R: Read> TarReader<R> {
                 flag => return self.entry(&header, flag, extensions).map(Some),
             }
         }
-        Err(LayerError::Tar(
-            "too many extension headers in a row".to_owned(),
-        ))
+        Err(LayerError::Tar("too many extension headers in a row".to_owned()))
     }
 
     /// Copies the payload of the current entry; the recipe then names the file instead of holding the bytes.
-    pub(crate) fn copy_payload(
-        &mut self,
-        to: &mut impl io::Write,
-        recipe_path: &[u8],
-    ) -> Result<(), LayerError> {
+    pub(crate) fn copy_payload(&mut self, to: &mut impl io::Write, recipe_path: &[u8]) -> Result<(), LayerError> {
         if let Some(recipe) = &mut self.recipe {
-            recipe
-                .file(recipe_path, self.payload_left)
-                .map_err(reading)?;
+            recipe.file(recipe_path, self.payload_left).map_err(reading)?;
         }
         let mut buffer = vec![0; 128 << 10];
         while self.payload_left > 0 {
-            let want = buffer
-                .len()
-                .min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
+            let want = buffer.len().min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
             let n = self.source.read(&mut buffer[..want]).map_err(reading)?;
             if n == 0 {
                 return Err(LayerError::Tar("the stream ends inside a file".to_owned()));
             }
             to.write_all(&buffer[..n])
-                .map_err(|source| LayerError::Io {
-                    what: String::from_utf8_lossy(recipe_path).into_owned(),
-                    source,
-                })?;
+                .map_err(|source| LayerError::Io { what: String::from_utf8_lossy(recipe_path).into_owned(), source })?;
             self.payload_left -= n as u64;
         }
         Ok(())
@@ -139,9 +121,7 @@ impl<R: Read> TarReader<R> {
             0 => return Ok(None),
             BLOCK => {}
             _ => {
-                return Err(LayerError::Tar(
-                    "the stream ends inside a header".to_owned(),
-                ));
+                return Err(LayerError::Tar("the stream ends inside a header".to_owned()));
             }
         }
         if block.iter().all(|&b| b == 0) {
@@ -150,17 +130,8 @@ impl<R: Read> TarReader<R> {
         }
         let mut header = Header::new_old();
         header.as_mut_bytes().copy_from_slice(&block);
-        let sum: u32 = block
-            .iter()
-            .enumerate()
-            .map(|(i, &b)| {
-                if (148..156).contains(&i) {
-                    32
-                } else {
-                    u32::from(b)
-                }
-            })
-            .sum();
+        let sum: u32 =
+            block.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum();
         match header.cksum() {
             Ok(expected) if expected == sum => Ok(Some(header)),
             _ => Err(LayerError::Tar("a header's checksum is wrong".to_owned())),
@@ -169,12 +140,11 @@ impl<R: Read> TarReader<R> {
 
     fn entry(&mut self, header: &Header, flag: u8, ext: Extensions) -> Result<Entry, LayerError> {
         let path = ext.path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let refuse = |reason: String| LayerError::Entry {
-            path: String::from_utf8_lossy(&path).into_owned(),
-            reason,
-        };
+        let refuse = |reason: String| LayerError::Entry { path: String::from_utf8_lossy(&path).into_owned(), reason };
+        let is_payload = matches!(flag, b'0' | 0 | b'7');
         let kind = match flag {
-            b'0' | 0 | b'7' if path.ends_with(b"/") => EntryKind::Directory,
+            // Archives from before ustar know directories by their name only.
+            0 if path.ends_with(b"/") => EntryKind::Directory,
             b'0' | 0 | b'7' => EntryKind::File,
             b'1' => EntryKind::HardLink,
             b'2' => EntryKind::Symlink,
@@ -183,65 +153,48 @@ impl<R: Read> TarReader<R> {
             b'5' => EntryKind::Directory,
             b'6' => EntryKind::Fifo,
             b'S' => {
-                return Err(refuse(
-                    "sparse files are not supported; make the archive without them".to_owned(),
-                ));
+                return Err(refuse("sparse files are not supported; make the archive without them".to_owned()));
             }
             other => {
-                return Err(refuse(format!(
-                    "unknown kind of entry {:?}",
-                    char::from(other)
-                )));
+                return Err(refuse(format!("unknown kind of entry {:?}", char::from(other))));
             }
         };
-        let len = match kind {
-            EntryKind::File => ext
-                .len
-                .map_or_else(|| number(header.entry_size(), "size"), Ok)?,
-            _ => 0,
+        let payload = match (is_payload, ext.len) {
+            (true, Some(len)) => checked_length(len)?,
+            (true, None) => length(header)?,
+            (false, _) => 0,
         };
-        let id = |from_pax: Option<u64>, from_header: io::Result<u64>, what| {
+        let fields = header.as_old();
+        let id = |from_pax: Option<i64>, from_header: &[u8], what| {
             let value = from_pax.map_or_else(|| number(from_header, what), Ok)?;
-            u32::try_from(value).map_err(|_| refuse(format!("{what} {value} is too large")))
+            u32::try_from(value).map_err(|_| refuse(format!("{what} {value} is out of range")))
         };
+        let device = |number: std::io::Result<Option<u32>>| number.ok().flatten().unwrap_or(0);
         let entry = Entry {
             kind,
-            link: ext
-                .link
-                .or_else(|| header.link_name_bytes().map(|l| l.into_owned()))
-                .unwrap_or_default(),
-            len,
-            mode: number(header.mode(), "mode")? & 0o7777,
-            uid: id(ext.uid, header.uid(), "uid")?,
-            gid: id(ext.gid, header.gid(), "gid")?,
-            mtime: ext.mtime.map_or_else(
-                || number(header.mtime(), "mtime").map(|t| i64::try_from(t).unwrap_or(0)),
-                Ok,
-            )?,
-            device: (
-                header.device_major().ok().flatten().unwrap_or(0),
-                header.device_minor().ok().flatten().unwrap_or(0),
-            ),
+            link: ext.link.or_else(|| header.link_name_bytes().map(|l| l.into_owned())).unwrap_or_default(),
+            len: if kind == EntryKind::File { payload } else { 0 },
+            mode: id(None, &fields.mode, "mode")? & 0o7777,
+            uid: id(ext.uid, &fields.uid, "uid")?,
+            gid: id(ext.gid, &fields.gid, "gid")?,
+            mtime: ext.mtime.map_or_else(|| number(&fields.mtime, "mtime"), Ok)?,
+            device: (device(header.device_major()), device(header.device_minor())),
             xattrs: ext.xattrs,
             path,
         };
-        self.payload_left = entry.len;
-        self.padding_left = entry.len.wrapping_neg() % BLOCK as u64;
+        self.payload_left = payload;
+        self.padding_left = payload.wrapping_neg() % BLOCK as u64;
         Ok(entry)
     }
 
     fn extension(&mut self, len: u64) -> Result<Vec<u8>, LayerError> {
         if len > EXTENSION_MAX_LEN {
-            return Err(LayerError::Tar(format!(
-                "an extension header of {len} bytes is refused"
-            )));
+            return Err(LayerError::Tar(format!("an extension header of {len} bytes is refused")));
         }
         // Cannot truncate: bounded just above.
         let mut bytes = vec![0; (len as usize).next_multiple_of(BLOCK)];
         if read_full(&mut self.source, &mut bytes)? < bytes.len() {
-            return Err(LayerError::Tar(
-                "the stream ends inside an extension header".to_owned(),
-            ));
+            return Err(LayerError::Tar("the stream ends inside an extension header".to_owned()));
         }
         self.note(&bytes)?;
         bytes.truncate(len as usize);
@@ -286,18 +239,13 @@ impl Extensions {
         let bad = || LayerError::Tar("a PAX record is malformed".to_owned());
         while !records.is_empty() {
             let space = records.iter().position(|&b| b == b' ').ok_or_else(bad)?;
-            let len: usize = text(&records[..space])
-                .and_then(|t| t.parse().ok())
-                .ok_or_else(bad)?;
+            let len: usize = text(&records[..space]).and_then(|t| t.parse().ok()).ok_or_else(bad)?;
             if len <= space + 1 || len > records.len() || records[len - 1] != b'\n' {
                 return Err(bad());
             }
             let record = &records[space + 1..len - 1];
             let equals = record.iter().position(|&b| b == b'=').ok_or_else(bad)?;
-            let (key, value) = (
-                text(&record[..equals]).ok_or_else(bad)?,
-                &record[equals + 1..],
-            );
+            let (key, value) = (text(&record[..equals]).ok_or_else(bad)?, &record[equals + 1..]);
             let parsed = || text(value).and_then(|t| t.parse().ok()).ok_or_else(bad);
             match key {
                 "path" => self.path = Some(value.to_vec()),
@@ -343,15 +291,36 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn number<T>(value: io::Result<T>, what: &str) -> Result<T, LayerError> {
-    value.map_err(|error| LayerError::Tar(format!("a header's {what} is not a number: {error}")))
+fn length(header: &Header) -> Result<u64, LayerError> {
+    checked_length(number(&header.as_old().size, "size")?)
+}
+
+fn checked_length(len: i64) -> Result<u64, LayerError> {
+    u64::try_from(len).map_err(|_| LayerError::Tar(format!("a header's size is {len}")))
+}
+
+/// A field in octal, ended by blank or NUL and 0 when empty, or GNU's big-endian two's complement behind a set top bit.
+fn number(field: &[u8], what: &str) -> Result<i64, LayerError> {
+    let bad = || LayerError::Tar(format!("a header's {what} is not a number"));
+    if let [first, rest @ ..] = field
+        && first & 0x80 != 0
+    {
+        // The top bit is a mark, the one below it the sign.
+        let sign = if first & 0x40 == 0 { 0 } else { -1 };
+        let head = if sign == 0 { i128::from(first & 0x3f) } else { i128::from(*first) - 0x100 };
+        let value = rest.iter().fold(head, |value, &byte| value << 8 | i128::from(byte));
+        return i64::try_from(value).map_err(|_| bad());
+    }
+    let digits = text(field).ok_or_else(bad)?.trim_matches([' ', '\0']);
+    let digits = digits.split(['\0', ' ']).next().unwrap_or_default();
+    if digits.is_empty() {
+        return Ok(0);
+    }
+    i64::from_str_radix(digits, 8).map_err(|_| bad())
 }
 
 fn reading(source: io::Error) -> LayerError {
-    LayerError::Io {
-        what: "reading the stream".to_owned(),
-        source,
-    }
+    LayerError::Io { what: "reading the stream".to_owned(), source }
 }
 
 /// Reads until the buffer is full or the stream ends.

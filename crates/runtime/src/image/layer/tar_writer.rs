@@ -24,6 +24,28 @@ impl<W: Write> TarWriter<W> {
     /// Writes one entry. The content is cut or filled with zeros to the length the entry states: a file that is
     /// being written to while it is packed must not break the stream.
     pub(crate) fn append(&mut self, entry: &Entry, content: impl Read) -> io::Result<()> {
+        self.begin(entry)?;
+        let copied = io::copy(&mut content.take(entry.len), &mut self.out)?;
+        io::copy(&mut io::repeat(0).take(entry.len - copied), &mut self.out)?;
+        self.pad(entry.len)
+    }
+
+    /// Writes one entry whose content `produce` writes; it must be as long as the entry states.
+    pub(crate) fn append_with<T>(&mut self, entry: &Entry, produce: impl FnOnce(&mut W) -> T) -> io::Result<T> {
+        self.begin(entry)?;
+        let produced = produce(&mut self.out);
+        self.pad(entry.len)?;
+        Ok(produced)
+    }
+
+    /// Writes the end mark and gives back the stream.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.out.write_all(&[0; 1024])?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn begin(&mut self, entry: &Entry) -> io::Result<()> {
         let pax = pax_records(entry);
         if !pax.is_empty() {
             let mut header = Header::new_ustar();
@@ -36,23 +58,12 @@ impl<W: Write> TarWriter<W> {
             self.out.write_all(&pax)?;
             self.pad(pax.len() as u64)?;
         }
-        self.out.write_all(header(entry).as_bytes())?;
-        let copied = io::copy(&mut content.take(entry.len), &mut self.out)?;
-        io::copy(&mut io::repeat(0).take(entry.len - copied), &mut self.out)?;
-        self.pad(entry.len)
-    }
-
-    /// Writes the end mark and gives back the stream.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
-        self.out.write_all(&[0; 1024])?;
-        self.out.flush()?;
-        Ok(self.out)
+        self.out.write_all(header(entry).as_bytes())
     }
 
     fn pad(&mut self, len: u64) -> io::Result<()> {
         let zeros = [0; 512];
-        self.out
-            .write_all(&zeros[..(len.wrapping_neg() % 512) as usize])
+        self.out.write_all(&zeros[..(len.wrapping_neg() % 512) as usize])
     }
 }
 

@@ -11,10 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
-    makedev,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, makedev};
 use rustix::io::Errno;
 
 use super::recipe::{self, RecipeWriter, Replaced};
@@ -30,6 +27,8 @@ pub(crate) struct Unpacked {
     /// Bytes of all files.
     pub(crate) size: u64,
     pub(crate) entries: u64,
+    /// Length of the stream.
+    pub(crate) tar_len: u64,
     pub(crate) replaced: Vec<Replaced>,
 }
 
@@ -55,12 +54,9 @@ pub(crate) fn unpack(stream: impl Read, dir: &Path) -> Result<Unpacked, ImageErr
     if let Some(recipe) = recipe {
         recipe.finish().map_err(io_error("write", &recipe_path))?;
     }
-    Ok(Unpacked {
-        diff_id: stream.into_inner().1.finish(),
-        size,
-        entries,
-        replaced: tree.replaced,
-    })
+    let hasher = stream.into_inner().1;
+    let (tar_len, replaced) = (hasher.len(), tree.replaced);
+    Ok(Unpacked { diff_id: hasher.finish(), size, entries, tar_len, replaced })
 }
 
 /// The directory being filled.
@@ -89,8 +85,7 @@ impl Tree {
         let open = |name: &str| {
             let path = dir.join(name);
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open(&path, flags, Mode::empty())
-                .map_err(|e| io_error("open", &path)(e.into()))
+            rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| io_error("open", &path)(e.into()))
         };
         Ok(Tree {
             root: open(DIFF)?,
@@ -107,9 +102,7 @@ impl Tree {
         let Some(name) = path.file_name() else {
             return self.root_entry(entry);
         };
-        let parent = self
-            .parent(path.parent().unwrap_or(Path::new("")))
-            .map_err(|e| failed(entry, e))?;
+        let parent = self.parent(path.parent().unwrap_or(Path::new(""))).map_err(|e| failed(entry, e))?;
         if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT_PREFIX) {
             return self.whiteout(entry, &parent, name, OsStr::from_bytes(hidden));
         }
@@ -125,25 +118,14 @@ impl Tree {
         if entry.kind != EntryKind::Directory {
             return Err(refused(entry, "only a directory can be the root"));
         }
-        let fd = rustix::fs::openat(
-            &self.root,
-            c".",
-            OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|e| failed(entry, e.into()))?;
+        let fd = rustix::fs::openat(&self.root, c".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| failed(entry, e.into()))?;
         own_fd(&fd, entry).map_err(|e| failed(entry, e))?;
         self.directory_times.push((PathBuf::new(), entry.mtime));
         Ok(())
     }
 
-    fn whiteout(
-        &mut self,
-        entry: &Entry,
-        parent: &Parent,
-        name: &OsStr,
-        hidden: &OsStr,
-    ) -> Result<(), LayerError> {
+    fn whiteout(&mut self, entry: &Entry, parent: &Parent, name: &OsStr, hidden: &OsStr) -> Result<(), LayerError> {
         if name.as_bytes() == WHITEOUT_OPAQUE {
             let path = format!("/proc/self/fd/{}", parent.fd.as_raw_fd());
             return rustix::fs::setxattr(path, OPAQUE_XATTR, b"y", XattrFlags::empty())
@@ -153,29 +135,14 @@ impl Tree {
             return Ok(());
         }
         if matches!(hidden.as_bytes(), b"" | b"." | b"..") {
-            return Err(refused(
-                entry,
-                "a whiteout must name an entry of its own directory",
-            ));
+            return Err(refused(entry, "a whiteout must name an entry of its own directory"));
         }
-        self.make_room(parent, hidden)
-            .map_err(|e| failed(entry, e))?;
-        rustix::fs::mknodat(
-            &*parent.fd,
-            hidden,
-            FileType::CharacterDevice,
-            Mode::empty(),
-            makedev(0, 0),
-        )
-        .map_err(|e| failed(entry, e.into()))
+        self.make_room(parent, hidden).map_err(|e| failed(entry, e))?;
+        rustix::fs::mknodat(&*parent.fd, hidden, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))
+            .map_err(|e| failed(entry, e.into()))
     }
 
-    fn directory(
-        &mut self,
-        entry: &Entry,
-        parent: &Parent,
-        name: &OsStr,
-    ) -> Result<(), LayerError> {
+    fn directory(&mut self, entry: &Entry, parent: &Parent, name: &OsStr) -> Result<(), LayerError> {
         let open = || {
             let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::openat(&*parent.fd, name, flags, Mode::empty())
@@ -190,10 +157,8 @@ impl Tree {
             Err(Errno::NOTDIR | Errno::LOOP) => self.make_room(parent, name).and_then(|()| make()),
             Err(error) => Err(error.into()),
         };
-        fd.and_then(|fd| own_fd(&fd, entry))
-            .map_err(|e| failed(entry, e))?;
-        self.directory_times
-            .push((parent.real.join(name), entry.mtime));
+        fd.and_then(|fd| own_fd(&fd, entry)).map_err(|e| failed(entry, e))?;
+        self.directory_times.push((parent.real.join(name), entry.mtime));
         Ok(())
     }
 
@@ -205,8 +170,7 @@ impl Tree {
         tar: &mut TarReader<R>,
     ) -> Result<(), LayerError> {
         self.make_room(parent, name).map_err(|e| failed(entry, e))?;
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&*parent.fd, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| failed(entry, e.into()))?;
         let mut file = File::from(fd);
@@ -217,19 +181,13 @@ impl Tree {
             .map_err(|e| failed(entry, e))
     }
 
-    fn hard_link(
-        &mut self,
-        entry: &Entry,
-        parent: &Parent,
-        name: &OsStr,
-    ) -> Result<(), LayerError> {
+    fn hard_link(&mut self, entry: &Entry, parent: &Parent, name: &OsStr) -> Result<(), LayerError> {
         let target = clean(&entry.link).map_err(|reason| refused(entry, reason))?;
         let Some(target_name) = target.file_name() else {
             return Err(refused(entry, "a hard link needs a target"));
         };
-        let source = self
-            .open_dir(target.parent().unwrap_or(Path::new("")))
-            .map_err(|e| failed_link(entry, e.into()))?;
+        let source =
+            self.open_dir(target.parent().unwrap_or(Path::new(""))).map_err(|e| failed_link(entry, e.into()))?;
         self.make_room(parent, name).map_err(|e| failed(entry, e))?;
         rustix::fs::linkat(&source, target_name, &*parent.fd, name, AtFlags::empty())
             .map_err(|e| failed_link(entry, e.into()))
@@ -245,29 +203,13 @@ impl Tree {
                 EntryKind::BlockDevice => FileType::BlockDevice,
                 EntryKind::Fifo => FileType::Fifo,
                 _ => {
-                    return Ok(rustix::fs::symlinkat(
-                        OsStr::from_bytes(&entry.link),
-                        &*parent.fd,
-                        name,
-                    )?);
+                    return Ok(rustix::fs::symlinkat(OsStr::from_bytes(&entry.link), &*parent.fd, name)?);
                 }
             };
-            Ok(rustix::fs::mknodat(
-                &*parent.fd,
-                name,
-                file_type,
-                mode,
-                device,
-            )?)
+            Ok(rustix::fs::mknodat(&*parent.fd, name, file_type, mode, device)?)
         };
         let finish = || -> io::Result<()> {
-            rustix::fs::chownat(
-                &*parent.fd,
-                name,
-                uid(entry),
-                gid(entry),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
+            rustix::fs::chownat(&*parent.fd, name, uid(entry), gid(entry), AtFlags::SYMLINK_NOFOLLOW)?;
             set_xattrs(entry, |key, value| {
                 let mut path = PathBuf::from(format!("/proc/self/fd/{}", parent.fd.as_raw_fd()));
                 path.push(name);
@@ -275,24 +217,11 @@ impl Tree {
             })?;
             if entry.kind != EntryKind::Symlink {
                 // The umask took bits away in mknodat. The name is no symlink: it was made just above.
-                rustix::fs::chmodat(
-                    &*parent.fd,
-                    name,
-                    Mode::from_raw_mode(entry.mode),
-                    AtFlags::empty(),
-                )?;
+                rustix::fs::chmodat(&*parent.fd, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
             }
-            Ok(rustix::fs::utimensat(
-                &*parent.fd,
-                name,
-                &times(entry.mtime),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?)
+            Ok(rustix::fs::utimensat(&*parent.fd, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
         };
-        self.make_room(parent, name)
-            .and_then(|()| make())
-            .and_then(|()| finish())
-            .map_err(|e| failed(entry, e))
+        self.make_room(parent, name).and_then(|()| make()).and_then(|()| finish()).map_err(|e| failed(entry, e))
     }
 
     /// Moves away what stands at this name. It is not deleted: the recipe may still need its content.
@@ -304,11 +233,7 @@ impl Tree {
         let kept = self.replaced.len().to_string();
         rustix::fs::renameat(&*parent.fd, name, &self.kept, &kept)?;
         let path = parent.real.join(name);
-        self.replaced.push(Replaced {
-            payloads_before: self.payloads,
-            path,
-            kept,
-        });
+        self.replaced.push(Replaced { payloads_before: self.payloads, path, kept });
         self.parent = None;
         Ok(())
     }
@@ -324,11 +249,7 @@ impl Tree {
             Err(Errno::NOENT) => self.make_dirs(asked)?,
             found => found?,
         };
-        let parent = Parent {
-            asked: asked.to_owned(),
-            real: self.real_path(&fd)?,
-            fd: std::sync::Arc::new(fd),
-        };
+        let parent = Parent { asked: asked.to_owned(), real: self.real_path(&fd)?, fd: std::sync::Arc::new(fd) };
         self.parent = Some(parent.clone());
         Ok(parent)
     }
@@ -351,11 +272,7 @@ impl Tree {
     }
 
     fn open_dir(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve)
@@ -363,8 +280,7 @@ impl Tree {
 
     /// Where an open directory is, seen from the root.
     fn real_path(&self, fd: &impl AsFd) -> io::Result<PathBuf> {
-        let path_of =
-            |fd: &dyn AsRawFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let path_of = |fd: &dyn AsRawFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
         let (root, path) = (path_of(&self.root)?, path_of(&fd.as_fd())?);
         path.strip_prefix(&root)
             .map(Path::to_owned)
@@ -373,17 +289,12 @@ impl Tree {
 
     fn restore_directory_times(&self) -> Result<(), ImageError> {
         for (path, mtime) in &self.directory_times {
-            let name = if path.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                path
-            };
+            let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
             let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             // A later entry may have replaced the directory.
             if let Ok(fd) = rustix::fs::openat2(&self.root, name, flags, Mode::empty(), resolve) {
-                rustix::fs::futimens(&fd, &times(*mtime))
-                    .map_err(|e| io_error("set the time of", path)(e.into()))?;
+                rustix::fs::futimens(&fd, &times(*mtime)).map_err(|e| io_error("set the time of", path)(e.into()))?;
             }
         }
         Ok(())
@@ -409,23 +320,14 @@ fn clean(path: &[u8]) -> Result<PathBuf, &'static str> {
 /// Owner, attributes, mode: in this order, because changing the owner drops set-id bits and file capabilities.
 fn own_fd(fd: &impl AsFd, entry: &Entry) -> io::Result<()> {
     rustix::fs::fchown(fd, uid(entry), gid(entry))?;
-    set_xattrs(entry, |key, value| {
-        rustix::fs::fsetxattr(fd, key, value, XattrFlags::empty())
-    })?;
+    set_xattrs(entry, |key, value| rustix::fs::fsetxattr(fd, key, value, XattrFlags::empty()))?;
     Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode))?)
 }
 
 /// `trusted.*` is left out: those are instructions to overlayfs itself, and none of an archive's business. What the
 /// filesystem does not know is left out too, except file capabilities: a program without them would fail later.
-fn set_xattrs(
-    entry: &Entry,
-    set: impl Fn(&str, &[u8]) -> rustix::io::Result<()>,
-) -> io::Result<()> {
-    for (key, value) in entry
-        .xattrs
-        .iter()
-        .filter(|(key, _)| !key.starts_with("trusted."))
-    {
+fn set_xattrs(entry: &Entry, set: impl Fn(&str, &[u8]) -> rustix::io::Result<()>) -> io::Result<()> {
+    for (key, value) in entry.xattrs.iter().filter(|(key, _)| !key.starts_with("trusted.")) {
         match set(key, value) {
             Err(Errno::NOTSUP | Errno::PERM) if key != "security.capability" => {}
             done => done?,
@@ -443,14 +345,8 @@ fn gid(entry: &Entry) -> Option<Gid> {
 }
 
 fn times(mtime: i64) -> Timestamps {
-    let time = Timespec {
-        tv_sec: mtime,
-        tv_nsec: 0,
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
+    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
 }
 
 fn shown(entry: &Entry) -> String {
@@ -458,24 +354,14 @@ fn shown(entry: &Entry) -> String {
 }
 
 fn refused(entry: &Entry, reason: impl Into<String>) -> LayerError {
-    LayerError::Entry {
-        path: shown(entry),
-        reason: reason.into(),
-    }
+    LayerError::Entry { path: shown(entry), reason: reason.into() }
 }
 
 fn failed(entry: &Entry, source: io::Error) -> LayerError {
-    LayerError::Io {
-        what: shown(entry),
-        source,
-    }
+    LayerError::Io { what: shown(entry), source }
 }
 
 fn failed_link(entry: &Entry, source: io::Error) -> LayerError {
-    let what = format!(
-        "{}: hard link to {}",
-        shown(entry),
-        String::from_utf8_lossy(&entry.link)
-    );
+    let what = format!("{}: hard link to {}", shown(entry), String::from_utf8_lossy(&entry.link));
     LayerError::Io { what, source }
 }

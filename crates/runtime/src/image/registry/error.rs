@@ -48,9 +48,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// What came is not what was promised.
-    #[error(
-        "registry {registry} sent a wrong {what}: expected {expected}, got {found}; nothing of it was kept"
-    )]
+    #[error("registry {registry} sent a wrong {what}: expected {expected}, got {found}; nothing of it was kept")]
     Lied {
         /// Host and port.
         registry: String,
@@ -118,21 +116,14 @@ impl RegistryError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             RegistryError::NotFound(_) | RegistryError::Denied { .. } => ErrorKind::NotFound,
-            RegistryError::NoPlatform { .. } | RegistryError::WrongPlatform { .. } => {
-                ErrorKind::NotFound
-            }
+            RegistryError::NoPlatform { .. } | RegistryError::WrongPlatform { .. } => ErrorKind::NotFound,
             RegistryError::Unauthorized { .. } => ErrorKind::Denied,
             RegistryError::Unsupported { .. } => ErrorKind::Invalid,
             _ => ErrorKind::Failed,
         }
     }
 
-    pub(crate) fn wrong_digest(
-        registry: &str,
-        what: impl Into<String>,
-        expected: &Digest,
-        found: &Digest,
-    ) -> Self {
+    pub(crate) fn wrong_digest(registry: &str, what: impl Into<String>, expected: &Digest, found: &Digest) -> Self {
         RegistryError::Lied {
             registry: registry.to_owned(),
             what: format!("{} digest", what.into()),

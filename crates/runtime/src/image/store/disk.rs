@@ -21,11 +21,7 @@ impl Temp {
     pub(crate) fn new(root: &Path) -> Temp {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Temp {
-            path: root
-                .join("tmp")
-                .join(format!("{}-{number}", std::process::id())),
-        }
+        Temp { path: root.join("tmp").join(format!("{}-{number}", std::process::id())) }
     }
 
     /// The same as a directory.
@@ -49,21 +45,11 @@ impl Drop for Temp {
 
 /// Makes the directories of a store where they are missing.
 pub(crate) fn make_directories(data_root: &Path, root: &Path) -> Result<(), ImageError> {
-    let make = |path: &Path, mode| {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(path)
-            .map_err(io_error("create", path))
-    };
+    let make =
+        |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path).map_err(io_error("create", path));
     make(data_root, 0o711)?;
-    let kind = rustix::fs::statfs(data_root)
-        .map_err(|e| io_error("examine", data_root)(e.into()))?
-        .f_type;
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "the width of f_type depends on the C library"
-    )]
+    let kind = rustix::fs::statfs(data_root).map_err(|e| io_error("examine", data_root)(e.into()))?.f_type;
+    #[allow(clippy::unnecessary_cast, reason = "the width of f_type depends on the C library")]
     if kind as i64 == OVERLAYFS_MAGIC {
         return Err(ImageError::Invalid(format!(
             "the data root {} is on overlayfs, on which containers cannot be stacked; inside a container put it on a volume (docker run -v linkspan:{0}) or on a tmpfs",
@@ -74,11 +60,22 @@ pub(crate) fn make_directories(data_root: &Path, root: &Path) -> Result<(), Imag
     for name in ["configs", "layers", "l/empty", "holds", "tmp"] {
         make(&root.join(name), 0o700)?;
     }
-    std::fs::set_permissions(
-        root.join("l/empty"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .map_err(io_error("change the mode of", &root.join("l/empty")))
+    std::fs::set_permissions(root.join("l/empty"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .map_err(io_error("change the mode of", &root.join("l/empty")))
+}
+
+/// Makes sure that no other process has the store open, until the file is dropped.
+pub(crate) fn lock_directory(root: &Path) -> Result<File, ImageError> {
+    let path = root.join("lock");
+    let file = File::create(&path).map_err(io_error("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ImageError::Invalid(format!(
+            "the image store {} is in use by another process: stop it, or use another data root",
+            root.display()
+        ))),
+        Err(std::fs::TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
+    }
 }
 
 /// Removes everything in a directory.

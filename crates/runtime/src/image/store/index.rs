@@ -38,21 +38,13 @@ pub(crate) struct Record {
 
 impl Default for Index {
     fn default() -> Index {
-        Index {
-            version: VERSION,
-            images: BTreeMap::new(),
-            references: BTreeMap::new(),
-        }
+        Index { version: VERSION, images: BTreeMap::new(), references: BTreeMap::new() }
     }
 }
 
 impl Record {
     pub(crate) fn new(layers: Vec<DiffId>) -> Record {
-        Record {
-            parent: None,
-            layers,
-            tagged: None,
-        }
+        Record { parent: None, layers, tagged: None }
     }
 }
 
@@ -60,17 +52,11 @@ impl Index {
     /// Reads the index; a store that has images but no index is as damaged as one with a broken index.
     pub(crate) fn read(root: &Path) -> Result<Index, ImageError> {
         let path = root.join(FILE_NAME);
-        let corrupt = |reason: String| ImageError::CorruptIndex {
-            path: path.clone(),
-            reason,
-        };
+        let corrupt = |reason: String| ImageError::CorruptIndex { path: path.clone(), reason };
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let configs = root.join("configs");
-                let has_images = std::fs::read_dir(&configs)
-                    .map_err(io_error("read", &configs))?
-                    .next()
-                    .is_some();
+                let has_images = std::fs::read_dir(&configs).map_err(io_error("read", &configs))?.next().is_some();
                 if has_images {
                     return Err(corrupt("it is missing, but there are images".to_owned()));
                 }
@@ -80,30 +66,19 @@ impl Index {
             }
             bytes => bytes.map_err(io_error("read", &path))?,
         };
-        let index: Index =
-            serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        let index: Index = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
         if index.version != VERSION {
-            return Err(corrupt(format!(
-                "it has version {}, this program knows {VERSION}",
-                index.version
-            )));
+            return Err(corrupt(format!("it has version {}, this program knows {VERSION}", index.version)));
         }
-        if let Some((reference, id)) = index
-            .references
-            .iter()
-            .find(|(_, id)| !index.images.contains_key(id))
-        {
-            return Err(corrupt(format!(
-                "{reference} points to {id}, which it does not list"
-            )));
+        if let Some((reference, id)) = index.references.iter().find(|(_, id)| !index.images.contains_key(id)) {
+            return Err(corrupt(format!("{reference} points to {id}, which it does not list")));
         }
         Ok(index)
     }
 
     pub(crate) fn write(&self, root: &Path) -> Result<(), ImageError> {
         let path = root.join(FILE_NAME);
-        let bytes = serde_json::to_vec_pretty(self)
-            .map_err(|error| ImageError::format("the image index", error))?;
+        let bytes = serde_json::to_vec_pretty(self).map_err(|error| ImageError::format("the image index", error))?;
         write_atomically(&path, &bytes)
     }
 
@@ -116,13 +91,7 @@ impl Index {
     }
 
     /// All references to an image, sorted.
-    pub(crate) fn references_to<'a>(
-        &'a self,
-        id: &'a ImageId,
-    ) -> impl Iterator<Item = &'a Reference> {
-        self.references
-            .iter()
-            .filter(move |(_, target)| *target == id)
-            .map(|(reference, _)| reference)
+    pub(crate) fn references_to<'a>(&'a self, id: &'a ImageId) -> impl Iterator<Item = &'a Reference> {
+        self.references.iter().filter(move |(_, target)| *target == id).map(|(reference, _)| reference)
     }
 }

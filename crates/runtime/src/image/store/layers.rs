@@ -29,6 +29,8 @@ pub(crate) struct Layer {
     pub(crate) size: u64,
     /// Entries of its stream; none is the empty layer.
     pub(crate) entries: u64,
+    /// Length of its stream.
+    pub(crate) tar_len: u64,
     /// Its name below `l`.
     pub(crate) link: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -76,18 +78,11 @@ impl Store {
     /// Promises to need this layer, whether it is here yet or not.
     pub(crate) fn lease(&self, diff_id: &DiffId) -> Lease {
         *lock(&self.inner.leases).entry(diff_id.clone()).or_default() += 1;
-        Lease {
-            store: self.clone(),
-            diff_id: diff_id.clone(),
-        }
+        Lease { store: self.clone(), diff_id: diff_id.clone() }
     }
 
     /// Makes a layer from an uncompressed tar stream; the stream must have the digest `expected`, if given.
-    pub(crate) fn ingest(
-        &self,
-        stream: impl Read,
-        expected: Option<&DiffId>,
-    ) -> Result<Lease, ImageError> {
+    pub(crate) fn ingest(&self, stream: impl Read, expected: Option<&DiffId>) -> Result<Lease, ImageError> {
         let temp = Temp::directory(self.root())?;
         let unpacked = unpack(stream, temp.path())?;
         if let Some(expected) = expected.filter(|expected| **expected != unpacked.diff_id) {
@@ -108,6 +103,7 @@ impl Store {
                 diff_id: unpacked.diff_id.clone(),
                 size: unpacked.size,
                 entries: unpacked.entries,
+                tar_len: unpacked.tar_len,
                 replaced: unpacked.replaced,
                 distributions: Vec::new(),
             };
@@ -135,22 +131,14 @@ impl Store {
         match produced {
             // The unpacking gave up first; its reason is the better one.
             Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => lease,
-            Ok(Err(source)) => Err(LayerError::Io {
-                what: "packing the layer".to_owned(),
-                source,
-            }
-            .into()),
+            Ok(Err(source)) => Err(LayerError::Io { what: "packing the layer".to_owned(), source }.into()),
             Ok(Ok(())) => lease,
             Err(_) => Err(ImageError::Interrupted),
         }
     }
 
     /// Writes the layer's uncompressed tar stream, exactly as it once came.
-    pub(crate) fn export_layer(
-        &self,
-        diff_id: &DiffId,
-        out: &mut impl Write,
-    ) -> Result<(), ImageError> {
+    pub(crate) fn export_layer(&self, diff_id: &DiffId, out: &mut impl Write) -> Result<(), ImageError> {
         let state = self.state();
         let Some(layer) = state.layers.get(diff_id) else {
             return Err(ImageError::Damaged {
@@ -158,26 +146,14 @@ impl Store {
                 reason: "it is missing".to_owned(),
             });
         };
-        recipe::replay(
-            &layer_path(self.root(), diff_id),
-            diff_id,
-            &layer.replaced,
-            out,
-        )
+        recipe::replay(&layer_path(self.root(), diff_id), diff_id, &layer.replaced, out)
     }
 
     /// Remembers where a registry has this layer; the newest first, a few are enough.
-    pub(crate) fn remember(
-        &self,
-        diff_id: &DiffId,
-        distribution: Distribution,
-    ) -> Result<(), ImageError> {
+    pub(crate) fn remember(&self, diff_id: &DiffId, distribution: Distribution) -> Result<(), ImageError> {
         const REMEMBERED_MAX: usize = 20;
         self.update(|state| {
-            let Some(layer) = state
-                .layers
-                .get(diff_id)
-                .filter(|l| l.distributions.first() != Some(&distribution))
+            let Some(layer) = state.layers.get(diff_id).filter(|l| l.distributions.first() != Some(&distribution))
             else {
                 return Ok(());
             };
@@ -209,12 +185,7 @@ impl Store {
         // The same layer twice in one stack is legal in an image and an error (ELOOP) to overlayfs. Whatever the lower
         // one holds, the upper one holds too and shows instead.
         let mut seen = BTreeSet::new();
-        diff_ids
-            .iter()
-            .rev()
-            .filter(|diff_id| seen.insert(*diff_id))
-            .map(path)
-            .collect()
+        diff_ids.iter().rev().filter(|diff_id| seen.insert(*diff_id)).map(path).collect()
     }
 
     /// Removes layers and configurations that no image, container or work under way needs. Bytes freed per layer.
@@ -225,31 +196,17 @@ impl Store {
             // Held to the end: a lease taken later must find the layer gone, one taken before keeps it.
             let leases = lock(&self.inner.leases);
             let mut needed: BTreeSet<&DiffId> = leases.keys().collect();
-            needed.extend(
-                state
-                    .index
-                    .images
-                    .values()
-                    .flat_map(|record| &record.layers),
-            );
+            needed.extend(state.index.images.values().flat_map(|record| &record.layers));
             needed.extend(state.holds.values().flat_map(|hold| &hold.layers));
-            let unneeded: Vec<_> = state
-                .layers
-                .values()
-                .filter(|layer| !needed.contains(&layer.diff_id))
-                .cloned()
-                .collect();
+            let unneeded: Vec<_> =
+                state.layers.values().filter(|layer| !needed.contains(&layer.diff_id)).cloned().collect();
             for layer in unneeded {
                 trash.push(discard(self.root(), &layer)?);
                 state.layers.remove(&layer.diff_id);
                 removed.insert(layer.diff_id.clone(), layer.size);
             }
-            state
-                .configs
-                .retain(|id, _| state.index.images.contains_key(id));
-            state
-                .damaged
-                .retain(|id, _| state.index.images.contains_key(id));
+            state.configs.retain(|id, _| state.index.images.contains_key(id));
+            state.damaged.retain(|id, _| state.index.images.contains_key(id));
             Ok(())
         })?;
         Ok(removed)
@@ -258,8 +215,7 @@ impl Store {
 
 impl Layer {
     fn write(&self, directory: &Path) -> Result<(), ImageError> {
-        let bytes = serde_json::to_vec(self)
-            .map_err(|error| ImageError::format("the layer's record", error))?;
+        let bytes = serde_json::to_vec(self).map_err(|error| ImageError::format("the layer's record", error))?;
         write_atomically(&directory.join(FILE_NAME), &bytes)
     }
 }
@@ -272,12 +228,8 @@ pub(crate) fn read_all(root: &Path) -> Result<BTreeMap<DiffId, Arc<Layer>>, Imag
     for entry in std::fs::read_dir(&directory).map_err(io_error("read", &directory))? {
         let path = entry.map_err(io_error("read", &directory))?.path();
         let record = std::fs::read(path.join(FILE_NAME));
-        let layer = record
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Layer>(&bytes).ok());
-        match layer
-            .filter(|layer| path == layer_path(root, &layer.diff_id) && path.join(DIFF).is_dir())
-        {
+        let layer = record.ok().and_then(|bytes| serde_json::from_slice::<Layer>(&bytes).ok());
+        match layer.filter(|layer| path == layer_path(root, &layer.diff_id) && path.join(DIFF).is_dir()) {
             Some(layer) => {
                 link(root, &layer)?;
                 layers.insert(layer.diff_id.clone(), Arc::new(layer));
@@ -299,9 +251,7 @@ pub(crate) fn layer_path(root: &Path, diff_id: &DiffId) -> PathBuf {
 fn free_link(diff_id: &DiffId, layers: &BTreeMap<DiffId, Arc<Layer>>) -> String {
     let taken = |link: &str| layers.values().any(|layer| layer.link == link);
     let hex = diff_id.hex();
-    let len = (LINK_LEN..hex.len())
-        .find(|&len| !taken(&hex[..len]))
-        .unwrap_or(hex.len());
+    let len = (LINK_LEN..hex.len()).find(|&len| !taken(&hex[..len])).unwrap_or(hex.len());
     hex[..len].to_owned()
 }
 

@@ -8,6 +8,7 @@
 //! layers/<hex>/layer.json its size, and where registries have it
 //! l/<short>               symlink to a layer's diff: mount options end at one page
 //! holds/<container>.json  layers a container stands on, even when its image is gone
+//! lock                    held by the one process that has the store open
 //! tmp/                    work under way; emptied on open
 //! ```
 //!
@@ -19,6 +20,7 @@ mod layers;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -38,6 +40,9 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
+/// Who downloads which layer now.
+pub(crate) type Downloads = HashMap<DiffId, Arc<tokio::sync::Mutex<()>>>;
+
 struct Inner {
     data_root: PathBuf,
     /// `DATA/images`.
@@ -48,7 +53,9 @@ struct Inner {
     /// Layers that work under way needs, with how many need each.
     leases: Mutex<HashMap<DiffId, usize>>,
     /// One download of a layer at a time.
-    downloads: Mutex<HashMap<DiffId, Arc<tokio::sync::Mutex<()>>>>,
+    downloads: Mutex<Downloads>,
+    /// Held while the store is open: a second one would remove this one's work under way.
+    _lock: File,
 }
 
 /// What is on disk, in memory.
@@ -70,22 +77,16 @@ impl Store {
     pub fn open(data_root: &Path) -> Result<Store, ImageError> {
         let root = data_root.join("images");
         disk::make_directories(data_root, &root)?;
+        let lock = disk::lock_directory(&root)?;
         let index = Index::read(&root)?;
         disk::empty_directory(&root.join("tmp"))?;
-        let mut state = State {
-            layers: layers::read_all(&root)?,
-            holds: snapshot::read_holds(&root)?,
-            ..State::default()
-        };
+        let mut state =
+            State { layers: layers::read_all(&root)?, holds: snapshot::read_holds(&root)?, ..State::default() };
         for (id, record) in &index.images {
             match read_config(&root, id, record, &state) {
                 Ok(config) => drop(state.configs.insert(id.clone(), Arc::new(config))),
                 Err(reason) => {
-                    tracing::warn!(
-                        image = id.short(),
-                        reason,
-                        "an image is damaged; pull or load it again"
-                    );
+                    tracing::warn!(image = id.short(), reason, "an image is damaged; pull or load it again");
                     state.damaged.insert(id.clone(), reason);
                 }
             }
@@ -98,10 +99,9 @@ impl Store {
             writer: Mutex::default(),
             leases: Mutex::default(),
             downloads: Mutex::default(),
+            _lock: lock,
         };
-        let store = Store {
-            inner: Arc::new(inner),
-        };
+        let store = Store { inner: Arc::new(inner) };
         store.collect_garbage()?;
         store.remove_stray_configs()?;
         Ok(store)
@@ -109,19 +109,15 @@ impl Store {
 
     /// Images that cannot be used, and why. Pulling or loading one again mends it.
     pub fn damaged(&self) -> Vec<(ImageId, String)> {
-        self.state()
-            .damaged
-            .iter()
-            .map(|(id, why)| (id.clone(), why.clone()))
-            .collect()
+        self.state().damaged.iter().map(|(id, why)| (id.clone(), why.clone())).collect()
     }
 
     pub(crate) fn state(&self) -> Arc<State> {
-        self.inner
-            .state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn downloads(&self) -> &Mutex<Downloads> {
+        &self.inner.downloads
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -129,10 +125,7 @@ impl Store {
     }
 
     /// Changes the index: on disk first, then for readers. Nothing changes if `change` fails.
-    pub(crate) fn update<T>(
-        &self,
-        change: impl FnOnce(&mut State) -> Result<T, ImageError>,
-    ) -> Result<T, ImageError> {
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> Result<T, ImageError>) -> Result<T, ImageError> {
         let _one_writer = lock(&self.inner.writer);
         let before = self.state();
         let mut state = State::clone(&before);
@@ -158,20 +151,13 @@ impl Store {
             // The index must never name content that a power cut can still take back.
             disk::sync_filesystem(self.root())?;
             let layers = &parsed.rootfs.diff_ids;
-            if let Some(missing) = layers
-                .iter()
-                .find(|diff_id| !state.layers.contains_key(diff_id))
-            {
+            if let Some(missing) = layers.iter().find(|diff_id| !state.layers.contains_key(diff_id)) {
                 return Err(ImageError::Damaged {
                     what: format!("image {}", id.short()),
                     reason: format!("layer {missing} is missing"),
                 });
             }
-            let record = state
-                .index
-                .images
-                .entry(id.clone())
-                .or_insert_with(|| Record::new(layers.clone()));
+            let record = state.index.images.entry(id.clone()).or_insert_with(|| Record::new(layers.clone()));
             record.parent = parent.or(record.parent.take());
             for reference in references {
                 state.index.point(reference, &id);
@@ -187,12 +173,7 @@ impl Store {
     fn remove_stray_configs(&self) -> Result<(), ImageError> {
         let state = self.state();
         let directory = self.root().join("configs");
-        let expected: BTreeSet<PathBuf> = state
-            .index
-            .images
-            .keys()
-            .map(|id| config_path(self.root(), id))
-            .collect();
+        let expected: BTreeSet<PathBuf> = state.index.images.keys().map(|id| config_path(self.root(), id)).collect();
         for entry in std::fs::read_dir(&directory).map_err(io_error("read", &directory))? {
             let path = entry.map_err(io_error("read", &directory))?.path();
             if !expected.contains(&path) {
@@ -203,11 +184,7 @@ impl Store {
     }
 
     fn replace(&self, state: State) {
-        *self
-            .inner
-            .state
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 }
 
@@ -215,26 +192,17 @@ impl Store {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
 ) -> Result<T, ImageError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or(Err(ImageError::Interrupted))
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(ImageError::Interrupted))
 }
 
 pub(crate) fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ImageError> {
     let what = "the image configuration cannot be used";
-    let config: ImageConfig =
-        serde_json::from_slice(bytes).map_err(|error| ImageError::format(what, error))?;
+    let config: ImageConfig = serde_json::from_slice(bytes).map_err(|error| ImageError::format(what, error))?;
     if config.rootfs.kind != "layers" {
-        return Err(ImageError::format(
-            what,
-            format!("its rootfs is of type {:?}, not layers", config.rootfs.kind),
-        ));
+        return Err(ImageError::format(what, format!("its rootfs is of type {:?}, not layers", config.rootfs.kind)));
     }
     if config.rootfs.diff_ids.len() > layers::DEPTH_MAX {
-        return Err(ImageError::format(
-            what,
-            format!("max depth exceeded: more than {} layers", layers::DEPTH_MAX),
-        ));
+        return Err(ImageError::format(what, format!("max depth exceeded: more than {} layers", layers::DEPTH_MAX)));
     }
     Ok(config)
 }
@@ -248,25 +216,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read_config(
-    root: &Path,
-    id: &ImageId,
-    record: &Record,
-    state: &State,
-) -> Result<ImageConfig, String> {
+fn read_config(root: &Path, id: &ImageId, record: &Record, state: &State) -> Result<ImageConfig, String> {
     let path = config_path(root, id);
-    let bytes = std::fs::read(&path)
-        .map_err(io_error("read", &path))
-        .map_err(|e| e.to_string())?;
+    let bytes = std::fs::read(&path).map_err(io_error("read", &path)).map_err(|e| e.to_string())?;
     let found = Digest::of(&bytes);
     if found != *id {
         return Err(format!("its configuration hashes to {found}"));
     }
-    if let Some(missing) = record
-        .layers
-        .iter()
-        .find(|diff_id| !state.layers.contains_key(diff_id))
-    {
+    if let Some(missing) = record.layers.iter().find(|diff_id| !state.layers.contains_key(diff_id)) {
         return Err(format!("layer {missing} is missing"));
     }
     parse_config(&bytes).map_err(|e| e.to_string())

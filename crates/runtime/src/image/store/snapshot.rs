@@ -35,11 +35,7 @@ pub(crate) struct Hold {
 
 impl Store {
     /// Makes the writable layer of a container on top of an image. Doing it again for the same image keeps it.
-    pub async fn create_snapshot(
-        &self,
-        container: &str,
-        image: &ImageId,
-    ) -> Result<Snapshot, ImageError> {
+    pub async fn create_snapshot(&self, container: &str, image: &ImageId) -> Result<Snapshot, ImageError> {
         let (store, container, image) = (self.clone(), container.to_owned(), image.clone());
         blocking(move || store.make_snapshot(&container, &image)).await
     }
@@ -72,36 +68,22 @@ impl Store {
     }
 
     fn make_snapshot(&self, container: &str, image: &ImageId) -> Result<Snapshot, ImageError> {
-        if container.is_empty()
-            || !container
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-        {
-            return Err(ImageError::Invalid(format!(
-                "{container:?} is not a container id"
-            )));
+        if container.is_empty() || !container.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+            return Err(ImageError::Invalid(format!("{container:?} is not a container id")));
         }
         self.update(|state| {
             let Some(record) = state.index.images.get(image) else {
                 return Err(ImageError::NoSuchImage(image.to_string()));
             };
-            let hold = Hold {
-                image: image.clone(),
-                layers: record.layers.clone(),
-            };
-            let bytes =
-                serde_json::to_vec(&hold).map_err(|error| ImageError::format("the hold", error))?;
+            let hold = Hold { image: image.clone(), layers: record.layers.clone() };
+            let bytes = serde_json::to_vec(&hold).map_err(|error| ImageError::format("the hold", error))?;
             write_atomically(&hold_path(self.root(), container), &bytes)?;
             state.holds.insert(container.to_owned(), hold);
             Ok(())
         })?;
         let directory = self.container_directory(container);
         let make = |path: &Path, mode| {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(mode)
-                .create(path)
-                .map_err(io_error("create", path))
+            std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(io_error("create", path))
         };
         make(&directory, 0o710)?;
         make(&directory.join("work"), 0o700)?;
@@ -152,19 +134,9 @@ pub(crate) fn read_holds(root: &Path) -> Result<BTreeMap<String, Hold>, ImageErr
         }
         let bytes = std::fs::read(&path).map_err(io_error("read", &path))?;
         let hold = serde_json::from_slice(&bytes).map_err(|error| {
-            ImageError::format(
-                format!(
-                    "{} cannot be read (remove it if its container is gone)",
-                    path.display()
-                ),
-                error,
-            )
+            ImageError::format(format!("{} cannot be read (remove it if its container is gone)", path.display()), error)
         })?;
-        let container = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let container = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         holds.insert(container, hold);
     }
     Ok(holds)
