@@ -1,11 +1,10 @@
 //! The image store on a real disk: what it keeps, what a crash leaves, what it refuses.
 
-mod image_common;
-
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 
-use image_common::{busybox, is_root, runtime, store};
+use crate::house::{busybox, is_root, runtime, store};
 use runtime::image::{Assembly, AssemblyFile, ImageError, Reference, Store};
 
 #[test]
@@ -81,6 +80,7 @@ fn the_store_survives_being_opened_again() {
 fn a_damaged_index_is_refused_with_the_remedy() {
     let Some((dir, store)) = store() else { return };
     runtime().block_on(busybox(&store, "busybox"));
+    drop(store);
     let path = dir.path().join("images/index.json");
     let whole = fs::read_to_string(&path).expect("written");
     let refused = || match Store::open(dir.path()).map(drop).expect_err("refuses") {
@@ -156,5 +156,37 @@ fn whiteouts_are_what_overlayfs_knows() {
         let len = rustix::fs::getxattr(&etc, "trusted.overlay.opaque", &mut value).expect("is set");
         assert_eq!(&value[..len], b"y");
         assert!(is_root());
+    });
+}
+
+#[test]
+fn two_processes_do_not_share_a_store() {
+    let Some((dir, store)) = store() else { return };
+    let error = Store::open(dir.path()).map(drop).expect_err("refused").to_string();
+    assert!(error.contains("is in use by another process"), "{error}");
+    drop(store);
+    Store::open(dir.path()).expect("opens");
+}
+
+#[test]
+fn the_demo_image_runs_its_binary() {
+    let Some((_dir, store)) = store() else { return };
+    runtime().block_on(async {
+        // A dynamic program brings its libraries, a static one needs none.
+        for program in ["/bin/true", "/bin/busybox"].map(Path::new).into_iter().filter(|path| path.exists()) {
+            let id = store.assemble_demo(program).await.expect("assembles");
+            let image = store.resolve("linkspan/demo").expect("made");
+            assert_eq!(image.id, id);
+            assert_eq!(image.config.config.entrypoint, Some(vec!["/linkspan".to_owned(), "demo".to_owned()]));
+            let root = &store.lower_dirs(&id).expect("whole")[0];
+            let status = std::process::Command::new("chroot").arg(root).args(["/linkspan", "true"]).status();
+            let code = status.expect("runs").code();
+            // Busybox under a foreign name says that there is no such applet; a missing library would be 126 or 127
+            // from chroot itself.
+            assert!(
+                matches!(code, Some(0 | 1)) || code == Some(127) && program.ends_with("busybox"),
+                "{program:?}: {code:?}"
+            );
+        }
     });
 }
