@@ -36,7 +36,7 @@ impl Host {
     pub fn repair(&mut self) -> Result<Drift, Fault> {
         self.observe()?;
         let plan = diff::diff(&self.desired, &self.observed);
-        let repairs = plan.ops.iter().map(|op| netstate::text::op(op)).collect();
+        let repairs = plan.ops.iter().map(ToString::to_string).collect();
         self.carry_out(&plan)?;
         Ok(Drift { repairs })
     }
@@ -80,6 +80,7 @@ impl Host {
 
     fn observe(&mut self) -> Result<(), Fault> {
         let settings = self.desired.objects.keys().filter(|key| matches!(key, Key::Sysctl(_))).cloned().collect();
+        self.kernel.expect(&self.desired);
         self.observed = self.kernel.observe(&settings)?;
         Ok(())
     }

@@ -7,11 +7,13 @@ use std::{
     net::{Ipv6Addr, TcpListener, UdpSocket},
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use engine::{Engine, EngineError, Parts, Places};
-use model::host::Settings;
+use kernel::conntrack::Conntrack;
+use model::{host::Settings, port::Protocol};
+use netstate::netns::NetnsName;
 use proxy::listener::{Listening, tcp, udp};
 use runtime::{
     Runtime, RuntimeSettings,
@@ -23,7 +25,11 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::{admin, config, view, world::RealWorld};
+use crate::{
+    admin, config,
+    view::{self, View},
+    world::RealWorld,
+};
 
 /// What the daemon is told.
 pub struct Setup {
@@ -107,21 +113,29 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
     }
     let places = Places { data_root: setup.data_root.clone(), run_dir: setup.run_dir.clone() };
     let kernel = kernel::Linux::open(&setup.run_dir)?;
-    let monitor = kernel.monitor()?;
+    let (host, seen) = (kernel.facts()?, kernel.facts()?);
+    let connections = kernel.conntrack(&NetnsName::Host)?;
+    let (surprise, mut surprises) = tokio::sync::mpsc::unbounded_channel();
+    // The receiver lives as long as the daemon.
+    let _monitor = kernel.watch(move |what| drop(surprise.send(format!("{what:?}"))))?;
     let engine = Engine::open(Parts {
         store,
         state,
         kernel: Box::new(kernel),
-        world: Box::new(RealWorld::new(places.clone())?),
+        world: Box::new(RealWorld::new(places.clone(), host).map_err(|e| DaemonError::System("read /dev/urandom", e))?),
         runtime: Arc::new(Runtime::new(RuntimeSettings::new(&setup.run_dir))),
         images,
         places,
         settings: setup.settings.clone(),
     })
     .await?;
-    let _listeners = listeners(&engine);
-    let watched = engine.clone();
-    monitor.follow(move |surprise| watched.surprise(surprise));
+    let _listeners = listeners(&engine, connections);
+    let surprised = engine.clone();
+    tokio::spawn(async move {
+        while let Some(what) = surprises.recv().await {
+            surprised.surprise(what);
+        }
+    });
     let (ask, questions) = tokio::sync::mpsc::channel(16);
     tokio::spawn(admin::serve(tokio_listener(admin)?, ask));
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -129,6 +143,7 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
         data_root: setup.data_root.clone(),
         run_dir: setup.run_dir.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        registries: runtime::image::RegistrySettings::default(),
     };
     let api = docker_api::serve(engine.clone(), tokio_listener(docker)?, api, async {
         // A dropped sender is the end too.
@@ -137,7 +152,7 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
     let api = tokio::spawn(api);
     info!(socket = %socket.display(), data_root = %setup.data_root.display(), "ready");
     notify("READY=1");
-    let outcome = wait(&engine, questions).await;
+    let outcome = wait(View { engine, host: seen }, questions).await;
     notify("STOPPING=1");
     drop(end);
     if let Err(error) = api.await {
@@ -149,7 +164,7 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
 }
 
 /// Answers the verbs until a signal or `linkspan down`.
-async fn wait(engine: &Engine, mut questions: tokio::sync::mpsc::Receiver<admin::Question>) -> Result<(), DaemonError> {
+async fn wait(mut view: View, mut questions: tokio::sync::mpsc::Receiver<admin::Question>) -> Result<(), DaemonError> {
     let on = |kind| signal(kind).map_err(|e| DaemonError::System("take signals", e));
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     loop {
@@ -158,7 +173,7 @@ async fn wait(engine: &Engine, mut questions: tokio::sync::mpsc::Receiver<admin:
             _ = interrupt.recv() => return Ok(()),
             Some(question) = questions.recv() => {
                 let down = matches!(question.ask, admin::Ask::Down);
-                let answer = view::answer(engine, question.ask).await;
+                let answer = view::answer(&mut view, question.ask).await;
                 let done = down && answer.is_ok();
                 // Whoever asked may have gone.
                 let _ = question.answer.send(answer);
@@ -171,9 +186,13 @@ async fn wait(engine: &Engine, mut questions: tokio::sync::mpsc::Receiver<admin:
 }
 
 /// The two sockets that serve what NAT cannot; without IPv6 on the host there is nothing for them to do.
-fn listeners(engine: &Engine) -> Vec<Listening> {
+fn listeners(engine: &Engine, connections: Conntrack) -> Vec<Listening> {
     let address = (Ipv6Addr::UNSPECIFIED, plan::names::LISTENER_PORT);
-    let original = |client, local| kernel::conntrack::original_dst(model::port::Protocol::Udp.number(), client, local).ok();
+    let connections = Mutex::new(connections);
+    let original = move |client, local| {
+        let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.original_destination(Protocol::Udp.number(), client, local).ok().flatten()
+    };
     let tcp = TcpListener::bind(address).and_then(|l| tcp::serve(l, Arc::clone(engine.listeners()), tcp::Limits::default()));
     let udp = UdpSocket::bind(address)
         .and_then(|s| udp::serve(s, Arc::clone(engine.listeners()), original, udp::Limits::default()));

@@ -4,24 +4,32 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     net::{TcpListener, UdpSocket},
+    ops::RangeInclusive,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use engine::{Places, World};
-use model::{Command, Facts, SandboxId, State};
+use kernel::facts;
+use model::{
+    Command, ContainerId, Facts, SandboxId, State,
+    host::{HostRoute, Listener},
+    port::{HostPorts, PortRange, Protocol},
+};
+use netstate::Fault;
 use plan::dns::ResolvConf;
 use tracing::warn;
 
 /// This host.
 pub struct RealWorld {
     places: Places,
+    host: facts::Facts,
     random: File,
 }
 
 impl RealWorld {
-    /// The host that the calling thread is on.
-    pub fn new(places: Places) -> io::Result<Self> {
-        Ok(Self { places, random: File::open("/dev/urandom")? })
+    /// The host whose network is asked for through `host`.
+    pub fn new(places: Places, host: facts::Facts) -> io::Result<Self> {
+        Ok(Self { places, host, random: File::open("/dev/urandom")? })
     }
 
     fn nonce(&mut self) -> u64 {
@@ -32,4 +40,75 @@ impl RealWorld {
         }
         u64::from_le_bytes(bytes)
     }
+
+    /// The host's routes that subnets must keep clear of, and the MTU beyond.
+    fn look_at_routes(&mut self, facts: &mut Facts) {
+        let foreign = |route: facts::HostRoute| {
+            let beyond = route.destination.prefix_len() > 0 && !route.ours;
+            beyond.then(|| HostRoute { net: route.destination, link: route.device.unwrap_or_default() })
+        };
+        let routes = told(self.host.routes()).unwrap_or_default();
+        facts.routes = routes.into_iter().filter_map(foreign).collect();
+        facts.default_mtu = told(self.host.default_route()).flatten().map(|route| route.mtu);
+    }
+
+    /// The host's sockets on the ports that a container wants.
+    fn look_at_listeners(&mut self, state: &State, container: &ContainerId, facts: &mut Facts) {
+        let sandbox = state.containers.get(container).and_then(|c| state.sandboxes.get(&c.sandbox));
+        let Some(sandbox) = sandbox.filter(|sandbox| !sandbox.ports.is_empty()) else { return };
+        let ephemeral = self.host.local_port_range();
+        facts.ephemeral = Some(PortRange { first: *ephemeral.start(), last: *ephemeral.end() });
+        for wish in &sandbox.ports {
+            let ports = match wish.host {
+                HostPorts::Any => ephemeral.clone(),
+                HostPorts::Range(range) => range.first..=range.last,
+            };
+            facts.listeners.extend(self.listeners(wish.protocol, &ports));
+        }
+    }
+
+    fn listeners(&mut self, protocol: Protocol, ports: &RangeInclusive<u16>) -> Vec<Listener> {
+        if protocol == Protocol::Sctp {
+            return Vec::new();
+        }
+        let found = told(self.host.listeners(protocol.number(), ports)).unwrap_or_default();
+        let listener = |found: facts::Listener| Listener {
+            protocol,
+            address: found.address.ip(),
+            port: found.address.port(),
+            holder: found.process.map(|process| format!("{} (pid {})", process.name, process.pid)),
+        };
+        found.into_iter().map(listener).collect()
+    }
+}
+
+impl World for RealWorld {
+    fn facts(&mut self, state: &State, command: &Command) -> Facts {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        let mut facts = Facts { now_ms, nonce: self.nonce(), ..Facts::default() };
+        match command {
+            Command::Open(_) | Command::CreateNetwork(_) => self.look_at_routes(&mut facts),
+            Command::Start(container) | Command::RestartDue(container) | Command::Recover { container, .. } => {
+                self.look_at_listeners(state, container, &mut facts);
+            }
+            Command::Connect(connect) => self.look_at_listeners(state, &connect.container, &mut facts),
+            Command::Disconnect { container, .. } => self.look_at_listeners(state, container, &mut facts),
+            _ => {}
+        }
+        facts
+    }
+
+    fn name_sockets(&mut self, sandbox: &SandboxId) -> io::Result<(UdpSocket, TcpListener)> {
+        kernel::socket::dns_sockets(&self.places.namespace(sandbox))
+    }
+
+    fn resolv_conf(&self) -> ResolvConf {
+        ResolvConf::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+    }
+}
+
+/// What could be found out; what could not is told, and the decision is made without.
+fn told<T>(found: Result<T, Fault>) -> Option<T> {
+    found.inspect_err(|error| warn!(%error, "a decision is made without knowing")).ok()
 }

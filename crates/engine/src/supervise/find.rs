@@ -96,7 +96,7 @@ impl Found {
 }
 
 /// The model's word for an exit that the runtime reports.
-pub fn exit(exit: runtime::Exit, started_ms: i64) -> Exit {
+pub fn exit(exit: runtime::shim::protocol::Exit, started_ms: i64) -> Exit {
     Exit {
         code: exit.code,
         oom_killed: exit.oom_killed,

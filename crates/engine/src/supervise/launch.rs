@@ -1,0 +1,209 @@
+//! From a container of the state to a launch of the runtime: its files, volumes, layers and namespaces are made ready.
+
+use std::{collections::BTreeMap, error::Error, fs, io, net::IpAddr, path::PathBuf, sync::Arc};
+
+use model::{
+    ContainerId, Sandbox, State,
+    container::{Container, Init, Missing, MountSource, Share},
+    network::Driver,
+    sandbox::Namespace,
+};
+use plan::dns::{ResolvConf, hosts_file, resolv_conf};
+use runtime::{
+    RuntimeError,
+    image::{ImageError, ImageId},
+    oci::{self, OciError, Peers, capabilities},
+    shim::launch::{Launch, Rootfs},
+};
+use thiserror::Error;
+
+use super::{Supervisor, files};
+
+/// Why a process could not be started, and the exit code for it.
+#[derive(Debug)]
+pub struct Refused {
+    /// 125: not the process's fault; 126 and 127 as shells have them.
+    pub code: i32,
+    /// The reason, in the words Docker's users know.
+    pub message: String,
+}
+
+/// Why a launch could not be made ready.
+#[derive(Debug, Error)]
+pub enum PrepareError {
+    /// It was removed meanwhile.
+    #[error("the container was removed while it was starting")]
+    Gone,
+    /// The journal names what is no image.
+    #[error("the container's image {0} is not an image id")]
+    Image(String),
+    /// The layers are not there.
+    #[error(transparent)]
+    Layers(#[from] ImageError),
+    /// It cannot be described.
+    #[error(transparent)]
+    Oci(#[from] OciError),
+    /// The container whose namespaces it shares does not run.
+    #[error("cannot join namespaces of a non running container: {0}")]
+    Peer(ContainerId),
+    /// A bind mount's path is missing.
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {0}")]
+    Missing(PathBuf),
+    /// The file system refused.
+    #[error("cannot make {path}: {source}")]
+    File {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Supervisor {
+    /// Makes everything ready that the container's process needs.
+    pub async fn prepare(&self, id: &ContainerId) -> Result<Launch, Refused> {
+        Ok(self.describe(id).await?)
+    }
+
+    async fn describe(&self, id: &ContainerId) -> Result<Launch, PrepareError> {
+        let state = self.engine.state();
+        let container = state.containers.get(id).ok_or(PrepareError::Gone)?;
+        let sandbox = state.sandboxes.get(&container.sandbox).ok_or(PrepareError::Gone)?;
+        let image: ImageId = container.image.id.parse().map_err(|_| PrepareError::Image(container.image.id.clone()))?;
+        let snapshot = self.engine.images().create_snapshot(id.as_str(), &image).await?;
+        let rootfs = Rootfs::Overlay { lower: snapshot.lower, upper: snapshot.upper, work: snapshot.work };
+        let own = sandbox.namespace == Namespace::Own;
+        let host = oci::Host {
+            rootfs,
+            netns: own.then(|| self.places.namespace(&sandbox.id)),
+            peers: peers(&state, container)?,
+            hostname: sandbox.hostname.clone(),
+            domainname: sandbox.domainname.clone(),
+            files: self.network_files(&state, container, sandbox)?,
+            volumes: self.volumes(container)?,
+            init: (container.process.init == Init::Init).then(|| PathBuf::from("/proc/self/exe")),
+            log: self.places.log(id),
+            network_sysctls: if own { sandbox.sysctls.clone() } else { BTreeMap::new() },
+            capabilities: capabilities::available(),
+        };
+        Ok(oci::launch(container, &host)?)
+    }
+
+    /// Writes what the container sees as its `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname`.
+    fn network_files(
+        &self,
+        state: &State,
+        container: &Container,
+        sandbox: &Sandbox,
+    ) -> Result<Vec<(PathBuf, String)>, PrepareError> {
+        let place = self.places.container(&container.id);
+        files::directory(&place).map_err(file(&place))?;
+        let host = ResolvConf::parse(&read("/etc/resolv.conf"));
+        let texts = [
+            ("hosts", hosts_file(state, &sandbox.id, &gateway(state)).unwrap_or_else(|| read("/etc/hosts"))),
+            ("resolv.conf", resolv_conf(state, &sandbox.id, &host).unwrap_or_else(|| read("/etc/resolv.conf"))),
+            ("hostname", format!("{}\n", sandbox.hostname)),
+        ];
+        texts
+            .into_iter()
+            .map(|(name, text)| {
+                let path = place.join(name);
+                files::write(&path, &text).map_err(file(&path))?;
+                Ok((path, format!("/etc/{name}")))
+            })
+            .collect()
+    }
+
+    /// Makes the directories of volumes, and those of bind mounts that ask for it.
+    fn volumes(&self, container: &Container) -> Result<BTreeMap<String, PathBuf>, PrepareError> {
+        let mut volumes = BTreeMap::new();
+        for mount in &container.mounts {
+            match &mount.source {
+                MountSource::Volume { name, .. } => {
+                    let data = self.places.volume(name).join("_data");
+                    fs::create_dir_all(&data).map_err(file(&data))?;
+                    volumes.insert(name.clone(), data);
+                }
+                MountSource::Bind { path, missing: Missing::Create, .. } if !path.exists() => {
+                    fs::create_dir_all(path).map_err(file(path))?;
+                }
+                MountSource::Bind { path, missing: Missing::Refuse, .. } if !path.exists() => {
+                    return Err(PrepareError::Missing(path.clone()));
+                }
+                MountSource::Bind { .. } | MountSource::Tmpfs { .. } => {}
+            }
+        }
+        Ok(volumes)
+    }
+
+    /// Writes the hosts files of the containers of a sandbox again: its endpoints or those it links to have changed.
+    pub fn refresh_files(&self, state: &State, container: &Arc<Container>) {
+        let Some(sandbox) = state.sandboxes.get(&container.sandbox) else { return };
+        if let Err(error) = self.network_files(state, container, sandbox) {
+            tracing::warn!(container = %container.id, %error, "its hosts file is not up to date");
+        }
+    }
+}
+
+/// The processes whose namespaces are joined.
+fn peers(state: &State, container: &Container) -> Result<Peers, PrepareError> {
+    let pid = |share: &Share| match share {
+        Share::Container(id) => {
+            let run = state.containers.get(id).and_then(|c| c.run());
+            run.map(|run| Some(run.pid)).ok_or_else(|| PrepareError::Peer(id.clone()))
+        }
+        Share::Own | Share::Host => Ok(None),
+    };
+    let namespaces = &container.namespaces;
+    Ok(Peers {
+        pid: pid(&namespaces.pid)?,
+        ipc: pid(&namespaces.ipc)?,
+        uts: pid(&namespaces.uts)?,
+        cgroup: pid(&namespaces.cgroup)?,
+    })
+}
+
+/// The host as containers see it: the default network's bridge.
+fn gateway(state: &State) -> Vec<IpAddr> {
+    let bridge = state.network_names.get("bridge").and_then(|id| state.networks.get(id));
+    let Some(Driver::Bridge(bridge)) = bridge.map(|network| &network.driver) else { return Vec::new() };
+    [&bridge.ipv4, &bridge.ipv6].into_iter().flatten().filter_map(|subnet| subnet.gateway).collect()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> PrepareError {
+    let path = path.to_owned();
+    move |source| PrepareError::File { path, source }
+}
+
+impl From<PrepareError> for Refused {
+    fn from(error: PrepareError) -> Self {
+        Self { code: 125, message: said(&error) }
+    }
+}
+
+impl From<RuntimeError> for Refused {
+    fn from(error: RuntimeError) -> Self {
+        match error {
+            RuntimeError::Start(failure) => Self { code: failure.code, message: failure.message },
+            other => Self { code: 125, message: said(&other) },
+        }
+    }
+}
+
+/// An error with its causes.
+fn said(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
