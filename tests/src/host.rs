@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -55,22 +56,35 @@ impl Host {
     /// # Panics
     /// When the daemon does not answer.
     pub fn start_with(arguments: &[&str]) -> Option<Self> {
+        let mut host = Self::empty()?;
+        host.arguments = arguments.iter().map(ToString::to_string).collect();
+        host.start_daemon();
+        Some(host)
+    }
+
+    /// A host with its network and without a daemon; what is started in it ends with it.
+    ///
+    /// # Panics
+    /// When its network cannot be made.
+    pub fn empty() -> Option<Self> {
         if !is_root() {
             eprintln!("SKIPPED: hosts need root");
             return None;
         }
         let dir = tempfile::Builder::new().prefix("linkspan-host-").tempdir().expect("a temporary directory");
-        let init = Command::new("unshare")
+        let mut init = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-c", "echo ready; exec sleep infinity"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare runs");
+        // Only then is /proc its own, and are mounts private.
+        let said = init.stdout.take().map(|out| BufReader::new(out).lines().next());
+        assert!(matches!(said, Some(Some(Ok(_)))), "unshare made no host: {said:?}");
         let pid = eventually("the host's first process", || child_of(init.id()));
-        let host = Self { init, pid, dir, arguments: arguments.iter().map(ToString::to_string).collect() };
+        let host = Self { init, pid, dir, arguments: Vec::new() };
         host.sh(NETWORK).ok();
-        host.start_daemon();
         Some(host)
     }
 
@@ -82,14 +96,20 @@ impl Host {
         let log = File::options().append(true).create(true).open(self.log()).expect("the daemon's log");
         let mut up = self.inside();
         up.arg(binary()).arg("up").arg("--data-root").arg(self.data_root()).args(&self.arguments);
-        let mut child = up.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log).spawn().expect("nsenter runs");
+        let mut child = up
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("nsenter runs");
         eventually("the daemon answers", || {
             if let Ok(Some(status)) = child.try_wait() {
                 panic!("the daemon ended ({status}):\n{}", self.daemon_log());
             }
             (self.sh("docker version").code == 0).then_some(())
         });
-        fs::write(self.dir.path().join("daemon.pid"), self.sh("pgrep -o -f 'linkspan up '").ok()).expect("the daemon's pid is noted");
+        fs::write(self.dir.path().join("daemon.pid"), self.sh("pgrep -o -f 'linkspan up '").ok())
+            .expect("the daemon's pid is noted");
     }
 
     /// Kills the daemon without warning; containers go on.
@@ -116,7 +136,10 @@ impl Host {
 
     /// Runs a shell script on the neighbour outside.
     pub fn outside(&self, script: &str) -> Said {
-        self.finish(self.inside().args(["ip", "netns", "exec", "outside", "sh", "-c", script]), &format!("outside: {script}"))
+        self.finish(
+            self.inside().args(["ip", "netns", "exec", "outside", "sh", "-c", script]),
+            &format!("outside: {script}"),
+        )
     }
 
     /// Runs the docker command on the host; words are split at spaces, as a shell does.
@@ -145,6 +168,11 @@ impl Host {
         let archive = self.dir.path().join("busybox.tar");
         image::write(&archive);
         self.docker(&format!("import -c 'CMD [\"sh\"]' -c 'ENV PATH=/bin' {} busybox", archive.display())).ok();
+    }
+
+    /// Process 1 of the host, as seen from here: `/proc/PID/root` shows the host's files.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// The files of this host alone.
@@ -177,8 +205,10 @@ impl Drop for Host {
         if std::thread::panicking() {
             eprintln!("--- the daemon's log\n{}---", self.daemon_log());
         }
-        // Takes the control groups away; the namespaces take the rest.
-        self.linkspan("down");
+        if self.dir.path().join("daemon.pid").exists() {
+            // Takes the control groups away; the namespaces take the rest.
+            self.linkspan("down");
+        }
         // It may have ended by itself, which is as good.
         let _ = self.init.kill();
         let _ = self.init.wait();
