@@ -27,7 +27,8 @@ pub(crate) fn ok(document: &impl Serialize) -> Result<Answer, ApiError> {
 
 /// This status with this document.
 pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Result<Answer, ApiError> {
-    let mut text = serde_json::to_vec(document).map_err(|error| ApiError::internal(format!("cannot write the answer: {error}")))?;
+    let mut text = serde_json::to_vec(document)
+        .map_err(|error| ApiError::internal(format!("cannot write the answer: {error}")))?;
     text.push(b'\n');
     Ok(with_type(status, "application/json", full(text)))
 }
@@ -50,7 +51,10 @@ pub(crate) fn text(words: impl Into<Bytes>) -> Answer {
 }
 
 /// 200 with a stream; an error cuts the connection, so that the client does not take a part for the whole.
-pub(crate) fn stream(content_type: &'static str, pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Answer {
+pub(crate) fn stream(
+    content_type: &'static str,
+    pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+) -> Answer {
     let body = BodyExt::boxed_unsync(StreamBody::new(pieces.map_ok(Frame::data)));
     with_type(StatusCode::OK, content_type, body)
 }
@@ -84,6 +88,7 @@ fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-fn nothing() -> Body {
+/// A body without a byte.
+pub(crate) fn nothing() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }

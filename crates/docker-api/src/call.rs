@@ -128,10 +128,7 @@ mod tests {
         check("{", Err("invalid JSON: unexpected EOF"));
         check("{}{}", Err("unexpected content after JSON"));
         check("{} x", Err("unexpected content after JSON"));
-        check(
-            r#"{"Count": "3"}"#,
-            Err("invalid JSON: invalid type: string \"3\", expected i64 at line 1 column 13"),
-        );
+        check(r#"{"Count": "3"}"#, Err("invalid JSON: invalid type: string \"3\", expected i64 at line 1 column 13"));
         check("nonsense", Err("invalid JSON: expected ident at line 1 column 2"));
     }
 }

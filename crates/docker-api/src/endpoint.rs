@@ -84,6 +84,10 @@ pub(crate) fn wish(state: &State, network: &Network, settings: &EndpointSettings
         wish.links.push(link(state, text)?);
     }
     driver_options(settings, &mut wish).map_err(|words| bad(network, &words))?;
+    // Docker takes an address of an IPv6 subnet that was given to a network without IPv6, and does nothing with it.
+    if wish.ipv6.is_some_and(|address| crate::network::has_idle_subnet_of(network, address)) {
+        wish.ipv6 = None;
+    }
     wish.face = serde_json::to_value(settings).unwrap_or_default();
     Ok(wish)
 }
@@ -114,11 +118,14 @@ fn driver_options(settings: &EndpointSettings, wish: &mut EndpointWish) -> Resul
             }
             SYSCTLS => {
                 for setting in value.split(',').filter(|setting| !setting.is_empty()) {
-                    let (key, value) =
-                        setting.split_once('=').ok_or_else(|| format!("invalid sysctl setting {setting:?}: give NAME=VALUE"))?;
+                    let (key, value) = setting
+                        .split_once('=')
+                        .ok_or_else(|| format!("invalid sysctl setting {setting:?}: give NAME=VALUE"))?;
                     let parts: Vec<&str> = key.split('.').collect();
                     if !matches!(parts.as_slice(), ["net", "ipv4" | "ipv6" | "mpls", _, "IFNAME", ..]) {
-                        return Err(format!("unrecognised network interface sysctl {key:?}: as in net.ipv4.conf.IFNAME.log_martians"));
+                        return Err(format!(
+                            "unrecognised network interface sysctl {key:?}: as in net.ipv4.conf.IFNAME.log_martians"
+                        ));
                     }
                     wish.sysctls.insert(key.to_owned(), value.to_owned());
                 }

@@ -3,7 +3,10 @@
 use engine::EngineError;
 use hyper::StatusCode;
 use model::Refusal;
-use runtime::image::{ErrorKind, ImageError};
+use runtime::{
+    RuntimeError,
+    image::{ErrorKind, ImageError},
+};
 use thiserror::Error;
 
 /// Why a request is not granted, as its client is told.
@@ -120,8 +123,17 @@ impl From<ImageError> for ApiError {
     }
 }
 
-impl From<runtime::RuntimeError> for ApiError {
-    fn from(error: runtime::RuntimeError) -> Self {
-        Self::internal(chain(&error))
+impl From<RuntimeError> for ApiError {
+    fn from(error: RuntimeError) -> Self {
+        let status = match &error {
+            RuntimeError::Start(failure) if matches!(failure.code, 126 | 127) => StatusCode::BAD_REQUEST,
+            RuntimeError::Signal(_) => StatusCode::BAD_REQUEST,
+            RuntimeError::NoExec(_) => StatusCode::NOT_FOUND,
+            RuntimeError::Running(_) | RuntimeError::NotRunning(_) | RuntimeError::ExecStarted(_) => {
+                StatusCode::CONFLICT
+            }
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, chain(&error))
     }
 }

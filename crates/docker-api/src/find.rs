@@ -60,27 +60,10 @@ pub(crate) fn sandbox<'a>(state: &'a State, container: &Container) -> Option<&'a
 /// The endpoints of a container's sandbox, with their networks.
 pub(crate) fn endpoints<'a>(
     state: &'a State,
-    container: &Container,
+    container: &'a Container,
 ) -> impl Iterator<Item = (&'a Arc<Endpoint>, &'a Arc<Network>)> {
-    let sandbox = container.sandbox.clone();
-    let first = (sandbox.clone(), model::EndpointId::from_bytes([0; 32]));
-    state
-        .in_sandbox
-        .range(first..)
-        .take_while(move |((owner, _), ())| *owner == sandbox)
-        .filter_map(|((_, id), ())| state.endpoints.get(id))
-        .filter_map(|endpoint| Some((endpoint, state.networks.get(&endpoint.network)?)))
-}
-
-/// The containers that live in a sandbox.
-pub(crate) fn residents<'a>(state: &'a State, sandbox: &model::SandboxId) -> impl Iterator<Item = &'a Arc<Container>> {
-    let sandbox = sandbox.clone();
-    let first = (sandbox.clone(), ContainerId::from_bytes([0; 32]));
-    state
-        .residents
-        .range(first..)
-        .take_while(move |((owner, _), ())| *owner == sandbox)
-        .filter_map(|((_, id), ())| state.containers.get(id))
+    let endpoints = state.endpoints_of(&container.sandbox);
+    endpoints.filter_map(|endpoint| Some((endpoint, state.networks.get(&endpoint.network)?)))
 }
 
 /// The first id that can start with these digits.

@@ -8,6 +8,7 @@ mod answer;
 mod build;
 mod call;
 mod container;
+mod detach;
 mod endpoint;
 mod error;
 mod event;
@@ -23,7 +24,10 @@ mod random;
 mod route;
 mod serve;
 mod signal;
+mod stream;
 mod system;
+#[cfg(test)]
+mod testing;
 mod time;
 mod version;
 mod volume;
@@ -45,6 +49,8 @@ pub struct ApiSettings {
     pub run_dir: PathBuf,
     /// The version of the program, as in `0.1.0`.
     pub version: String,
+    /// How registries are asked.
+    pub registries: runtime::image::RegistrySettings,
 }
 
 /// What every handler is given.

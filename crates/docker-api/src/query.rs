@@ -72,7 +72,9 @@ pub(crate) fn decode(text: &str) -> String {
 }
 
 fn parse_number(name: &str, value: &str) -> Result<i64, ApiError> {
-    value.parse().map_err(|_| ApiError::invalid(format!("invalid value {value:?} for {name}: a whole number is expected")))
+    value
+        .parse()
+        .map_err(|_| ApiError::invalid(format!("invalid value {value:?} for {name}: a whole number is expected")))
 }
 
 #[cfg(test)]
@@ -82,7 +84,9 @@ mod tests {
     #[test]
     fn values() {
         let query = Query::parse("all=1&size=0&t=10&name=a%2Fb+c&empty=&x=False&names=a&names=b&bad=%zz%4");
-        assert!(query.flag("all") && !query.flag("size") && !query.flag("x") && !query.flag("none") && !query.flag("empty"));
+        assert!(
+            query.flag("all") && !query.flag("size") && !query.flag("x") && !query.flag("none") && !query.flag("empty")
+        );
         assert_eq!(query.number("t"), Ok(Some(10)));
         assert_eq!(query.number("missing"), Ok(None));
         assert!(query.number("name").is_err());

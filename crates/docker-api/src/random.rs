@@ -4,6 +4,9 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::ApiError;
 
+/// Where new ids come from: the system, or a test.
+pub(crate) type Source<'a> = &'a mut dyn FnMut() -> Result<[u8; 32], ApiError>;
+
 /// Bytes for a new id.
 pub(crate) fn bytes() -> Result<[u8; 32], ApiError> {
     let mut bytes = [0; 32];
@@ -14,7 +17,7 @@ pub(crate) fn bytes() -> Result<[u8; 32], ApiError> {
     }
 }
 
-/// The same as 64 hexadecimal digits, as anonymous volumes and execs are named.
-pub(crate) fn hex() -> Result<String, ApiError> {
-    Ok(model::ContainerId::from_bytes(bytes()?).to_string())
+/// 64 hexadecimal digits, as anonymous volumes and execs are named.
+pub(crate) fn text(bytes: [u8; 32]) -> String {
+    model::ContainerId::from_bytes(bytes).to_string()
 }

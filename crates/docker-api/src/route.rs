@@ -28,7 +28,9 @@ pub(crate) async fn dispatch(api: Arc<Api>, mut request: Request<Incoming>) -> R
 
 async fn route(api: &Arc<Api>, path: &[&str], call: Call) -> Result<Answer, ApiError> {
     match (&call.method.clone(), path) {
-        (&Method::POST, ["containers" | "images" | "networks" | "volumes" | "build", "prune"]) => prune::route(api, path, call).await,
+        (&Method::POST, ["containers" | "images" | "networks" | "volumes" | "build", "prune"]) => {
+            prune::route(api, path, call).await
+        }
         (&Method::POST, ["containers", _, "exec"]) => exec::route(api, path, call).await,
         (_, ["containers", ..]) => container::route(api, path, call).await,
         (&Method::POST, ["commit"]) => container::commit(api, call).await,
@@ -39,7 +41,9 @@ async fn route(api: &Arc<Api>, path: &[&str], call: Call) -> Result<Answer, ApiE
         (_, ["build", ..] | ["session"] | ["grpc"]) => build::route(api, path, call).await,
         (&Method::GET, ["events"]) => event::route(api, path, call).await,
         (_, ["_ping" | "version" | "info" | "auth"] | ["system", "df"]) => system::route(api, path, call).await,
-        (_, ["swarm" | "services" | "tasks" | "nodes" | "secrets" | "configs" | "plugins", ..]) => system::route(api, path, call).await,
+        (_, ["swarm" | "services" | "tasks" | "nodes" | "secrets" | "configs" | "plugins", ..]) => {
+            system::route(api, path, call).await
+        }
         _ => Err(ApiError::no_such_page()),
     }
 }

@@ -21,7 +21,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves the Docker Engine API on the socket until `shutdown` ends. Connections that are open then are cut when the runtime ends.
-pub async fn serve(engine: Engine, listener: UnixListener, settings: ApiSettings, shutdown: impl Future<Output = ()> + Send) {
+pub async fn serve(
+    engine: Engine,
+    listener: UnixListener,
+    settings: ApiSettings,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let api = Arc::new(Api { engine, settings, execs: Execs::default() });
     tokio::pin!(shutdown);
     loop {

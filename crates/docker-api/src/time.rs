@@ -33,17 +33,15 @@ pub(crate) fn parse_ns(text: &str, now_ms: i64) -> Result<i128, ApiError> {
         Some(i128::from(whole) * 1_000_000_000 + nanos)
     };
     let instant = || text.parse::<Timestamp>().ok().map(Timestamp::as_nanosecond);
-    let date = || {
-        let day: jiff::civil::Date = text.parse().ok()?;
-        Some(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_nanosecond())
-    };
     let local = || {
         let at: jiff::civil::DateTime = text.parse().ok()?;
         Some(at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_nanosecond())
     };
     let ago = || Some(i128::from(now_ms) * 1_000_000 - span_ns(text)?);
-    let read = seconds().or_else(instant).or_else(date).or_else(local).or_else(ago);
-    read.ok_or_else(|| ApiError::invalid(format!("invalid time {text:?}: give seconds since 1970, RFC 3339, or a span as in 10m")))
+    let read = seconds().or_else(instant).or_else(local).or_else(ago);
+    read.ok_or_else(|| {
+        ApiError::invalid(format!("invalid time {text:?}: give seconds since 1970, RFC 3339, or a span as in 10m"))
+    })
 }
 
 /// Reads a span as Go writes it, `1h30m`, `1.5s`, `300ms`; nanoseconds.

@@ -1,0 +1,227 @@
+//! `POST /containers/create`: from Docker's document and the image's defaults to a `ContainerWish`.
+//!
+//! One file per part of the wish. `merge` adds the image's defaults, `check` refuses in Docker's words what makes no sense.
+
+mod check;
+mod health;
+mod log;
+mod merge;
+mod mount;
+mod name;
+mod namespace;
+mod network;
+mod port;
+mod process;
+mod resources;
+mod security;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use hyper::StatusCode;
+use model::{
+    Command, Container, ContainerId, State,
+    command::ContainerWish,
+    container::{AfterExit, Image, Missing, MountSource, Phase, Stop, Want},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub(crate) use check::name as check_name;
+pub(crate) use check::restart as check_restart;
+pub(crate) use port::inside as exposed_port;
+pub(crate) use resources::{check as check_limits, limits, restart};
+
+use crate::{
+    Api, ApiError,
+    answer::{self, Answer},
+    call::Call,
+    endpoint::EndpointSettings,
+    random, signal, time,
+    version::Version,
+    wire::{config::Config, host_config::HostConfig, null_default},
+};
+
+/// Seconds between the stop signal and the kill.
+const STOP_TIMEOUT_S: i64 = 10;
+const SIGTERM: i32 = 15;
+
+/// The body: a `Config` with two more members.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Body {
+    #[serde(flatten)]
+    pub(crate) config: Config,
+    #[serde(deserialize_with = "null_default")]
+    pub(crate) host_config: HostConfig,
+    #[serde(deserialize_with = "null_default")]
+    pub(crate) networking_config: NetworkingConfig,
+}
+
+/// The networks of a new container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct NetworkingConfig {
+    #[serde(deserialize_with = "null_default")]
+    pub(crate) endpoints_config: BTreeMap<String, Option<EndpointSettings>>,
+}
+
+/// What is kept with a container, to be shown again as it was sent; `Container.face`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Face {
+    /// With the image's defaults.
+    pub(crate) config: Config,
+    /// With Docker's defaults.
+    pub(crate) host_config: HostConfig,
+}
+
+impl Face {
+    /// What was kept with this container.
+    pub(crate) fn of(container: &Container) -> Self {
+        serde_json::from_value(container.face.clone()).unwrap_or_default()
+    }
+
+    /// The same as a document.
+    pub(crate) fn to_value(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+/// What the wish depends on besides the body.
+pub(crate) struct Context<'a> {
+    /// Containers and networks that the body names.
+    pub(crate) state: &'a State,
+    /// Which version of the API is spoken.
+    pub(crate) version: Version,
+    /// The name that was asked for, if any.
+    pub(crate) name: Option<&'a str>,
+    /// The image's id.
+    pub(crate) image_id: String,
+    /// The image's defaults.
+    pub(crate) image: runtime::image::Config,
+    /// What the host has.
+    pub(crate) host: HostView,
+    /// Milliseconds since 1970 UTC.
+    pub(crate) now_ms: i64,
+    /// New random bytes at each call.
+    pub(crate) random: random::Source<'a>,
+}
+
+/// What of the host matters to a new container's document.
+#[derive(Clone, Debug)]
+pub(crate) struct HostView {
+    /// Its name.
+    pub(crate) hostname: String,
+    /// How many processors.
+    pub(crate) cpus: usize,
+    /// Whether containers see a tree of control groups of their own unless they ask (they do with cgroup v2).
+    pub(crate) private_cgroups: bool,
+}
+
+impl HostView {
+    fn now() -> Self {
+        Self {
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            private_cgroups: std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        }
+    }
+}
+
+/// Answers the request.
+pub(crate) async fn create(api: &Arc<Api>, mut call: Call) -> Result<Answer, ApiError> {
+    let body: Option<Body> = call.json().await?;
+    let body = body.ok_or_else(|| ApiError::invalid("config cannot be empty in order to create a container"))?;
+    if body.config.image.is_empty() {
+        return Err(ApiError::invalid("no image specified: give its name or id in Image"));
+    }
+    let image = super::image_of(api, &body.config.image)?;
+    let state = api.engine.state();
+    let context = Context {
+        state: &state,
+        version: call.version,
+        name: call.query.get("name"),
+        image_id: image.id.to_string(),
+        image: image.config.config.clone(),
+        host: HostView::now(),
+        now_ms: time::now_ms(),
+        random: &mut random::bytes,
+    };
+    let (wish, warnings) = wish(body, context)?;
+    check_bind_sources(&wish.container)?;
+    let id = wish.container.id.clone();
+    api.engine.submit(Command::CreateContainer(Box::new(wish))).await?;
+    answer::json(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": warnings }))
+}
+
+/// What the body asks for, and what its sender should know.
+pub(crate) fn wish(body: Body, context: Context<'_>) -> Result<(ContainerWish, Vec<String>), ApiError> {
+    let Context { state, version, name, image_id, image, host, now_ms, random } = context;
+    let Body { mut config, mut host_config, networking_config } = body;
+    check::body(&config, &host_config, &host)?;
+    merge::image(&mut config, image)?;
+    let mut warnings = merge::defaults(&mut config, &mut host_config, &host);
+    let id = ContainerId::from_bytes(random()?);
+    let name = name::given_or_made(state, name, random)?;
+    let resolved = namespace::resolve(state, &host_config)?;
+    let home = network::Home { id: &id, name: &name, state, version, host: &host };
+    let asked =
+        network::Asked { config: &mut config, host: &mut host_config, endpoints: networking_config.endpoints_config };
+    let (sandbox, sandbox_id) = network::sandbox(&home, asked, random, &mut warnings)?;
+    let (mounts, volumes) = mount::mounts(state, &config, &host_config, now_ms, random)?;
+    let container = Container {
+        process: process::process(&config, &host_config),
+        resources: limits(&host_config.limits, host_config.shm_size),
+        security: security::security(&host_config)?,
+        health_check: health::check(&config),
+        log: log::log(&host_config.log_config)?,
+        restart: resources::restart(&host_config.restart_policy),
+        stop: Stop {
+            signal: if config.stop_signal.is_empty() { SIGTERM } else { signal::parse(&config.stop_signal)? },
+            timeout_s: config.stop_timeout.unwrap_or(STOP_TIMEOUT_S),
+        },
+        after_exit: if host_config.auto_remove { AfterExit::Remove } else { AfterExit::Keep },
+        external_runtime: external_runtime(&host_config.runtime)?,
+        image: Image { id: image_id, name: config.image.clone() },
+        labels: config.labels.clone(),
+        face: Face { config, host_config }.to_value(),
+        id,
+        name,
+        created_ms: now_ms,
+        sandbox: sandbox_id,
+        mounts,
+        namespaces: resolved,
+        want: Want::Stopped,
+        phase: Phase::Created,
+        restarts: 0,
+        backoff_ms: 0,
+        health: None,
+    };
+    Ok((ContainerWish { container, sandbox, volumes }, warnings))
+}
+
+/// The built-in runtime answers to its own name and to the ones that Docker's clients know.
+fn external_runtime(name: &str) -> Result<Option<PathBuf>, ApiError> {
+    match name {
+        "" | "linkspan" | "runc" | "io.containerd.runc.v2" => Ok(None),
+        path if path.starts_with('/') => Ok(Some(path.into())),
+        _ => Err(ApiError::invalid(format!("unknown or invalid runtime name: {name}"))),
+    }
+}
+
+/// Mounts that must not make their source are refused at once, not at the start.
+fn check_bind_sources(container: &Container) -> Result<(), ApiError> {
+    for mount in &container.mounts {
+        if let MountSource::Bind { path, missing: Missing::Refuse, .. } = &mount.source
+            && !path.exists()
+        {
+            return Err(ApiError::invalid(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Published ports: `PortBindings` to wishes, where ports that stand in a row become one range.
+
+use std::net::IpAddr;
+
+use model::port::{HostPorts, PortRange, PortWish, Protocol};
+
+use crate::{
+    ApiError,
+    wire::{
+        config::Config,
+        host_config::{HostConfig, PortBinding},
+    },
+};
+
+/// What is asked to be published, in order.
+pub(super) fn ports(config: &Config, host: &HostConfig) -> Result<Vec<PortWish>, ApiError> {
+    let mut wishes = Vec::new();
+    for (port, bindings) in &host.port_bindings {
+        let (inside, protocol) = inside(port)?;
+        let bindings = bindings.as_deref().unwrap_or_default();
+        // Up to API 1.51 a port without a binding gets one without words.
+        let nothing = [PortBinding::default()];
+        for binding in if bindings.is_empty() { nothing.as_slice() } else { bindings } {
+            wishes.push(wish(protocol, inside, binding)?);
+        }
+    }
+    for port in config.exposed_ports.keys() {
+        let (inside, protocol) = inside(port)?;
+        if host.publish_all_ports && !host.port_bindings.contains_key(port) {
+            wishes.extend(single(inside).map(|inside| PortWish {
+                protocol,
+                inside,
+                host_ip: None,
+                host: HostPorts::Any,
+            }));
+        }
+    }
+    Ok(in_rows(wishes))
+}
+
+/// Reads `80/tcp`, `53/udp`, `8000-8010`.
+pub(crate) fn inside(text: &str) -> Result<(PortRange, Protocol), ApiError> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = match protocol.to_ascii_lowercase().as_str() {
+        "tcp" | "" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        _ => return Err(ApiError::invalid(format!("invalid port specification: {text:?}"))),
+    };
+    let range = range(ports).filter(|range| range.first > 0);
+    range
+        .map(|range| (range, protocol))
+        .ok_or_else(|| ApiError::invalid(format!("invalid port specification: {ports:?}")))
+}
+
+fn range(text: &str) -> Option<PortRange> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    (first <= last).then_some(PortRange { first, last })
+}
+
+fn wish(protocol: Protocol, inside: PortRange, binding: &PortBinding) -> Result<PortWish, ApiError> {
+    let host_ip = match binding.host_ip.trim_start_matches('[').trim_end_matches(']') {
+        "" => None,
+        text => {
+            let address: IpAddr = text.parse().map_err(|_| ApiError::invalid(format!("invalid IP address: {text}")))?;
+            Some(address)
+        }
+    };
+    let host_port = binding.host_port.split('/').next().unwrap_or_default();
+    let host = match host_port {
+        "" | "0" => HostPorts::Any,
+        text => {
+            let bad = || ApiError::invalid(format!("invalid port specification: {:?}", binding.host_port));
+            let range = range(text).filter(|range| range.first > 0).ok_or_else(bad)?;
+            if inside.len() > 1 && range.len() != inside.len() {
+                return Err(bad());
+            }
+            HostPorts::Range(range)
+        }
+    };
+    Ok(PortWish { protocol, inside, host_ip, host })
+}
+
+fn single(range: PortRange) -> impl Iterator<Item = PortRange> {
+    (range.first..=range.last).map(PortRange::single)
+}
+
+/// Joins what clients take apart: `-p 8000-8999:8000-8999` arrives as a thousand bindings.
+fn in_rows(mut wishes: Vec<PortWish>) -> Vec<PortWish> {
+    wishes.sort_by(|a, b| (a.protocol, a.host_ip, a.inside).cmp(&(b.protocol, b.host_ip, b.inside)));
+    let mut rows: Vec<PortWish> = Vec::new();
+    for wish in wishes {
+        if let Some(row) = rows.last_mut()
+            && follows(row, &wish)
+        {
+            row.inside.last = wish.inside.last;
+            if let (HostPorts::Range(all), HostPorts::Range(more)) = (&mut row.host, wish.host) {
+                all.last = more.last;
+            }
+        } else {
+            rows.push(wish);
+        }
+    }
+    rows
+}
+
+fn follows(row: &PortWish, next: &PortWish) -> bool {
+    let (HostPorts::Range(all), HostPorts::Range(more)) = (row.host, next.host) else { return false };
+    let alike = row.protocol == next.protocol && row.host_ip == next.host_ip;
+    let one_to_one = all.len() == row.inside.len() && more.len() == next.inside.len();
+    alike
+        && one_to_one
+        && u32::from(row.inside.last) + 1 == u32::from(next.inside.first)
+        && u32::from(all.last) + 1 == u32::from(more.first)
+}

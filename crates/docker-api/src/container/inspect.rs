@@ -1,0 +1,142 @@
+//! `GET /containers/{id}/json`.
+
+use std::path::Path;
+
+use model::{
+    Container, Sandbox, State,
+    container::{Log, Phase},
+    network::Origin,
+    sandbox::{Namespace, Up},
+};
+use serde_json::{Map, Value, json};
+
+use super::{create::Face, mount, port, status};
+use crate::{endpoint, find, time};
+
+/// What an inspect shows besides the state.
+pub(crate) struct Surroundings<'a> {
+    /// Where images, containers and volumes are kept.
+    pub(crate) data_root: &'a Path,
+    /// Where namespaces are.
+    pub(crate) run_dir: &'a Path,
+    /// Its execs.
+    pub(crate) execs: Vec<String>,
+    /// Its root file system.
+    pub(crate) graph: Value,
+    /// Bytes it wrote, and bytes in all, if they were asked for.
+    pub(crate) sizes: Option<(u64, u64)>,
+}
+
+/// The document of a container.
+pub(crate) fn inspect(state: &State, container: &Container, around: &Surroundings<'_>) -> Value {
+    let Face { config, host_config } = Face::of(container);
+    let dir = around.data_root.join("containers").join(container.id.as_str());
+    let was_started = !matches!(container.phase, Phase::Created);
+    let file = |name: &str| if was_started { dir.join(name).to_string_lossy().into_owned() } else { String::new() };
+    let log = match container.log {
+        Log::None => String::new(),
+        Log::JsonFile { .. } => file(&format!("{}-json.log", container.id)),
+    };
+    let mut args = container.process.args.iter();
+    let mut document = json!({
+        "Id": container.id.as_str(),
+        "Created": time::rfc3339(container.created_ms),
+        "Path": args.next(),
+        "Args": args.collect::<Vec<_>>(),
+        "State": status::document(container),
+        "Image": container.image.id,
+        "ResolvConfPath": file("resolv.conf"),
+        "HostnamePath": file("hostname"),
+        "HostsPath": file("hosts"),
+        "LogPath": log,
+        "Name": format!("/{}", container.name),
+        "RestartCount": container.restarts,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": if around.execs.is_empty() { Value::Null } else { json!(around.execs) },
+        "HostConfig": host_config,
+        "GraphDriver": around.graph,
+        "Mounts": mount::list(&container.mounts, around.data_root),
+        "Config": config,
+        "NetworkSettings": network_settings(state, container, around.run_dir),
+    });
+    if let Some((written, all)) = around.sizes {
+        document["SizeRw"] = json!(written);
+        document["SizeRootFs"] = json!(all);
+    }
+    document
+}
+
+fn network_settings(state: &State, container: &Container, run_dir: &Path) -> Value {
+    let face = Face::of(container);
+    let sandbox = home(state, container);
+    let mut settings = json!({
+        "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": "",
+        "Ports": {},
+        "HairpinMode": false,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null,
+        "SecondaryIPv6Addresses": null,
+    });
+    if let Some(sandbox) = sandbox {
+        settings["Ports"] = port::map(container, &face, sandbox);
+        if sandbox.up == Up::Up {
+            settings["SandboxID"] = json!(sandbox.id.as_str());
+            settings["SandboxKey"] = json!(sandbox_key(sandbox, run_dir));
+        }
+    }
+    add_default_network(&mut settings, state, container, sandbox);
+    settings["Networks"] = networks(state, container, sandbox).into();
+    settings
+}
+
+/// The sandbox that was made for the container. One that lives in another's shows nothing: the other has the endpoints.
+pub(super) fn home<'a>(state: &'a State, container: &Container) -> Option<&'a Sandbox> {
+    find::sandbox(state, container).map(AsRef::as_ref).filter(|sandbox| sandbox.is_home_of(&container.id))
+}
+
+/// The `Networks`, by name.
+pub(crate) fn networks(state: &State, container: &Container, sandbox: Option<&Sandbox>) -> Map<String, Value> {
+    let Some(sandbox) = sandbox else { return Map::new() };
+    find::endpoints(state, container)
+        .map(|(endpoint, network)| {
+            (network.name.clone(), endpoint::show(container, &sandbox.hostname, endpoint, network))
+        })
+        .collect()
+}
+
+fn sandbox_key(sandbox: &Sandbox, run_dir: &Path) -> String {
+    match sandbox.namespace {
+        Namespace::Own => run_dir.join("netns").join(sandbox.id.short()).to_string_lossy().into_owned(),
+        Namespace::Host => "/proc/1/ns/net".to_owned(),
+    }
+}
+
+/// What is said of the endpoint on the default network stands outside too, for clients that know no other.
+fn add_default_network(settings: &mut Value, state: &State, container: &Container, sandbox: Option<&Sandbox>) {
+    const FIELDS: [&str; 8] = [
+        "EndpointID",
+        "Gateway",
+        "GlobalIPv6Address",
+        "GlobalIPv6PrefixLen",
+        "IPAddress",
+        "IPPrefixLen",
+        "IPv6Gateway",
+        "MacAddress",
+    ];
+    let is_default = |network: &model::Network| network.origin == Origin::Predefined && network.name == "bridge";
+    let endpoint = sandbox.and_then(|sandbox| {
+        let (endpoint, network) = find::endpoints(state, container).find(|(_, network)| is_default(network))?;
+        Some(endpoint::show(container, &sandbox.hostname, endpoint, network))
+    });
+    for field in FIELDS {
+        let nothing = || if field.ends_with("PrefixLen") { json!(0) } else { json!("") };
+        settings[field] = endpoint.as_ref().map_or_else(nothing, |endpoint| endpoint[field].clone());
+    }
+}

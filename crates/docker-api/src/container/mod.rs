@@ -1,0 +1,141 @@
+//! Containers: one file for each of Docker's verbs, `create/` for the longest of them, and what several show (`status`, `port`,
+//! `mount`).
+
+mod archive;
+mod attach;
+mod commit;
+pub(crate) mod create;
+mod files;
+mod inspect;
+mod lifecycle;
+pub(crate) mod list;
+mod logs;
+mod mount;
+mod port;
+mod stats;
+mod status;
+#[cfg(test)]
+mod tests;
+mod top;
+mod update;
+mod wait;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hyper::Method;
+use model::{Container, Event, event::EventKind};
+use runtime::image::Image;
+
+pub(crate) use attach::window_size;
+pub(crate) use commit::commit;
+
+use crate::{
+    Api, ApiError,
+    answer::{self, Answer},
+    call::Call,
+    find, time,
+};
+
+/// Answers `/containers/...`.
+pub(crate) async fn route(api: &Arc<Api>, path: &[&str], call: Call) -> Result<Answer, ApiError> {
+    match (&call.method.clone(), path) {
+        (&Method::GET, ["containers", "json"]) => all(api, &call).await,
+        (&Method::POST, ["containers", "create"]) => create::create(api, call).await,
+        (&Method::GET, ["containers", name, "json"]) => one(api, name, &call).await,
+        (&Method::POST, ["containers", name, "start"]) => lifecycle::start(api, name).await,
+        (&Method::POST, ["containers", name, "stop"]) => lifecycle::stop(api, name, &call.query).await,
+        (&Method::POST, ["containers", name, "restart"]) => lifecycle::restart(api, name, &call.query).await,
+        (&Method::POST, ["containers", name, "kill"]) => lifecycle::kill(api, name, &call.query).await,
+        (&Method::POST, ["containers", name, "pause"]) => lifecycle::pause(api, name).await,
+        (&Method::POST, ["containers", name, "unpause"]) => lifecycle::unpause(api, name).await,
+        (&Method::POST, ["containers", name, "rename"]) => lifecycle::rename(api, name, &call.query).await,
+        (&Method::DELETE, ["containers", name]) => lifecycle::remove(api, name, &call.query).await,
+        (&Method::POST, ["containers", name, "update"]) => update::update(api, name, call).await,
+        (&Method::POST, ["containers", name, "wait"]) => wait::wait(api, name, &call.query),
+        (&Method::POST, ["containers", name, "attach"]) => attach::attach(api, name, call).await,
+        (&Method::POST, ["containers", name, "resize"]) => attach::resize(api, name, &call).await,
+        (&Method::GET, ["containers", name, "logs"]) => logs::logs(api, name, &call).await,
+        (&Method::GET, ["containers", name, "top"]) => top::top(api, name, &call.query).await,
+        (&Method::GET, ["containers", name, "stats"]) => stats::stats(api, name, &call.query).await,
+        (&Method::HEAD, ["containers", name, "archive"]) => archive::stat(api, name, &call.query).await,
+        (&Method::GET, ["containers", name, "archive"]) => archive::get(api, name, &call.query).await,
+        (&Method::PUT, ["containers", name, "archive"]) => archive::put(api, name, call).await,
+        (&Method::GET, ["containers", name, "export"]) => archive::export(api, name).await,
+        (&Method::GET, ["containers", name, "changes"]) => archive::changes(api, name).await,
+        _ => Err(ApiError::no_such_page()),
+    }
+}
+
+async fn all(api: &Arc<Api>, call: &Call) -> Result<Answer, ApiError> {
+    let query = &call.query;
+    let filters = query.filters(&list::FILTERS)?;
+    let ancestors = filters.get("ancestor").iter();
+    let state = api.engine.state();
+    let wanted = list::Wanted {
+        all: query.flag("all"),
+        limit: query.number("limit")?,
+        // A name that no image has is an ancestor of nothing.
+        ancestors: ancestors.filter_map(|name| Some(api.engine.images().resolve(name).ok()?.id.to_string())).collect(),
+        filters: &filters,
+    };
+    let now_ms = time::now_ms();
+    let mut lines = Vec::new();
+    for container in list::select(&state, &wanted)? {
+        let mut line = list::line(&state, container, &api.settings.data_root, now_ms);
+        if query.flag("size") {
+            let (written, whole) = files::sizes(api, container).await?;
+            line["SizeRw"] = written.into();
+            line["SizeRootFs"] = whole.into();
+        }
+        lines.push(line);
+    }
+    answer::ok(&lines)
+}
+
+async fn one(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answer, ApiError> {
+    let state = api.engine.state();
+    let container = find::container(&state, name)?;
+    let sizes = if call.query.flag("size") { Some(files::sizes(api, container).await?) } else { None };
+    let around = inspect::Surroundings {
+        data_root: &api.settings.data_root,
+        run_dir: &api.settings.run_dir,
+        execs: api.engine.runtime().exec_ids(container.id.as_str()),
+        graph: files::graph(api, container),
+        sizes,
+    };
+    answer::ok(&inspect::inspect(&state, container, &around))
+}
+
+/// Tells those who watch of something that the face itself did to a container.
+pub(crate) fn tell<const N: usize>(api: &Api, container: &Container, action: &str, more: [(&str, String); N]) {
+    let mut attributes: BTreeMap<String, String> = container.labels.clone();
+    attributes.insert("name".to_owned(), container.name.clone());
+    attributes.insert("image".to_owned(), container.image.name.clone());
+    attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    api.engine.events().emit(Event {
+        at_ms: time::now_ms(),
+        kind: EventKind::Container,
+        action: action.to_owned(),
+        id: container.id.to_string(),
+        attributes,
+    });
+}
+
+/// The image that a new container starts from.
+fn image_of(api: &Api, name: &str) -> Result<Image, ApiError> {
+    Ok(api.engine.images().resolve(name)?)
+}
+
+/// Puts settings over an environment; a name without `=` takes the variable away.
+pub(crate) fn override_env(env: &mut Vec<String>, with: &[String]) {
+    let name = |setting: &str| setting.split('=').next().unwrap_or_default().to_owned();
+    for setting in with {
+        let place = env.iter().position(|known| name(known) == name(setting));
+        match (place, setting.contains('=')) {
+            (Some(at), true) => env[at].clone_from(setting),
+            (Some(at), false) => drop(env.remove(at)),
+            (None, true) => env.push(setting.clone()),
+            (None, false) => {}
+        }
+    }
+}

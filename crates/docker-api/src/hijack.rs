@@ -1,0 +1,136 @@
+//! Taking over a connection: after the answer its bytes are a process's terminal or streams.
+//!
+//! A client that asks for the upgrade gets 101 and the socket. One that does not gets a plain streaming answer, and what it sends as
+//! its body is the input.
+
+use std::{io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::{
+    StatusCode,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue, UPGRADE},
+    upgrade::{OnUpgrade, Upgraded},
+};
+use hyper_util::rt::TokioIo;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+};
+
+use crate::{
+    answer::{self, Answer},
+    call::Call,
+};
+
+/// Bytes of one read.
+const READ_BYTES: usize = 16 << 10;
+/// How often to look whether a silent client is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What comes from the client.
+pub(crate) enum Input {
+    /// The socket, after what came with the request.
+    Socket { early: Bytes, socket: OwnedReadHalf },
+    /// The body of the request.
+    Body(Incoming),
+}
+
+/// What goes to the client.
+pub(crate) enum Output {
+    /// The socket.
+    Socket(OwnedWriteHalf),
+    /// The body of the answer.
+    Pipe(mpsc::Sender<io::Result<Bytes>>),
+}
+
+/// Answers the call, and lets the session have the connection once the answer is out.
+pub(crate) fn answer<F>(
+    call: Call,
+    content_type: &'static str,
+    session: impl FnOnce(Input, Output) -> F + Send + 'static,
+) -> Answer
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let wants_upgrade = call.header(UPGRADE.as_str()).is_some();
+    if !wants_upgrade {
+        let (sender, answer) = answer::pipe(content_type);
+        tokio::spawn(session(Input::Body(call.body), Output::Pipe(sender)));
+        return answer;
+    }
+    let mut answer = answer::with_type(StatusCode::SWITCHING_PROTOCOLS, content_type, answer::nothing());
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("tcp"));
+    tokio::spawn(async move {
+        match take(call.upgrade).await {
+            Ok((input, output)) => session(input, output).await,
+            Err(error) => tracing::debug!(%error, "a client left before its connection was taken over"),
+        }
+    });
+    answer
+}
+
+async fn take(upgrade: OnUpgrade) -> io::Result<(Input, Output)> {
+    let upgraded: Upgraded = upgrade.await.map_err(io::Error::other)?;
+    let parts = upgraded
+        .downcast::<TokioIo<UnixStream>>()
+        .map_err(|_| io::Error::other("the connection is not a unix socket"))?;
+    let (read, write) = parts.io.into_inner().into_split();
+    Ok((Input::Socket { early: parts.read_buf, socket: read }, Output::Socket(write)))
+}
+
+impl Input {
+    /// The next bytes; none at the end of the input, which need not be the end of the client. May be cancelled without loss.
+    pub(crate) async fn read(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Socket { early, .. } if !early.is_empty() => Some(std::mem::take(early)),
+            Self::Socket { socket, .. } => {
+                let mut bytes = BytesMut::with_capacity(READ_BYTES);
+                match socket.read_buf(&mut bytes).await {
+                    Ok(0) | Err(_) => None,
+                    Ok(_) => Some(bytes.freeze()),
+                }
+            }
+            Self::Body(body) => loop {
+                match body.frame().await? {
+                    Ok(frame) => match frame.into_data() {
+                        Ok(bytes) => return Some(bytes),
+                        Err(_) => continue,
+                    },
+                    Err(_) => return None,
+                }
+            },
+        }
+    }
+
+    /// Ends when the client has left altogether. A client that only has no more to say is still there.
+    pub(crate) async fn gone(&self) {
+        let Self::Socket { socket, .. } = self else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let mut look = [PollFd::new(socket.as_ref(), PollFlags::empty())];
+            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let hung_up = PollFlags::HUP | PollFlags::ERR;
+            if poll(&mut look, Some(&at_once)).is_ok() && look[0].revents().intersects(hung_up) {
+                return;
+            }
+        }
+    }
+}
+
+impl Output {
+    /// Sends bytes; waits for a slow client, and fails when it has left.
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => socket.write_all(&bytes).await,
+            Self::Pipe(sender) => sender.send(Ok(bytes)).await.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
