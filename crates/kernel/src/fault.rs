@@ -11,7 +11,7 @@ pub(crate) struct Refusal {
     pub errno: i32,
     /// The text of the extended acknowledgement (NETLINK_EXT_ACK).
     pub text: Option<String>,
-    /// What it means, where the request's maker knows better than the table below.
+    /// What it means, where the request's maker knows better than the kernel's text and the table below.
     pub cause: Option<String>,
 }
 
@@ -51,13 +51,13 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = io::Error::from_raw_os_error(self.errno).to_string();
         f.write_str(words.split(" (os error").next().unwrap_or(&words))?;
+        if let Some(cause) = &self.cause {
+            return write!(f, ": {cause}");
+        }
         if let Some(text) = &self.text {
             write!(f, ": {}", text.trim_end_matches('.'))?;
         }
-        match self.cause.as_deref().or_else(|| likely(self.errno)) {
-            Some(cause) => write!(f, ": {cause}"),
-            None => Ok(()),
-        }
+        likely(self.errno).map_or(Ok(()), |cause| write!(f, ": {cause}"))
     }
 }
 

@@ -14,6 +14,7 @@ pub mod namespace;
 mod netlink;
 mod nft;
 mod observe;
+pub mod probe;
 pub mod seccomp;
 pub mod socket;
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, StatxAttributes, StatxFlags},
+    fs::{CWD, FsWord, StatxAttributes, StatxFlags},
     io::Errno,
     mount::{MountPropagationFlags, UnmountFlags},
 };
@@ -18,6 +18,9 @@ use crate::{fault::Refusal, socket::in_new_namespace};
 
 /// The calling thread's own network namespace.
 pub(crate) const OWN: &str = "/proc/thread-self/ns/net";
+
+/// The type of a file system of namespaces (statfs(2)).
+const NSFS_MAGIC: FsWord = 0x6e73_6673;
 
 /// The directory of namespace files below the run directory.
 pub fn directory(run_dir: &Path) -> PathBuf {
@@ -112,7 +115,7 @@ pub(crate) fn same(a: &File, b: &File) -> io::Result<bool> {
 }
 
 fn is_namespace(file: &Path) -> bool {
-    rustix::fs::statfs(file).is_ok_and(|fs| i64::from(fs.f_type) == i64::from(libc::NSFS_MAGIC))
+    rustix::fs::statfs(file).is_ok_and(|fs| fs.f_type == NSFS_MAGIC)
 }
 
 /// Makes the directory a shared mount of its own, so that a namespace let go of here is also let go of in every mount namespace that was

@@ -332,7 +332,7 @@ fn is_hooked_alike(from: &Chain, to: &Chain) -> bool {
 
 fn explain(refusal: Refusal) -> Refusal {
     let cause = match refusal.errno {
-        _ if refusal.cause.is_some() => return refusal,
+        _ if refusal.cause.is_some() || refusal.text.is_some() => return refusal,
         libc::ENOENT => "the table, chain or set it refers to is not there, or this kernel lacks an expression it uses",
         libc::EBUSY => "something still refers to it, or it is there with other content",
         libc::EEXIST | libc::ENOTEMPTY => "it overlaps an element that is there, or is there with another type",

@@ -1,6 +1,6 @@
 //! Links.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use netstate::{
     NetState,
@@ -57,21 +57,19 @@ fn veth(key: &LinkKey, peer: Option<(LinkKey, LinkFacts)>, state: &mut NetState)
     LinkKind::Veth { peer, peer_mac }
 }
 
-/// The other ends of the host's veths in namespaces of ours, by the namespace's number and the index there.
-fn peers(
-    linux: &mut Linux,
-    names: &[String],
-    host: &BTreeMap<u32, LinkFacts>,
-) -> Result<HashMap<(i32, u32), (LinkKey, LinkFacts)>, Refusal> {
-    let wanted: Vec<(i32, u32)> =
+/// Other ends of veths, by the number of their namespace and their index there.
+type Peers = HashMap<(i32, u32), (LinkKey, LinkFacts)>;
+
+/// The other ends of the host's veths of ours that are in namespaces of ours.
+fn peers(linux: &mut Linux, names: &[String], host: &BTreeMap<u32, LinkFacts>) -> Result<Peers, Refusal> {
+    let wanted: HashSet<(i32, u32)> =
         host.values().filter(|f| f.is_ours()).filter_map(|f| f.peer_namespace.zip(f.peer)).collect();
-    let mut peers = HashMap::new();
+    let namespaces: HashSet<i32> = wanted.iter().map(|(namespace, _)| *namespace).collect();
+    let mut peers = Peers::new();
     for name in names {
         let file = linux.open_named(name)?;
-        let Some(id) = route::namespace_id(&mut linux.sockets(&NetnsName::Host)?.route, &file)? else { continue };
-        if !wanted.iter().any(|(namespace, _)| *namespace == id) {
-            continue;
-        }
+        let id = route::namespace_id(&mut linux.sockets(&NetnsName::Host)?.route, &file)?;
+        let Some(id) = id.filter(|id| namespaces.contains(id)) else { continue };
         let netns = NetnsName::named(name);
         for facts in facts(linux, &netns)?.into_values().filter(|f| wanted.contains(&(id, f.index))) {
             peers.extend(key(&netns, &facts).map(|key| ((id, facts.index), (key, facts))));

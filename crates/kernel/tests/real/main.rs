@@ -5,3 +5,4 @@ mod facts;
 mod links;
 mod monitor;
 mod nft;
+mod probe;
