@@ -34,6 +34,8 @@ const FILTER: i32 = 0;
 const SRCNAT: i32 = 100;
 
 const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const ARP: u16 = 0x0806;
 
@@ -113,10 +115,12 @@ fn published() -> Rule {
 /// Userspace listeners come first: at `::1` they serve what else would be translated, see `listener`.
 fn publish() -> Vec<Rule> {
     let mut rules = Vec::new();
-    for family in Family::BOTH {
+    for (family, protocol) in Family::BOTH.into_iter().flat_map(|family| [(family, TCP), (family, UDP)]) {
         let service = vec![daddr(family), Field::L4Proto, Field::Dport];
-        let listener = Action::Redirect { port: LISTENER_PORT };
-        rules.push(rule("userspace listener", vec![member(service, names::of(family).proxied)], listener));
+        // nft(8) asks for the protocol before a redirection to a port.
+        let matches =
+            vec![is(Field::L4Proto, Op::Eq, Value::Proto(protocol)), member(service, names::of(family).proxied)];
+        rules.push(rule("userspace listener", matches, Action::Redirect { port: LISTENER_PORT }));
     }
     for family in Family::BOTH {
         let names = names::of(family);

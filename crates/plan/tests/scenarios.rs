@@ -1,0 +1,24 @@
+//! Every scenario, and what the host must have at its end: `tests/scenarios/NAME/steps` gives `desired`.
+
+#[path = "../../../tests/steps/golden.rs"]
+mod golden;
+#[path = "../../../tests/steps/mod.rs"]
+mod steps;
+
+use std::fs;
+
+use golden::{folders, golden, named};
+use steps::Stage;
+
+#[test]
+fn scenarios_come_to_what_is_recorded() {
+    for folder in folders() {
+        let mut stage = Stage::default();
+        for line in fs::read_to_string(folder.join("steps")).unwrap().lines() {
+            stage.play(line);
+        }
+        let desired = plan::desired(&stage.state);
+        let text = named(&stage, &desired.net.to_string());
+        golden(folder.join("desired"), &text);
+    }
+}

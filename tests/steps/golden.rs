@@ -1,0 +1,31 @@
+//! Scenarios in folders, and golden files beside them.
+
+use std::{fs, path::PathBuf};
+
+use crate::steps::Stage;
+
+/// The folders of all scenarios, in order of name.
+pub fn folders() -> Vec<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
+    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<_> = entries.filter(|path| path.join("steps").exists()).collect();
+    folders.sort();
+    folders
+}
+
+/// Compares with a golden file, or writes it when UPDATE_GOLDEN is set.
+pub fn golden(path: PathBuf, text: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return fs::write(path, text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(expected == text, "{} differs:\n{text}\nUPDATE_GOLDEN=1 writes it", path.display());
+}
+
+/// The text with names instead of long ids.
+pub fn named(stage: &Stage, text: &str) -> String {
+    let replace = |text: String, (id, name): (&String, &String)| text.replace(id, name);
+    let text = stage.names.iter().fold(text.to_owned(), replace);
+    let predefined = stage.state.networks.values().map(|network| (network.id.to_string(), network.name.clone()));
+    predefined.fold(text, |text, (id, name)| text.replace(&id, &name))
+}

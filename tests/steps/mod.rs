@@ -1,0 +1,179 @@
+//! Scenarios as text: one command a line, so that a case reads like what a person would type. What a line is about is named; ids are
+//! made from names, so that the outcome is the same each time. Shared by the tests of `model` and `plan`.
+//!
+//! ```text
+//! network app subnet=10.1.0.0/24
+//! container web net=app,ip=10.1.0.5 publish=8080:80
+//! run web
+//! ```
+
+mod wishes;
+
+use std::collections::BTreeMap;
+
+use model::{
+    Command, ContainerId, Decision, Facts, NetworkId, Refusal, State,
+    command::{AnonymousVolumes, Force},
+    container::{Exit, HealthResult, Resources, Run},
+    decide,
+    host::{HostRoute, Listener},
+    port::Protocol,
+};
+
+/// A scenario while it is played.
+pub struct Stage {
+    /// The state so far.
+    pub state: State,
+    /// What is true of the host.
+    pub facts: Facts,
+    /// What ids were made of.
+    pub names: BTreeMap<String, String>,
+}
+
+/// What became of one command.
+pub type Outcome = Result<Decision, Refusal>;
+
+impl Default for Stage {
+    fn default() -> Self {
+        let facts = Facts { now_ms: 1_000_000, nonce: 7, default_mtu: Some(1500), ..Facts::default() };
+        Self { state: State::default(), facts, names: BTreeMap::new() }
+    }
+}
+
+impl Stage {
+    /// Plays one line. Facts and comments decide nothing.
+    pub fn play(&mut self, line: &str) -> Vec<Outcome> {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some((verb, rest)) = words.split_first() else { return Vec::new() };
+        let commands = self.commands(verb, rest);
+        commands.into_iter().map(|command| self.submit(command)).collect()
+    }
+
+    /// Decides a command, and takes it as having happened.
+    pub fn submit(&mut self, command: Command) -> Outcome {
+        self.facts.nonce += 1;
+        self.facts.now_ms += 1;
+        let decision = decide(&self.state, &self.facts, command)?;
+        self.state = self.state.with(&decision.change);
+        Ok(decision)
+    }
+
+    fn commands(&mut self, verb: &str, rest: &[&str]) -> Vec<Command> {
+        let number = |at: usize, or: i32| rest.get(at).map_or(or, |word| word.parse().unwrap());
+        match verb {
+            "facts" => self.learn(rest),
+            "after" => self.facts.now_ms += rest[0].parse::<i64>().unwrap(),
+            "open" => return vec![Command::Open(wishes::settings(rest))],
+            "network" => return vec![Command::CreateNetwork(Box::new(wishes::network(self, rest)))],
+            "container" => return vec![Command::CreateContainer(Box::new(wishes::container(self, rest)))],
+            "connect" => return vec![Command::Connect(Box::new(wishes::connect(self, rest)))],
+            "volume" => return vec![Command::CreateVolume(wishes::volume(rest[0], &rest[1..]))],
+            "remove-volume" => return vec![Command::RemoveVolume { name: rest[0].to_owned() }],
+            "remove-network" => return vec![Command::RemoveNetwork(self.network(rest[0]))],
+            _ => {
+                let container = self.container(rest[0]);
+                let exit = |code| self.exit(&container, code);
+                let now_ms = self.facts.now_ms;
+                return match verb {
+                    "disconnect" => vec![Command::Disconnect { container, network: self.network(rest[1]) }],
+                    "start" => vec![Command::Start(container)],
+                    "started" => vec![started(container, now_ms)],
+                    "run" => vec![Command::Start(container.clone()), started(container, now_ms)],
+                    "exit" => vec![Command::Exited { exit: exit(number(1, 0)), container }],
+                    "fail" => {
+                        let failed = Exit { error: Some(rest[1..].join(" ")), started_ms: 0, ..exit(127) };
+                        vec![Command::Exited { exit: failed, container }]
+                    }
+                    "oom" => vec![Command::Exited { exit: Exit { oom_killed: true, ..exit(137) }, container }],
+                    "stop" => vec![Command::Stop(container)],
+                    "kill" => vec![Command::Kill { container, signal: number(1, 9) }],
+                    "pause" => vec![Command::Pause(container)],
+                    "unpause" => vec![Command::Unpause(container)],
+                    "due" => vec![Command::RestartDue(container)],
+                    "recover" => vec![Command::Recover { exit: exit(number(1, 255)), container }],
+                    "check" => {
+                        let result = HealthResult {
+                            started_ms: now_ms,
+                            finished_ms: now_ms,
+                            code: number(1, 0),
+                            output: String::new(),
+                        };
+                        vec![Command::Health { container, result }]
+                    }
+                    "rename" => vec![Command::Rename { container, name: rest[1].to_owned() }],
+                    "update" => {
+                        let restart = rest.get(1).map(|word| wishes::restart(word));
+                        let resources = Box::new(Resources { memory: Some(1 << 20), ..Resources::default() });
+                        vec![Command::Update { container, resources, restart, face: Default::default() }]
+                    }
+                    "remove" => {
+                        let force = if rest.contains(&"force") { Force::Kill } else { Force::No };
+                        let volumes =
+                            if rest.contains(&"volumes") { AnonymousVolumes::Remove } else { AnonymousVolumes::Keep };
+                        vec![Command::RemoveContainer { container, force, volumes }]
+                    }
+                    other => panic!("no such step: {other}"),
+                };
+            }
+        }
+        Vec::new()
+    }
+
+    fn learn(&mut self, words: &[&str]) {
+        for word in words {
+            let (name, value) = word.split_once('=').unwrap();
+            match name {
+                "route" => {
+                    let (net, link) = value.split_once('@').unwrap();
+                    self.facts.routes.push(HostRoute { net: net.parse().unwrap(), link: link.to_owned() });
+                }
+                "listener" => {
+                    let (socket, holder) = value.split_once('@').unwrap();
+                    let (protocol, socket) = socket.split_once('/').unwrap();
+                    let socket: std::net::SocketAddr = socket.parse().unwrap();
+                    let protocol = if protocol == "tcp" { Protocol::Tcp } else { Protocol::Udp };
+                    let (address, port, holder) = (socket.ip(), socket.port(), Some(holder.to_owned()));
+                    self.facts.listeners.push(Listener { protocol, address, port, holder });
+                }
+                "ephemeral" => self.facts.ephemeral = Some(wishes::range(value)),
+                "mtu" => self.facts.default_mtu = Some(value.parse().unwrap()),
+                other => panic!("no such fact: {other}"),
+            }
+        }
+    }
+
+    /// How the container ends now.
+    fn exit(&self, container: &ContainerId, code: i32) -> Exit {
+        let run = self.state.containers.get(container).and_then(|c| c.run().cloned());
+        let started_ms = run.map_or(0, |run| run.started_ms);
+        Exit { code, started_ms, finished_ms: self.facts.now_ms, ..Exit::default() }
+    }
+
+    /// The id of the container that has this name now, or once had.
+    fn container(&mut self, name: &str) -> ContainerId {
+        let known = self.state.container_names.get(name).cloned();
+        known.unwrap_or_else(|| ContainerId::from_bytes(self.id("container", name)))
+    }
+
+    fn network(&mut self, name: &str) -> NetworkId {
+        let known = self.state.network_names.get(name).cloned();
+        known.unwrap_or_else(|| NetworkId::from_bytes(self.id("network", name)))
+    }
+
+    /// Bytes for an id, made of a name (FNV-1a), and the name kept for the text.
+    fn id(&mut self, kind: &str, name: &str) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        for (at, byte) in format!("{kind} {name}").bytes().cycle().take(256).enumerate() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            bytes[at / 8] = (hash >> 32) as u8;
+        }
+        self.names.insert(ContainerId::from_bytes(bytes).to_string(), format!("{kind}:{name}"));
+        bytes
+    }
+}
+
+fn started(container: ContainerId, started_ms: i64) -> Command {
+    Command::Started { container, run: Run { pid: 100, started_ms } }
+}
