@@ -36,6 +36,7 @@ const SRCNAT: i32 = 100;
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const SCTP: u8 = 132;
 const ICMPV6: u8 = 58;
 const ARP: u16 = 0x0806;
 
@@ -112,7 +113,8 @@ fn published() -> Rule {
     rule("published ports", vec![Match::FibDaddrLocal], Action::Jump(PUBLISH.to_owned()))
 }
 
-/// Userspace listeners come first: at `::1` they serve what else would be translated, see `listener`.
+/// Userspace listeners come first: at `::1` they serve what else would be translated, see `listener`. A translation to a port must
+/// know its transport protocol (nft(8)), so those rules stand once for each.
 fn publish() -> Vec<Rule> {
     let mut rules = Vec::new();
     for (family, protocol) in Family::BOTH.into_iter().flat_map(|family| [(family, TCP), (family, UDP)]) {
@@ -124,10 +126,13 @@ fn publish() -> Vec<Rule> {
     }
     for family in Family::BOTH {
         let names = names::of(family);
-        for (map, with_port) in [(names.publish, false), (names.publish_to, true)] {
+        let to = |map: &str, with_port| {
             let fields = vec![daddr(family), Field::L4Proto, Field::Dport];
-            let target = NatTarget::Map { family: nat(family), fields, map: map.to_owned(), with_port };
-            rules.push(rule("published port", vec![], Action::Dnat(target)));
+            Action::Dnat(NatTarget::Map { family: nat(family), fields, map: map.to_owned(), with_port })
+        };
+        rules.push(rule("published port", vec![], to(names.publish, false)));
+        for protocol in [TCP, UDP, SCTP] {
+            rules.push(rule("published port", vec![protocol_is(protocol)], to(names.publish_to, true)));
         }
     }
     rules
@@ -146,7 +151,7 @@ fn forward() -> Vec<Rule> {
     ];
     for family in Family::BOTH {
         let names = names::of(family);
-        let icmp = is(Field::L4Proto, Op::Eq, Value::Proto(if family == Family::V4 { ICMP } else { ICMPV6 }));
+        let icmp = protocol_is(if family == Family::V4 { ICMP } else { ICMPV6 });
         let to = |set| member(vec![daddr(family)], set);
         let service = vec![daddr(family), Field::L4Proto, Field::Dport];
         rules.extend([
@@ -222,6 +227,10 @@ fn rule(name: &str, matches: Vec<Match>, action: Action) -> Rule {
 
 fn is(field: Field, op: Op, value: Value) -> Match {
     Match::Is { field, op, value }
+}
+
+fn protocol_is(number: u8) -> Match {
+    is(Field::L4Proto, Op::Eq, Value::Proto(number))
 }
 
 fn within(field: Field, net: IpNet) -> Match {
