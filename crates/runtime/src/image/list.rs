@@ -13,7 +13,7 @@ use super::store::{State, Store};
 pub struct ListFilters {
     /// Also images without a name that others were committed from.
     pub all: bool,
-    /// With or without a tag.
+    /// Without a tag, or else with a tag or digest.
     pub dangling: Option<bool>,
     /// Any of these patterns: `busybox`, `busybox:1.*`, `localhost:5000/*`.
     pub reference: Vec<String>,
@@ -47,7 +47,10 @@ pub(crate) fn list(state: &State, filters: &ListFilters) -> Result<Vec<Image>, I
         let made = made(image);
         let intermediate = image.is_dangling() && image.repo_digests.is_empty() && has_children(state, &image.id);
         (filters.all || !intermediate)
-            && filters.dangling.is_none_or(|dangling| dangling == image.is_dangling())
+            && filters.dangling.is_none_or(|dangling| match dangling {
+                true => image.is_dangling(),
+                false => !image.is_dangling() || !image.repo_digests.is_empty(),
+            })
             && before.is_none_or(|before| made < before)
             && since.is_none_or(|since| made > since)
             && filters.until_unix_s.is_none_or(|until| made.as_second() < until)

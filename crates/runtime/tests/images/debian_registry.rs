@@ -11,6 +11,15 @@ const PROGRAM: &str = "/usr/bin/docker-registry";
 /// Name `me`, password `secret`.
 const HTPASSWD: &str = "me:$2b$04$P89PptVfB4ephQGbZZxNfeHUyeSQ0eLV4V58T5/r590dgKDfTLCwO\n";
 
+/// How it is to be spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Open,
+    Password,
+    /// With a certificate that nobody signed.
+    Tls,
+}
+
 pub struct DebianRegistry {
     pub address: SocketAddr,
     process: Child,
@@ -19,7 +28,7 @@ pub struct DebianRegistry {
 
 impl DebianRegistry {
     /// Nothing, loudly, where it is not installed.
-    pub fn start(with_password: bool) -> Option<DebianRegistry> {
+    pub fn start(door: Door) -> Option<DebianRegistry> {
         if !Path::new(PROGRAM).exists() {
             eprintln!("SKIPPED: {PROGRAM} is not here (apt install docker-registry)");
             return None;
@@ -27,12 +36,29 @@ impl DebianRegistry {
         let dir = TempDir::new().expect("a temporary directory");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback");
-        std::fs::write(path("htpasswd"), HTPASSWD).expect("writes");
-        let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", path("htpasswd"));
+        let extra = match door {
+            Door::Open => String::new(),
+            Door::Password => {
+                std::fs::write(path("htpasswd"), HTPASSWD).expect("writes");
+                format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", path("htpasswd"))
+            }
+            Door::Tls => {
+                let (key, certificate) = (path("key.pem"), path("certificate.pem"));
+                let arguments = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+                let made = Command::new("openssl")
+                    .args(arguments)
+                    .args(["-subj", "/CN=registry", "-keyout", &key, "-out", &certificate])
+                    .output();
+                if !made.is_ok_and(|made| made.status.success()) {
+                    eprintln!("SKIPPED: openssl cannot make a certificate");
+                    return None;
+                }
+                format!("  tls:\n    certificate: {certificate}\n    key: {key}\n")
+            }
+        };
+        let data = path("data");
         let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{}",
-            path("data"),
-            if with_password { &auth } else { "" }
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {data}\nhttp:\n  addr: {address}\n{extra}"
         );
         std::fs::write(path("config.yml"), config).expect("writes");
         let process = Command::new(PROGRAM)

@@ -7,7 +7,7 @@ use runtime::image::{
     Store,
 };
 
-use crate::debian_registry::DebianRegistry;
+use crate::debian_registry::{DebianRegistry, Door};
 use crate::house::{busybox, runtime, store};
 
 fn credentials() -> Credentials {
@@ -38,7 +38,7 @@ fn pull_request(reference: &str) -> PullRequest {
 
 #[test]
 fn what_is_pushed_comes_back_the_same() {
-    let Some(registry) = DebianRegistry::start(false) else { return };
+    let Some(registry) = DebianRegistry::start(Door::Open) else { return };
     let (Some((_a, here)), Some((_b, there))) = (store(), store()) else { return };
     runtime().block_on(async {
         let settings = RegistrySettings::default();
@@ -94,7 +94,7 @@ fn what_is_pushed_comes_back_the_same() {
 
 #[test]
 fn a_registry_with_a_password_is_served_with_one() {
-    let Some(registry) = DebianRegistry::start(true) else { return };
+    let Some(registry) = DebianRegistry::start(Door::Password) else { return };
     let Some((_dir, store)) = store() else { return };
     runtime().block_on(async {
         let settings = RegistrySettings::default();
@@ -114,5 +114,18 @@ fn a_registry_with_a_password_is_served_with_one() {
         let wrong = Credentials { password: "wrong".to_owned(), ..credentials() };
         let error = runtime::image::login(&host, &wrong, &settings).await.expect_err("refused").to_string();
         assert!(error.contains("unauthorized"), "{error}");
+    });
+}
+
+#[test]
+fn a_registry_on_loopback_may_have_any_certificate() {
+    let Some(registry) = DebianRegistry::start(Door::Tls) else { return };
+    let Some((_dir, store)) = store() else { return };
+    runtime().block_on(async {
+        let name = format!("{}/busybox:latest", registry.address);
+        busybox(&store, &name).await;
+        push(&store, &name, None).await;
+        let pulled = store.pull(pull_request(&name), &RegistrySettings::default()).await;
+        assert!(!pulled.expect("pulls").is_newer);
     });
 }

@@ -2,6 +2,7 @@
 //! references or registries.
 
 pub(crate) mod compression;
+mod extensions;
 pub(crate) mod pack;
 pub(crate) mod recipe;
 pub(crate) mod tar_reader;

@@ -19,6 +19,10 @@ use super::{OPAQUE_XATTR, WHITEOUT_OPAQUE, WHITEOUT_PREFIX};
 
 /// Deeper trees are an attack on the stack and the file descriptors, not a filesystem.
 const DEPTH_MAX: usize = 512;
+/// Room for the names of the few attributes that files have.
+const NAMES_LEN: usize = 1024;
+/// The kernel's limit for all names of a file, and for each value (xattr(7)).
+const XATTR_MAX_LEN: usize = 64 << 10;
 
 /// Writes the changes in `upper` as a tar stream. `exclude` names paths from its root that are left out: the mount
 /// points a runtime made.
@@ -173,8 +177,12 @@ fn take_overlay_notes(entry: &mut Entry) -> io::Result<bool> {
 fn xattrs(dir: &OwnedFd, name: &OsStr) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
     path.push(name);
-    let mut names = vec![0; 64 << 10];
+    let mut names = vec![0; NAMES_LEN];
     let len = match rustix::fs::llistxattr(&path, &mut names) {
+        Err(Errno::RANGE) => {
+            names = vec![0; XATTR_MAX_LEN];
+            rustix::fs::llistxattr(&path, &mut names)?
+        }
         Err(Errno::NOTSUP | Errno::NOENT) => return Ok(Vec::new()),
         found => found?,
     };
@@ -183,7 +191,7 @@ fn xattrs(dir: &OwnedFd, name: &OsStr) -> io::Result<Vec<(String, Vec<u8>)>> {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;
         };
-        let mut value = vec![0; 64 << 10];
+        let mut value = vec![0; XATTR_MAX_LEN];
         match rustix::fs::lgetxattr(&path, key, &mut value) {
             Err(Errno::NODATA | Errno::NOENT) => continue,
             found => value.truncate(found?),

@@ -5,10 +5,12 @@ use std::io::{self, Read};
 
 use tar::Header;
 
+use super::extensions::{Extensions, text};
 use super::recipe::RecipeWriter;
 use crate::image::error::LayerError;
 
 const BLOCK: usize = 512;
+const BUFFER_LEN: usize = 128 << 10;
 /// Long enough for any real path and attribute; a stream that claims more only wants our memory.
 const EXTENSION_MAX_LEN: u64 = 1 << 20;
 const EXTENSIONS_MAX: usize = 16;
@@ -49,23 +51,13 @@ pub(crate) struct TarReader<R> {
     /// Bytes of the current payload not yet read.
     payload_left: u64,
     padding_left: u64,
-}
-
-/// What the extension headers before an entry said.
-#[derive(Default)]
-struct Extensions {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    len: Option<i64>,
-    uid: Option<i64>,
-    gid: Option<i64>,
-    mtime: Option<i64>,
-    xattrs: Vec<(String, Vec<u8>)>,
+    /// Kept from file to file: most files are small and many.
+    buffer: Vec<u8>,
 }
 
 impl<R: Read> TarReader<R> {
     pub(crate) fn new(source: R, recipe: Option<RecipeWriter>) -> Self {
-        TarReader { source, recipe, payload_left: 0, padding_left: 0 }
+        TarReader { source, recipe, payload_left: 0, padding_left: 0, buffer: vec![0; BUFFER_LEN] }
     }
 
     /// The next entry; `None` once the stream is read to its very end.
@@ -94,14 +86,13 @@ impl<R: Read> TarReader<R> {
         if let Some(recipe) = &mut self.recipe {
             recipe.file(recipe_path, self.payload_left).map_err(reading)?;
         }
-        let mut buffer = vec![0; 128 << 10];
         while self.payload_left > 0 {
-            let want = buffer.len().min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
-            let n = self.source.read(&mut buffer[..want]).map_err(reading)?;
+            let want = self.buffer.len().min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
+            let n = self.source.read(&mut self.buffer[..want]).map_err(reading)?;
             if n == 0 {
                 return Err(LayerError::Tar("the stream ends inside a file".to_owned()));
             }
-            to.write_all(&buffer[..n])
+            to.write_all(&self.buffer[..n])
                 .map_err(|source| LayerError::Io { what: String::from_utf8_lossy(recipe_path).into_owned(), source })?;
             self.payload_left -= n as u64;
         }
@@ -231,57 +222,6 @@ impl<R: Read> TarReader<R> {
             None => Ok(()),
         }
     }
-}
-
-impl Extensions {
-    /// Records are `<length> <key>=<value>\n`, the length counting itself (POSIX pax).
-    fn read_pax(&mut self, mut records: &[u8]) -> Result<(), LayerError> {
-        let bad = || LayerError::Tar("a PAX record is malformed".to_owned());
-        while !records.is_empty() {
-            let space = records.iter().position(|&b| b == b' ').ok_or_else(bad)?;
-            let len: usize = text(&records[..space]).and_then(|t| t.parse().ok()).ok_or_else(bad)?;
-            if len <= space + 1 || len > records.len() || records[len - 1] != b'\n' {
-                return Err(bad());
-            }
-            let record = &records[space + 1..len - 1];
-            let equals = record.iter().position(|&b| b == b'=').ok_or_else(bad)?;
-            let (key, value) = (text(&record[..equals]).ok_or_else(bad)?, &record[equals + 1..]);
-            let parsed = || text(value).and_then(|t| t.parse().ok()).ok_or_else(bad);
-            match key {
-                "path" => self.path = Some(value.to_vec()),
-                "linkpath" => self.link = Some(value.to_vec()),
-                "size" => self.len = Some(parsed()?),
-                "uid" => self.uid = Some(parsed()?),
-                "gid" => self.gid = Some(parsed()?),
-                "mtime" => self.mtime = Some(pax_seconds(value).ok_or_else(bad)?),
-                key if key.starts_with("GNU.sparse.") => {
-                    return Err(LayerError::Tar(
-                        "sparse files are not supported; make the archive without them".to_owned(),
-                    ));
-                }
-                key => {
-                    if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
-                        self.xattrs.push((name.to_owned(), value.to_vec()));
-                    }
-                }
-            }
-            records = &records[len..];
-        }
-        Ok(())
-    }
-}
-
-/// Whole seconds of `-1.5` and the like, rounded towards the past.
-fn pax_seconds(value: &[u8]) -> Option<i64> {
-    let value = text(value)?;
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    let seconds: i64 = whole.parse().ok()?;
-    let below = value.starts_with('-') && fraction.bytes().any(|b| b != b'0');
-    Some(seconds.saturating_sub(i64::from(below)))
-}
-
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {

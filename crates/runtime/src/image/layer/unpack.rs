@@ -261,7 +261,10 @@ impl Tree {
             so_far.push(name);
             let next = match self.open_dir(&so_far) {
                 Err(Errno::NOENT) => {
-                    rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755))?;
+                    let mode = Mode::from_raw_mode(0o755);
+                    rustix::fs::mkdirat(&dir, name, mode)?;
+                    // Whatever our umask.
+                    rustix::fs::chmodat(&dir, name, mode, AtFlags::empty())?;
                     self.open_dir(&so_far)
                 }
                 found => found,

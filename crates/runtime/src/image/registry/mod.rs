@@ -5,12 +5,14 @@ mod auth;
 mod client;
 mod endpoint;
 mod error;
+mod session;
 mod transport;
 
-pub(crate) use client::{Access, Registry, Uploading};
+pub(crate) use client::Uploading;
 pub use endpoint::RegistrySettings;
 pub(crate) use endpoint::{Endpoint, endpoints};
 pub use error::RegistryError;
+pub(crate) use session::{Access, Registry};
 pub(crate) use transport::read_frame;
 
 /// Who asks: what `docker login` keeps and the CLI sends along.
