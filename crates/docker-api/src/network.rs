@@ -5,6 +5,8 @@ mod ipam;
 mod list;
 mod option;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -21,8 +23,8 @@ use crate::{
     find, random,
     version::Version,
 };
-pub(crate) use show::endpoints_up;
 use show::{Containers, show};
+pub(crate) use show::{endpoints_up, has_idle_subnet_of};
 
 /// Before this version a list told the containers of each network too.
 const LIST_WITHOUT_CONTAINERS_SINCE: Version = Version::new(1, 28);

@@ -102,7 +102,7 @@ async fn volumes(api: &Arc<Api>, call: &Call) -> Result<Answer, ApiError> {
     let unused = unused_volumes(&api.engine.state(), &filters)?;
     let (mut deleted, mut reclaimed) = (Vec::new(), 0);
     for name in unused {
-        let bytes = size_of(volume::mountpoint(&api.settings.data_root, &name)).await;
+        let bytes = size_of(volume::mountpoint(&api.places, &name)).await;
         if went(api, Command::RemoveVolume { name: name.clone() }, "volume", &name).await {
             reclaimed += bytes;
             deleted.push(name);
@@ -164,4 +164,63 @@ fn tell(api: &Api, kind: EventKind, reclaimed: u64) {
     let attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
     let event = Event { at_ms: time::now_ms(), kind, action: "prune".to_owned(), id: String::new(), attributes };
     api.engine.events().emit(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOW_MS, after, opened, with_container, with_network, with_running};
+    use serde_json::Value;
+
+    /// A container that runs on `net` with the volume `data`, one that does not run, and volumes nobody uses.
+    fn inhabited() -> State {
+        let state = with_network(&opened(), "net");
+        let on_net = |binds: Value| json!({ "Image": "box", "HostConfig": { "NetworkMode": "net", "Binds": binds } });
+        let state = with_running(&state, "web", &on_net(json!(["data:/data"])));
+        let idle = json!({ "Image": "box", "Labels": { "tier": "back" }, "HostConfig": { "Binds": ["old:/old"] } });
+        let state = with_container(&state, "idle", &idle);
+        let volume = |name: &str, naming, options: &[(&str, &str)]| {
+            let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            Command::CreateVolume(model::Volume {
+                name: name.to_owned(),
+                created_ms: 0,
+                naming,
+                options,
+                labels: BTreeMap::new(),
+            })
+        };
+        let state = after(&state, volume("spare", Naming::Named, &[]));
+        let state = after(&state, volume("nameless", Naming::Anonymous, &[]));
+        after(&state, volume("remote", Naming::Named, &[("type", "nfs"), ("device", ":/x")]))
+    }
+
+    fn filters(text: &str) -> Filters {
+        Filters::parse(text, &["all", "label", "label!", "until"]).unwrap()
+    }
+
+    #[test]
+    fn only_what_nobody_uses_goes() {
+        let state = inhabited();
+        let containers = |filter: &str| {
+            let found = unused_containers(&state, &filters(filter), NOW_MS).unwrap();
+            found.iter().map(|id| state.containers[id].name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(containers(""), ["idle"]);
+        assert_eq!(containers(r#"{"label":["tier=back"]}"#), ["idle"]);
+        assert!(containers(r#"{"label!":["tier"]}"#).is_empty());
+        assert!(containers(r#"{"until":["1h"]}"#).is_empty());
+        assert_eq!(containers(r#"{"until":["2023-11-14T22:13:21Z"]}"#), ["idle"]);
+        let networks = |state: &State| {
+            let found = unused_networks(state, &Filters::default(), NOW_MS).unwrap();
+            found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert!(networks(&state).is_empty());
+        assert_eq!(networks(&with_network(&opened(), "net")), ["net"]);
+        let volumes = |filter: &str| unused_volumes(&state, &filters(filter)).unwrap();
+        assert_eq!(volumes(""), ["nameless"]);
+        assert_eq!(volumes(r#"{"all":["true"]}"#), ["nameless", "spare"]);
+        assert_eq!(volumes(r#"{"label":["com.docker.volume.anonymous"]}"#), ["nameless"]);
+        let error = unused_volumes(&state, &filters(r#"{"all":["x"]}"#)).unwrap_err();
+        assert_eq!(error.message, r#"invalid filter 'all=["x"]'"#);
+    }
 }

@@ -40,13 +40,12 @@ pub(crate) async fn route(api: &Arc<Api>, path: &[&str], call: Call) -> Result<A
 fn list(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     let filters = call.query.filters(&list::KEYS)?;
     let state = api.engine.state();
-    let volumes: Vec<Value> =
-        list::list(&state, &filters)?.map(|volume| show(volume, &api.settings.data_root)).collect();
+    let volumes: Vec<Value> = list::list(&state, &filters)?.map(|volume| show(volume, &api.places)).collect();
     answer::ok(&json!({ "Volumes": volumes, "Warnings": null }))
 }
 
 fn inspect(api: &Api, name: &str) -> Result<Answer, ApiError> {
-    answer::ok(&show(find::volume(&api.engine.state(), name)?, &api.settings.data_root))
+    answer::ok(&show(find::volume(&api.engine.state(), name)?, &api.places))
 }
 
 async fn create(api: &Api, mut call: Call) -> Result<Answer, ApiError> {
@@ -58,7 +57,7 @@ async fn create(api: &Api, mut call: Call) -> Result<Answer, ApiError> {
         Err(EngineError::Refused(Refusal::Unchanged(_))) => api.engine.state(),
         outcome => outcome?,
     };
-    answer::json(StatusCode::CREATED, &show(find::volume(&state, &name)?, &api.settings.data_root))
+    answer::json(StatusCode::CREATED, &show(find::volume(&state, &name)?, &api.places))
 }
 
 async fn remove(api: &Api, name: &str, call: &Call) -> Result<Answer, ApiError> {
@@ -70,5 +69,59 @@ async fn remove(api: &Api, name: &str, call: &Call) -> Result<Answer, ApiError> 
             api.engine.submit(Command::RemoveVolume { name: name.to_owned() }).await?;
             Ok(answer::done())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Places;
+    use model::State;
+
+    use super::*;
+    use crate::{
+        filter::Filters,
+        testing::{after, check_golden, opened, with_container},
+    };
+
+    fn inhabited() -> State {
+        let state =
+            with_container(&opened(), "web", &json!({ "Image": "box", "HostConfig": { "Binds": ["data:/data"] } }));
+        let requests = [
+            json!({ "Name": "plain", "Labels": { "tier": "back" } }),
+            json!({ "Name": "remote", "DriverOpts": { "type": "nfs", "o": "addr=192.0.2.1", "device": ":/x" } }),
+            json!({}),
+        ];
+        requests.into_iter().fold(state, |state, request| {
+            let request = serde_json::from_value(request).unwrap();
+            after(&state, Command::CreateVolume(create::volume(request, "ab".repeat(32), 1_700_000_000_000).unwrap()))
+        })
+    }
+
+    #[test]
+    fn volumes_are_shown() {
+        let state = inhabited();
+        let places = Places { data_root: "/var/lib/linkspan".into(), run_dir: "/run/linkspan".into() };
+        let shown: Vec<_> = state.volumes.values().map(|volume| show(volume, &places)).collect();
+        check_golden("volume/shown.json", &format!("{:#}\n", json!(shown)));
+    }
+
+    #[test]
+    fn lists_are_filtered() {
+        let state = inhabited();
+        let anonymous = "ab".repeat(32);
+        let check = |filter: &str, expected: &[&str]| {
+            let filters = Filters::parse(filter, &list::KEYS).unwrap();
+            let found: Vec<_> = list::list(&state, &filters).unwrap().map(|volume| volume.name.as_str()).collect();
+            assert_eq!(found, expected, "{filter}");
+        };
+        check("", &[&anonymous, "data", "plain", "remote"]);
+        check(r#"{"dangling":["true"]}"#, &[&anonymous, "plain", "remote"]);
+        check(r#"{"dangling":["false"]}"#, &["data"]);
+        check(r#"{"name":["^p"]}"#, &["plain"]);
+        check(r#"{"name":["a"]}"#, &[&anonymous, "data", "plain"]);
+        check(r#"{"driver":["local"]}"#, &[&anonymous, "data", "plain", "remote"]);
+        check(r#"{"driver":["nfs"]}"#, &[]);
+        check(r#"{"label":["tier=back"]}"#, &["plain"]);
+        check(r#"{"label":["com.docker.volume.anonymous"]}"#, &[&anonymous]);
     }
 }

@@ -114,3 +114,61 @@ fn step(step: &HistoryItem) -> Value {
         "Tags": if step.tags.is_empty() { Value::Null } else { json!(step.tags) },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use runtime::image::{Digest, ImageConfig};
+
+    use super::*;
+    use crate::{
+        image::{Sizes, summary},
+        testing::check_golden,
+        version::NEWEST,
+    };
+
+    fn image(config: Value) -> Image {
+        let config: ImageConfig = serde_json::from_value(config).unwrap();
+        Image {
+            id: Digest::of(b"image"),
+            repo_tags: vec!["busybox:1.36".to_owned()],
+            repo_digests: vec![],
+            parent: None,
+            size: 4096,
+            last_tagged: None,
+            config: Arc::new(config),
+        }
+    }
+
+    fn full() -> Image {
+        image(json!({
+            "architecture": "arm", "variant": "v7", "os": "linux", "author": "me", "created": "2023-11-14T22:13:20.5Z",
+            "config": {
+                "User": "1000", "ExposedPorts": { "80/tcp": {} }, "Env": ["PATH=/bin"], "Entrypoint": ["/init"], "Cmd": ["sh"],
+                "Volumes": { "/data": {} }, "WorkingDir": "/data", "Labels": { "tier": "front" }, "StopSignal": "SIGINT",
+                "Healthcheck": { "Test": ["CMD", "true"], "Interval": 1_000_000_000 }, "Shell": ["/bin/sh", "-c"],
+            },
+            "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"layer")] },
+            "history": [{ "created": "2023-11-14T22:13:20Z", "created_by": "COPY x", "comment": "the last step" }],
+        }))
+    }
+
+    #[test]
+    fn images_are_shown() {
+        let layers = [PathBuf::from("/l/TOP"), PathBuf::from("/l/MIDDLE"), PathBuf::from("/l/BOTTOM")];
+        let text = |image: &Image, layers: &[PathBuf], version| format!("{:#}\n", show(image, layers, version));
+        check_golden("image/full.json", &text(&full(), &layers, NEWEST));
+        check_golden("image/full_1.43.json", &text(&full(), &layers, Version::new(1, 43)));
+        let bare = Image { repo_tags: vec![], ..image(json!({ "architecture": "amd64", "os": "linux" })) };
+        check_golden("image/bare.json", &text(&bare, &[], NEWEST));
+        check_golden("image/bare_1.42.json", &text(&bare, &layers[..1], Version::new(1, 42)));
+        let none = Sizes { shared: None, containers: None };
+        let lines = [
+            summary(&full(), none, NEWEST),
+            summary(&bare, Sizes { shared: Some(7), containers: Some(2) }, NEWEST),
+            summary(&bare, none, Version::new(1, 42)),
+        ];
+        check_golden("image/summaries.json", &format!("{:#}\n", json!(lines)));
+    }
+}

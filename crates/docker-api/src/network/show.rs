@@ -1,7 +1,12 @@
 //! Networks as Docker shows them.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
+use ipnet::Ipv6Net;
 use model::{
     Endpoint, Network, NetworkId, State,
     address::{Chosen, Subnet},
@@ -111,6 +116,14 @@ pub(crate) fn endpoints_up<'a>(state: &'a State, network: &'a NetworkId) -> impl
     let is_up =
         |endpoint: &&Arc<Endpoint>| state.sandboxes.get(&endpoint.sandbox).is_some_and(|sandbox| sandbox.up == Up::Up);
     state.endpoints_on(network).filter(is_up)
+}
+
+/// Whether the address is of an IPv6 subnet that was given to a network without IPv6.
+pub(crate) fn has_idle_subnet_of(network: &Network, address: Ipv6Addr) -> bool {
+    let document: Document = serde_json::from_value(network.face.clone()).unwrap_or_default();
+    let has_ipv6 = bridge_of(network).is_some_and(|bridge| bridge.ipv6.is_some());
+    let subnets = document.ipam.config.iter().filter_map(|config| config.subnet.parse::<Ipv6Net>().ok());
+    !has_ipv6 && subnets.into_iter().any(|subnet| subnet.contains(&address))
 }
 
 fn bridge_of(network: &Network) -> Option<&Bridge> {

@@ -1,8 +1,8 @@
 //! `GET /info`.
 
-use std::collections::BTreeMap;
-
+use ipnet::IpNet;
 use model::{State, container::Phase};
+use runtime::image::RegistrySettings;
 use serde_json::{Map, Value, json};
 
 use super::host::{Cgroup, Host};
@@ -21,8 +21,13 @@ pub(super) struct Facts<'a> {
 /// The daemon, what it has and what it can do.
 pub(super) fn info(state: &State, facts: &Facts<'_>) -> Value {
     let Facts { host, images, settings } = facts;
-    let parts =
-        [possessions(state, *images), machine(host), limits(&host.cgroup), program(settings), networking(state, host)];
+    let parts = [
+        possessions(state, *images),
+        machine(host),
+        limits(&host.cgroup),
+        program(settings, &host.cgroup),
+        networking(state, facts),
+    ];
     let fields = parts.into_iter().flat_map(|part| if let Value::Object(fields) = part { fields } else { Map::new() });
     Value::Object(fields.collect())
 }
@@ -77,7 +82,10 @@ fn limits(cgroup: &Cgroup) -> Value {
 }
 
 /// How it works.
-fn program(settings: &ApiSettings) -> Value {
+fn program(settings: &ApiSettings, cgroup: &Cgroup) -> Value {
+    // With version 1 containers see the host's tree of control groups unless they ask.
+    let private_cgroups = (cgroup.version == "2").then_some("name=cgroupns");
+    let security: Vec<&str> = ["name=seccomp,profile=builtin"].into_iter().chain(private_cgroups).collect();
     json!({
         "ServerVersion": settings.version,
         "DockerRootDir": settings.data_root,
@@ -96,7 +104,7 @@ fn program(settings: &ApiSettings) -> Value {
         "ContainerdCommit": { "ID": "" },
         "RuncCommit": { "ID": "" },
         "InitCommit": { "ID": "" },
-        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "SecurityOptions": security,
         "LiveRestoreEnabled": true,
         "Debug": false,
         "ExperimentalBuild": false,
@@ -110,15 +118,15 @@ fn program(settings: &ApiSettings) -> Value {
 }
 
 /// What it speaks to.
-fn networking(state: &State, host: &Host) -> Value {
+fn networking(state: &State, facts: &Facts<'_>) -> Value {
     json!({
-        "IPv4Forwarding": host.forwards_ipv4,
+        "IPv4Forwarding": facts.host.forwards_ipv4,
         "BridgeNfIptables": false,
         "BridgeNfIp6tables": false,
         "DefaultAddressPools": pools(state),
         "FirewallBackend": { "Driver": "nftables" },
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": registries(),
+        "RegistryConfig": registries(&facts.settings.registries),
         "Swarm": {
             "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false, "Error": "",
             "RemoteManagers": null,
@@ -152,12 +160,15 @@ fn pools(state: &State) -> Vec<Value> {
     pools.map(|pool| json!({ "Base": pool.base, "Size": pool.size })).collect()
 }
 
-fn registries() -> Value {
-    let index: BTreeMap<&str, Value> = BTreeMap::from([(
-        "docker.io",
-        json!({ "Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true }),
-    )]);
-    json!({ "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"], "IndexConfigs": index, "Mirrors": null })
+fn registries(settings: &RegistrySettings) -> Value {
+    let hub = json!({ "Name": "docker.io", "Mirrors": settings.mirrors, "Secure": true, "Official": true });
+    let (networks, hosts): (Vec<_>, Vec<_>) = settings.insecure.iter().partition(|one| one.parse::<IpNet>().is_ok());
+    let insecure = |name: &String| json!({ "Name": name, "Mirrors": [], "Secure": false, "Official": false });
+    let mut indexes: Map<String, Value> = hosts.into_iter().map(|host| (host.clone(), insecure(host))).collect();
+    indexes.insert("docker.io".to_owned(), hub);
+    let networks: Vec<&str> =
+        ["::1/128", "127.0.0.0/8"].into_iter().chain(networks.into_iter().map(String::as_str)).collect();
+    json!({ "InsecureRegistryCIDRs": networks, "IndexConfigs": indexes, "Mirrors": settings.mirrors })
 }
 
 fn warnings(host: &Host) -> Vec<String> {
@@ -174,4 +185,62 @@ fn warnings(host: &Host) -> Vec<String> {
         (!host.forwards_ipv4, "WARNING: IPv4 forwarding is disabled"),
     ];
     lacks.into_iter().filter(|(lacks, _)| *lacks).map(|(_, words)| words.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{
+        system::version::version,
+        testing::{check_golden, opened, with_container, with_running},
+    };
+
+    fn host() -> Host {
+        let cgroup = Cgroup {
+            version: "2",
+            memory: true,
+            swap: true,
+            oom_kill_disable: false,
+            cpu: true,
+            cpuset: true,
+            pids: true,
+        };
+        Host {
+            name: "dock".to_owned(),
+            kernel: "6.1.0-18-amd64".to_owned(),
+            machine: "x86_64".to_owned(),
+            system: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+            system_version: "12".to_owned(),
+            id: "0123456789abcdef".to_owned(),
+            processors: 4,
+            memory: 8 << 30,
+            cgroup,
+            forwards_ipv4: false,
+            descriptors: 12,
+            proxies: Default::default(),
+        }
+    }
+
+    #[test]
+    fn the_daemon_is_described() {
+        let settings = ApiSettings {
+            data_root: PathBuf::from("/var/lib/linkspan"),
+            run_dir: PathBuf::from("/run/linkspan"),
+            version: "0.1.0".to_owned(),
+            registries: RegistrySettings {
+                mirrors: vec!["https://mirror.example".to_owned()],
+                insecure: vec!["10.0.0.0/8".to_owned(), "registry.example:5000".to_owned()],
+                ..RegistrySettings::default()
+            },
+        };
+        let state = with_running(&opened(), "web", &json!({ "Image": "box" }));
+        let state = with_container(&state, "idle", &json!({ "Image": "box" }));
+        let mut found = info(&state, &Facts { host: host(), images: 3, settings: &settings });
+        // The one field that is never the same.
+        found["SystemTime"] = json!("");
+        check_golden("system/info.json", &format!("{found:#}\n"));
+        check_golden("system/version.json", &format!("{:#}\n", version("0.1.0", &host())));
+    }
 }

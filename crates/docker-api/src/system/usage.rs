@@ -77,7 +77,7 @@ fn containers(api: &Api, state: &State) -> Vec<Value> {
     let store = api.engine.images();
     let now_ms = time::now_ms();
     let shown = state.containers.values().map(|one| {
-        let mut line = container::list::line(state, one, &api.settings.data_root, now_ms);
+        let mut line = container::list::line(state, one, &api.places, now_ms);
         let upper = store.snapshot(one.id.as_str()).ok().flatten().map(|snapshot| snapshot.upper);
         let own = upper.and_then(|upper| volume::directory_size(&upper).ok()).unwrap_or_default();
         let image = one.image.id.parse().ok().and_then(|id| store.image(&id).ok()).map_or(0, |image| image.size);
@@ -90,16 +90,15 @@ fn containers(api: &Api, state: &State) -> Vec<Value> {
 
 fn volumes(api: &Api, state: &State) -> Vec<Value> {
     let users = volume::users(state);
-    let data_root = &api.settings.data_root;
     // Volumes with options of the driver are somebody else's files.
     let own = state.volumes.values().filter(|volume| volume.options.is_empty());
     let shown = own.map(|one| {
-        let size = volume::directory_size(&volume::mountpoint(data_root, &one.name));
+        let size = volume::directory_size(&volume::mountpoint(&api.places, &one.name));
         let usage = volume::Usage {
             size: size.map_or(-1, |bytes| bytes as i64),
             users: users.get(one.name.as_str()).copied().unwrap_or_default(),
         };
-        volume::show_used(one, data_root, &usage)
+        volume::show_used(one, &api.places, &usage)
     });
     shown.collect()
 }

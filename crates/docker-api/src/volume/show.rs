@@ -1,10 +1,8 @@
 //! Volumes as Docker shows them.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
+use engine::Places;
 use model::Volume;
 use serde_json::{Value, json};
 
@@ -20,14 +18,14 @@ pub(crate) struct Usage {
 }
 
 /// A volume.
-pub(crate) fn show(volume: &Volume, data_root: &Path) -> Value {
+pub(crate) fn show(volume: &Volume, places: &Places) -> Value {
     // Docker writes nothing at all as null.
     let or_null = |map: &BTreeMap<String, String>| if map.is_empty() { Value::Null } else { json!(map) };
     json!({
         "CreatedAt": rfc3339(volume.created_ms),
         "Driver": "local",
         "Labels": or_null(&labels(volume)),
-        "Mountpoint": mountpoint(data_root, &volume.name),
+        "Mountpoint": mountpoint(places, &volume.name),
         "Name": volume.name,
         "Options": or_null(&volume.options),
         "Scope": "local",
@@ -35,13 +33,13 @@ pub(crate) fn show(volume: &Volume, data_root: &Path) -> Value {
 }
 
 /// The same with what it takes.
-pub(crate) fn show_used(volume: &Volume, data_root: &Path, usage: &Usage) -> Value {
-    let mut shown = show(volume, data_root);
+pub(crate) fn show_used(volume: &Volume, places: &Places, usage: &Usage) -> Value {
+    let mut shown = show(volume, places);
     shown["UsageData"] = json!({ "RefCount": usage.users, "Size": usage.size });
     shown
 }
 
 /// Where a volume's files are.
-pub(crate) fn mountpoint(data_root: &Path, name: &str) -> PathBuf {
-    data_root.join("volumes").join(name).join("_data")
+pub(crate) fn mountpoint(places: &Places, name: &str) -> PathBuf {
+    places.volume(name).join("_data")
 }
