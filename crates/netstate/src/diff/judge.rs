@@ -3,7 +3,7 @@
 use crate::{
     link::{Link, LinkKind},
     nft::{Base, Chain},
-    state::{Key, Object},
+    state::Object,
 };
 
 /// What must happen to an object.
@@ -27,7 +27,7 @@ enum Likeness {
 }
 
 /// The verdict on an object that is both wished and seen; none to keep it.
-pub(super) fn judge(key: &Key, from: &Object, to: &Object) -> Option<Verdict> {
+pub(super) fn judge(from: &Object, to: &Object) -> Option<Verdict> {
     let likeness = match (from, to) {
         (Object::Netns(_), Object::Netns(_))
         | (Object::Addr(_), Object::Addr(_))
@@ -38,10 +38,7 @@ pub(super) fn judge(key: &Key, from: &Object, to: &Object) -> Option<Verdict> {
         (Object::Set(from), Object::Set(to)) => same_or(from == to, Likeness::Foreign),
         (Object::Chain(from), Object::Chain(to)) => chain(from, to),
         (Object::Element(from), Object::Element(to)) => same_or(from == to, Likeness::Foreign),
-        _ => {
-            debug_assert!(false, "{key} has contents of two kinds");
-            Likeness::Foreign
-        }
+        _ => Likeness::Foreign,
     };
     match likeness {
         Likeness::Same => None,

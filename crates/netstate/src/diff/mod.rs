@@ -171,7 +171,7 @@ fn verdicts(desired: &NetState, observed: &NetState, scope: BTreeSet<Key>) -> BT
         (Some(_), None) if *key == Key::Netns(NetnsName::Host) => None,
         (Some(_), None) => Some(Verdict::Create),
         (None, Some(object)) if is_removable(key, object, desired) => Some(Verdict::Delete),
-        (Some(to), Some(from)) => judge(key, from, to),
+        (Some(to), Some(from)) => judge(from, to),
         _ => None,
     };
     scope.into_iter().filter_map(|key| verdict(&key).map(|verdict| (key, verdict))).collect()
@@ -207,7 +207,7 @@ fn detach_ports(removal: &Removal, desired: &NetState, observed: &NetState, edit
             };
             let mut alone = link.clone();
             alone.port = None;
-            match judge(&port, &Object::Link(alone), to) {
+            match judge(&Object::Link(alone), to) {
                 Some(Verdict::Change(from)) => edits.made.insert(port, Some(*from)),
                 _ => edits.made.remove(&port),
             };

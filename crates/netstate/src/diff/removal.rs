@@ -131,19 +131,18 @@ impl<'a> Removal<'a> {
     }
 
     /// IPv4 addresses of one network on one link hang together: the first is primary, and when it goes the others go with it (unless
-    /// `promote_secondaries` is set). So when one goes, those that stay are removed and made again.
+    /// `promote_secondaries` is set). So when one goes early, or others stay or come, all go early and those that stay are made again.
     fn hasten_shared_networks(&mut self) {
-        for addr in self.gone_addrs() {
-            let in_network = |other: &&AddrKey| {
-                **other != addr && addr.address.addr().is_ipv4() && other.address.trunc() == addr.address.trunc()
+        for addr in self.gone_addrs().into_iter().filter(is_ipv4) {
+            let shared = |state: &NetState| -> Vec<Key> {
+                let in_network = |other: &&AddrKey| other.address.trunc() == addr.address.trunc();
+                state.addrs(&addr.link).filter(in_network).cloned().map(Key::Addr).collect()
             };
-            let desired: Vec<_> = self.desired.addrs(&addr.link).filter(in_network).cloned().map(Key::Addr).collect();
-            if desired.is_empty() || self.is_gone(&addr.link) {
-                continue;
-            }
-            self.push(Key::Addr(addr), Phase::Early);
-            for key in desired.into_iter().filter(|key| self.observed.has(key)) {
-                self.push(key, Phase::Early);
+            let goes_early = self.gone.get(&Key::Addr(addr.clone())) == Some(&Phase::Early);
+            if !self.is_gone(&addr.link) && (goes_early || !shared(self.desired).is_empty()) {
+                for key in shared(self.observed) {
+                    self.push(key, Phase::Early);
+                }
             }
         }
     }

@@ -85,6 +85,13 @@ fn addresses_and_routes() {
     check("address-in-another-network", &host(), &readdressed("10.1.0.1/16"));
     check("address-in-the-same-network", &host(), &readdressed("172.17.0.254/16"));
     check("address-of-another-link", &host(), &readdressed("172.18.0.1/16"));
+    let moved = changed(|state| {
+        without(state, |key| key.to_string() == "address host:docker0 172.17.0.1/16");
+        let mut builder = Builder(std::mem::take(state));
+        builder.addrs(&link("host", "br-back"), &["172.17.0.1/24"]);
+        *state = builder.0;
+    });
+    check("address-moves", &host(), &moved);
     let rerouted = changed(|state| {
         let mut builder = Builder(std::mem::take(state));
         builder.route("web", "0.0.0.0/0", Some("172.18.0.1"), "eth1");

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use netstate::{
     Kernel, Key, NetState, Plan,
     addr::{Addr, AddrKey},
-    diff,
+    diff, diff_keys,
     link::{Admin, Link, LinkKey, LinkKind, MacAddr},
     netns::NetnsName,
     route::{MAIN, Route, RouteKey},
@@ -110,6 +110,17 @@ proptest! {
         let mut host = host_at(&from.0)?;
         reach(&mut host, &to.0)?;
         reach(&mut host, &NetState::default())?;
+    }
+
+    /// What differs is all that must be named.
+    #[test]
+    fn changed_keys_are_enough(from in wish::state(), to in wish::state()) {
+        let mut host = host_at(&from.0)?;
+        let seen = observe(&mut host, &to.0);
+        let differs = |key: &&Key| seen.objects.get(key) != to.0.objects.get(key);
+        let changed = seen.objects.keys().chain(to.0.objects.keys()).filter(differs).cloned();
+        let plan = diff_keys(&to.0, &seen, changed);
+        prop_assert_eq!(&plan, &diff(&to.0, &seen));
     }
 
     #[test]
