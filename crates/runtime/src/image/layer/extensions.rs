@@ -64,4 +64,3 @@ fn pax_seconds(value: &[u8]) -> Option<i64> {
 pub(super) fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
-
