@@ -203,10 +203,11 @@ fn linked_only(fragment: &mut Fragment) {
     set(LINKED_ONLY, &[Datatype::IfName]);
     set(names::of(Family::V4).linked, &[Datatype::Ipv4Addr, Datatype::Ipv4Addr]);
     set(names::of(Family::V6).linked, &[Datatype::Ipv6Addr, Datatype::Ipv6Addr]);
-    let other_bridge = Match::In { fields: vec![Field::IbrName], op: Op::Ne, set: LINKED_ONLY.to_owned() };
+    // The port tells the bridge too, and kernels without NFT_BRIDGE_META know it.
+    let other_port = Match::In { fields: vec![Field::IifName], op: Op::Ne, set: LINKED_ONLY.to_owned() };
     let linked = |family| member(vec![saddr(family), daddr(family)], names::of(family).linked);
     let rules = vec![
-        rule("other networks", vec![other_bridge], Action::Accept),
+        rule("other networks", vec![other_port], Action::Accept),
         rule("address resolution", vec![is(Field::EtherType, Op::Eq, Value::EtherType(ARP))], Action::Accept),
         rule("address resolution", vec![within(Field::Ip6Daddr, solicited_node())], Action::Accept),
         rule("linked", vec![linked(Family::V4)], Action::Accept),

@@ -17,7 +17,7 @@ use netstate::{
 
 use crate::{
     Wish,
-    fragment::{self, Fragment, address, mac},
+    fragment::{self, Fragment, address, ifname, mac},
     names,
     sandbox::{has_ipv6, netns},
 };
@@ -47,6 +47,7 @@ pub fn fragment(state: &State, id: &EndpointId) -> Option<Fragment> {
         fragment.sysctl(&inside.netns, path, value.trim());
     }
     if bridge.icc == Icc::LinkedOnly {
+        fragment.bridge_member(names::LINKED_ONLY, [ifname(&lease.host_ifname)]);
         links(&mut fragment, state, endpoint, lease);
     }
     Some(fragment)

@@ -33,7 +33,7 @@ pub const HAIRPIN: &str = "hairpin";
 pub const INTERNAL: &str = "internal";
 /// Set of pairs of a link of the host and a bridge: packets from the one may enter the other.
 pub const TRUSTED: &str = "trusted";
-/// Set of link names, in the bridge table: bridges whose sandboxes may talk to each other only when linked.
+/// Set of link names, in the bridge table: ports of bridges whose sandboxes may talk to each other only when linked.
 pub const LINKED_ONLY: &str = "linked_only";
 
 /// The sets and maps that there are once for each family.

@@ -15,7 +15,7 @@ use netstate::{
 use crate::{
     Wish,
     fragment::{self, Fragment, ifname},
-    names::{self, BRIDGES, HAIRPIN, INTERNAL, LINKED_ONLY, SAME, TRUSTED},
+    names::{self, BRIDGES, HAIRPIN, INTERNAL, SAME, TRUSTED},
 };
 
 /// What a network comes to.
@@ -62,9 +62,8 @@ fn membership(fragment: &mut Fragment, bridge: &Bridge) {
     let name = || ifname(&bridge.link);
     fragment.member(BRIDGES, [name()]);
     fragment.member(HAIRPIN, [name(), name()]);
-    match bridge.icc {
-        Icc::Allowed => fragment.member(SAME, [name(), name()]),
-        Icc::LinkedOnly => fragment.bridge_member(LINKED_ONLY, [name()]),
+    if bridge.icc == Icc::Allowed {
+        fragment.member(SAME, [name(), name()]);
     }
     match bridge.reach {
         Reach::Internal => fragment.member(INTERNAL, [name()]),
