@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use crate::house::{busybox, is_root, runtime, store};
-use runtime::image::{Assembly, AssemblyFile, ImageError, Reference, Store};
+use runtime::image::{Assembly, AssemblyFile, ImageError, ListFilters, Reference, RemoveOptions, Store};
 
 #[test]
 fn an_assembled_image_is_found_by_every_name() {
@@ -188,5 +188,44 @@ fn the_demo_image_runs_its_binary() {
                 "{program:?}: {code:?}"
             );
         }
+    });
+}
+
+#[test]
+fn work_at_once_does_not_tear_layers_apart() {
+    let Some((dir, store)) = store() else { return };
+    runtime().block_on(async {
+        let work = (0..6).map(|worker| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for round in 0..8 {
+                    let name = format!("image:{}", (worker + round) % 3);
+                    let id = busybox(&store, &name).await;
+                    let container = format!("c{worker}");
+                    match store.create_snapshot(&container, &id).await {
+                        Ok(snapshot) => assert!(snapshot.lower[0].join("bin/busybox").exists()),
+                        // Another worker was faster.
+                        Err(ImageError::NoSuchImage(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                    let _ = store.remove_image(&name, RemoveOptions { force: true, ..Default::default() }, &[]).await;
+                    store
+                        .prune(ListFilters { dangling: Some(false), ..Default::default() }, &[])
+                        .await
+                        .expect("prunes");
+                    store.remove_snapshot(&container).await.expect("removes");
+                }
+            })
+        });
+        for worker in work.collect::<Vec<_>>() {
+            worker.await.expect("no panic");
+        }
+        assert!(store.list(&ListFilters::default()).expect("lists").is_empty());
+        for directory in ["layers", "configs", "tmp", "holds"] {
+            let left = fs::read_dir(dir.path().join("images").join(directory)).expect("there").count();
+            assert_eq!(left, 0, "{directory}");
+        }
+        busybox(&store, "last").await;
+        store.save(&["last".to_owned()], std::io::sink()).await.expect("whole");
     });
 }

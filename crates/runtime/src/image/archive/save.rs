@@ -26,6 +26,10 @@ impl Store {
 
 fn save(store: &Store, names: &[String], out: impl Write) -> Result<(), ImageError> {
     let images = chosen(store, names)?;
+    // Whoever removes an image meanwhile must not pull a layer from under the stream.
+    let state = store.state();
+    let layers = images.keys().filter_map(|id| state.index.images.get(id)).flat_map(|record| &record.layers);
+    let _leases: Vec<_> = layers.map(|diff_id| store.lease(diff_id)).collect();
     let mut archive = Archive { store, tar: TarWriter::new(BufWriter::new(out)), written: BTreeSet::new() };
     for name in ["blobs/", "blobs/sha256/"] {
         archive.tar.append(&Entry::plain(name, EntryKind::Directory, 0o755, 0), io::empty()).map_err(writing)?;
