@@ -82,7 +82,7 @@ impl Runtime {
         let (mut output, mut input) = self.connect(id).ok()?;
         input.send(&Request::Wait).await.ok()?;
         match output.next().await {
-            Ok(Some(Report::Started(_))) => Some(self.supervise(id, state.shim, started, (output, input), None)),
+            Ok(Some(Report::Started(_))) => Some(self.supervise(id, started, (output, input), None)),
             // It ended just now; its state file says how.
             _ => None,
         }

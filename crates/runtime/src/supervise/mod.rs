@@ -24,7 +24,7 @@ use crate::{
     cgroup::{Cgroup, Stats, UpdateError},
     shim::{
         self,
-        launch::{Launch, ProcessName, State, file},
+        launch::{Launch, State, file},
         now_ms,
         protocol::{AttachWish, Exit, Failure, ProtocolError, Report, Request, Started, WindowSize},
     },
@@ -132,7 +132,6 @@ enum Entry {
 #[derive(Clone, Debug)]
 struct Live {
     started: Started,
-    shim: ProcessName,
     cgroup: Cgroup,
     exit: watch::Receiver<Option<Exit>>,
 }
@@ -232,8 +231,7 @@ impl Runtime {
                 return Err(self.silence(id, other.err()));
             }
         };
-        let state = State::read(&dir).map_err(io_error(id, "read its state"))?;
-        Ok(self.supervise(id, state.shim, started, (output, input), Some(child)))
+        Ok(self.supervise(id, started, (output, input), Some(child)))
     }
 
     /// The error for a shim that ended the conversation.
@@ -251,13 +249,12 @@ impl Runtime {
     fn supervise(
         &self,
         id: &str,
-        shim: ProcessName,
         started: Started,
         (mut output, input): (Output, Input),
         child: Option<Child>,
     ) -> Live {
         let (ended, exit) = watch::channel(None);
-        let live = Live { started, shim, cgroup: self.cgroup(id), exit };
+        let live = Live { started, cgroup: self.cgroup(id), exit };
         let (runtime, id, cgroup) = (self.clone(), id.to_owned(), live.cgroup.clone());
         tokio::spawn(async move {
             let exit = loop {

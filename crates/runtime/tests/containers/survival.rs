@@ -1,0 +1,83 @@
+//! Daemons and shims that die.
+
+use model::container::Stdin;
+use runtime::Adopted;
+
+use crate::house::{EVERYTHING, LIMIT, read_all, read_until, until, with_house};
+
+#[test]
+fn another_daemon_takes_over() {
+    with_house(|house| async move {
+        let mut container = house.container(&["sh", "-c", "echo up; read x; echo $x; exit 3"]);
+        container.process.stdin = Stdin::Open;
+        let id = container.id.as_str();
+        let mut attached = house.runtime.attach(id, EVERYTHING).await.unwrap();
+        let started = house.start(&container).await.unwrap();
+        read_until(&mut attached, "up\n").await;
+        drop(attached);
+        let second = house.second_runtime();
+        assert_eq!(second.adopt().await.unwrap(), [Adopted::Running { id: id.to_owned(), started }]);
+        let mut attached = second.attach(id, EVERYTHING).await.unwrap();
+        attached.input.write(b"again\n").await.unwrap();
+        assert_eq!(read_all(attached).await.0, "again\n");
+        assert_eq!(second.wait(id).await.unwrap().code, 3);
+    });
+}
+
+#[test]
+fn what_ended_without_a_daemon_is_told() {
+    with_house(|house| async move {
+        let container = house.container(&["sh", "-c", "exit 5"]);
+        house.start(&container).await.unwrap();
+        let exit = house.wait(&container).await;
+        let adopted = house.second_runtime().adopt().await.unwrap();
+        assert!(matches!(&adopted[..], [Adopted::Ended { exit: told, started_ms: Some(_), .. }] if *told == exit), "{adopted:?}");
+    });
+}
+
+#[test]
+fn a_killed_shim_takes_its_container_along() {
+    with_house(|house| async move {
+        let container = house.container(&["sleep", "1000"]);
+        let started = house.start(&container).await.unwrap();
+        let shim = parent_of(started.pid);
+        rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
+        let exit = tokio::time::timeout(LIMIT, house.wait(&container)).await.unwrap();
+        assert_eq!((exit.code, exit.error.as_deref()), (137, Some("its shim was killed")));
+        until("the process is gone", || !std::path::Path::new(&format!("/proc/{}", started.pid)).exists()).await;
+    });
+}
+
+#[test]
+fn a_stale_run_directory_is_no_container() {
+    with_house(|house| async move {
+        let container = house.container(&["sleep", "1000"]);
+        let started = house.start(&container).await.unwrap();
+        // As after a reboot: the file speaks of processes that are not those of today.
+        let file = house.path("run/containers").join(container.id.as_str()).join("state.json");
+        let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        state["shim"]["start_ticks"] = 1.into();
+        std::fs::write(&file, serde_json::to_vec(&state).unwrap()).unwrap();
+        let adopted = house.second_runtime().adopt().await.unwrap();
+        assert!(matches!(&adopted[..], [Adopted::Ended { exit, .. }] if exit.code == 137), "{adopted:?}");
+        until("the process is gone", || !std::path::Path::new(&format!("/proc/{}", started.pid)).exists()).await;
+    });
+}
+
+#[test]
+fn a_half_made_container_is_removed() {
+    with_house(|house| async move {
+        let container = house.container(&["true"]);
+        let attached = house.runtime.attach(container.id.as_str(), EVERYTHING).await.unwrap();
+        let dir = house.path("run/containers").join(container.id.as_str());
+        assert!(dir.exists());
+        assert_eq!(house.second_runtime().adopt().await.unwrap(), []);
+        assert!(!dir.exists());
+        drop(attached);
+    });
+}
+
+fn parent_of(pid: u32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
