@@ -138,6 +138,11 @@ impl Own {
         }
     }
 
+    /// Whether a link of the host goes by our doing.
+    pub fn is_going(&self, name: &str) -> bool {
+        self.lock().going.contains(name)
+    }
+
     /// This plan is being carried out until the guard is dropped.
     pub fn begin(&self, plan: &Plan) -> Applying<'_> {
         let mut deeds = self.lock();

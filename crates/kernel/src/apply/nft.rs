@@ -1,7 +1,9 @@
 //! nftables: neighbouring operations on one table as one transaction, which happens whole or not at all.
 //!
-//! Within a transaction the order is only about what may refer to what, so it is always the same: what goes is unlinked and removed,
-//! what comes is made, then come rules and elements.
+//! Nobody sees the inside of a transaction, so what counts is what becomes of each object, not the order of the operations. The
+//! messages always go out in one order: what goes is unlinked and removed, what comes is made, then come rules and elements.
+
+use std::collections::BTreeMap;
 
 use libc::NLM_F_ACK;
 use netstate::{
@@ -24,9 +26,9 @@ const BATCH_END: u16 = 0x11; // NFNL_MSG_BATCH_END
 pub(crate) fn apply(linux: &mut Linux, ops: &[Op]) -> Result<(), Failure> {
     let netns = ops[0].key().netns().clone();
     let mut transaction = Transaction::default();
-    for (at, op) in ops.iter().enumerate() {
-        let refused = |refusal| Failure { at, in_effect: 0, refusal };
-        transaction.add(linux, at, op).map_err(refused)?;
+    for (key, fate) in fates(ops)? {
+        let refused = |refusal| Failure { at: fate.at, in_effect: 0, refusal };
+        transaction.add(linux, key, &fate).map_err(refused)?;
     }
     let parts = transaction.parts();
     let sent = match linux.sockets(&netns) {
@@ -86,48 +88,89 @@ struct ElementChange {
     bytes: Vec<u8>,
 }
 
-impl Transaction {
-    fn add(&mut self, linux: &mut Linux, at: usize, op: &Op) -> Result<(), Refusal> {
-        let added = |request| Part::new(Kind::Addition, at, request);
-        let removed = |request| Part::new(Kind::Removal, at, request);
+/// What becomes of an object by all operations on it.
+#[derive(Default)]
+struct Fate<'a> {
+    /// The last operation, by place.
+    at: usize,
+    /// A chain that is there loses its rules.
+    flushed: bool,
+    /// What is there goes.
+    removed: bool,
+    /// What is made, after that.
+    made: Option<&'a Object>,
+}
+
+fn fates(ops: &[Op]) -> Result<BTreeMap<&Key, Fate<'_>>, Failure> {
+    let mut fates: BTreeMap<&Key, Fate<'_>> = BTreeMap::new();
+    for (at, op) in ops.iter().enumerate() {
+        let fate = fates.entry(op.key()).or_default();
+        fate.at = at;
         match op {
-            Op::Create { key: Key::Table(key), .. } => self.tables.push(added(nft::table::create(key))),
-            Op::Change { key: Key::Table(_), .. } => {}
-            Op::Delete { key: Key::Table(key), .. } => self.table_removals.push(removed(nft::table::delete(key))),
-
-            Op::Create { key: Key::Set(key), object: Object::Set(set) } => self.add_set(linux, at, key, set)?,
-            Op::Change { key: Key::Set(key), to: Object::Set(set), .. } => {
-                self.set_removals.push(removed(nft::set::delete(key)));
-                self.add_set(linux, at, key, set)?;
+            Op::Create { object, .. } => fate.made = Some(object),
+            Op::Change { from, to, .. } => {
+                fate.flushed = true;
+                fate.removed |= !is_changed_in_place(from, to);
+                fate.made = Some(to);
             }
-            Op::Delete { key: Key::Set(key), .. } => self.set_removals.push(removed(nft::set::delete(key))),
-
-            Op::Create { key: Key::Chain(key), object: Object::Chain(chain) } => {
-                self.add_chain(linux, at, key, chain)?
+            Op::Delete { .. } => {
+                fate.flushed = true;
+                fate.removed = true;
+                fate.made = None;
             }
-            Op::Change { key: Key::Chain(key), from: Object::Chain(from), to: Object::Chain(to) } => {
-                self.flushes.push(removed(nft::rule::flush(key)));
-                if !is_hooked_alike(from, to) {
-                    self.chain_removals.push(removed(nft::chain::delete(key)));
+        }
+    }
+    let fits = |key: &Key, object: &Object| {
+        matches!(
+            (key, object),
+            (Key::Table(_), Object::Table(_))
+                | (Key::Set(_), Object::Set(_))
+                | (Key::Chain(_), Object::Chain(_))
+                | (Key::Element(_), Object::Element(_))
+        )
+    };
+    match fates.iter().find(|(key, fate)| fate.made.is_some_and(|object| !fits(key, object))) {
+        Some((_, fate)) => Err(Failure { at: fate.at, in_effect: 0, refusal: mismatch() }),
+        None => Ok(fates),
+    }
+}
+
+/// A set's types and an element's data cannot be changed, and a chain is tied to its hook.
+fn is_changed_in_place(from: &Object, to: &Object) -> bool {
+    match (from, to) {
+        (Object::Chain(Chain { base: Some(a), .. }), Object::Chain(Chain { base: Some(b), .. })) => {
+            (a.kind, a.hook, a.priority) == (b.kind, b.hook, b.priority)
+        }
+        (Object::Chain(a), Object::Chain(b)) => a.base == b.base,
+        (Object::Table(_), _) => true,
+        _ => false,
+    }
+}
+
+impl Transaction {
+    fn add(&mut self, linux: &mut Linux, key: &Key, fate: &Fate<'_>) -> Result<(), Refusal> {
+        let at = fate.at;
+        let removal = |request| Part::new(Kind::Removal, at, request);
+        match key {
+            Key::Table(key) if fate.removed => self.table_removals.push(removal(nft::table::delete(key))),
+            Key::Set(key) if fate.removed => self.set_removals.push(removal(nft::set::delete(key))),
+            Key::Chain(key) => {
+                if fate.flushed {
+                    self.flushes.push(removal(nft::rule::flush(key)));
                 }
-                self.add_chain(linux, at, key, to)?;
+                if fate.removed {
+                    self.chain_removals.push(removal(nft::chain::delete(key)));
+                }
             }
-            Op::Delete { key: Key::Chain(key), .. } => {
-                self.flushes.push(removed(nft::rule::flush(key)));
-                self.chain_removals.push(removed(nft::chain::delete(key)));
-            }
-
-            Op::Create { key: Key::Element(key), object: Object::Element(element) } => {
-                self.add_element(linux, at, key, element)?
-            }
-            Op::Change { key: Key::Element(key), from: Object::Element(from), to: Object::Element(to) } => {
-                self.remove_element(linux, at, key, from)?;
-                self.add_element(linux, at, key, to)?;
-            }
-            Op::Delete { key: Key::Element(key), object: Object::Element(element), .. } => {
-                self.remove_element(linux, at, key, element)?
-            }
-            _ => return Err(mismatch()),
+            Key::Element(key) if fate.removed => self.remove_element(linux, at, key)?,
+            _ => {}
+        }
+        match (key, fate.made) {
+            (Key::Table(key), Some(_)) => self.tables.push(Part::new(Kind::Addition, at, nft::table::create(key))),
+            (Key::Set(key), Some(Object::Set(set))) => self.add_set(linux, at, key, set)?,
+            (Key::Chain(key), Some(Object::Chain(chain))) => self.add_chain(linux, at, key, chain)?,
+            (Key::Element(key), Some(Object::Element(element))) => self.add_element(linux, at, key, element)?,
+            _ => {}
         }
         Ok(())
     }
@@ -167,16 +210,10 @@ impl Transaction {
         Ok(())
     }
 
-    fn remove_element(
-        &mut self,
-        linux: &mut Linux,
-        op: usize,
-        key: &ElementKey,
-        element: &Element,
-    ) -> Result<(), Refusal> {
+    fn remove_element(&mut self, linux: &mut Linux, op: usize, key: &ElementKey) -> Result<(), Refusal> {
         // Without its set the element is gone.
         if let Some(set) = set_of(linux, &key.set)? {
-            let bytes = element::encode(&set, key, element, element::Change::Remove)?;
+            let bytes = element::encode(&set, key, &Element::default(), element::Change::Remove)?;
             self.element_removals.push(ElementChange { op, set: key.set.clone(), bytes });
         }
         Ok(())
@@ -320,13 +357,6 @@ fn remember(linux: &mut Linux, op: &Op) {
         }
         Op::Delete { key: Key::Table(key), .. } => linux.sets.retain(|set, _| set.table != *key),
         _ => {}
-    }
-}
-
-fn is_hooked_alike(from: &Chain, to: &Chain) -> bool {
-    match (&from.base, &to.base) {
-        (Some(a), Some(b)) => (a.kind, a.hook, a.priority) == (b.kind, b.hook, b.priority),
-        (a, b) => a == b,
     }
 }
 

@@ -17,7 +17,8 @@ use crate::{
 /// Names of our links by their index.
 pub(crate) type Ours = HashMap<u32, IfName>;
 
-/// Adds our links to the state, and gives their indexes by namespace.
+/// Adds our links to the state, and gives their indexes by namespace. A veth that the kernel has yet to take along with the namespace
+/// that we deleted counts as gone.
 pub(crate) fn observe(
     linux: &mut Linux,
     names: &[String],
@@ -28,10 +29,12 @@ pub(crate) fn observe(
     let mut peers = peers(linux, names, &host)?;
     for facts in host.values().filter(|f| f.is_ours()) {
         let Some(key) = key(&NetnsName::Host, facts) else { continue };
-        ours.entry(NetnsName::Host).or_default().insert(facts.index, key.name.clone());
         let kind = match facts.kind.as_deref() {
             Some("veth") => {
                 let peer = facts.peer_namespace.zip(facts.peer).and_then(|end| peers.remove(&end));
+                if peer.is_none() && linux.own.is_going(&facts.name) {
+                    continue;
+                }
                 if let Some((key, peer)) = &peer {
                     ours.entry(key.netns.clone()).or_default().insert(peer.index, key.name.clone());
                 }
@@ -40,6 +43,7 @@ pub(crate) fn observe(
             // A link of ours that is no veth can only be a bridge.
             _ => LinkKind::Bridge,
         };
+        ours.entry(NetnsName::Host).or_default().insert(facts.index, key.name.clone());
         let port = facts.master.and_then(|index| host.get(&index)).and_then(|bridge| bridge.name.parse().ok());
         state.put(key, link(facts, kind, port.map(|bridge| BridgePort { bridge })));
     }

@@ -1,6 +1,7 @@
 //! The kernel crate against the real kernel, each test in network and mount namespaces of its own.
 
 mod common;
+mod converge;
 mod facts;
 mod links;
 mod monitor;

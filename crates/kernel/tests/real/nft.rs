@@ -300,7 +300,7 @@ fn bridge_table(state: &mut NetState) {
         .put(chain_key(f, "forward"), Chain { base: base(ChainType::Filter, Hook::Forward, 0, Policy::Accept), rules });
 }
 
-fn everything() -> NetState {
+pub fn everything() -> NetState {
     let mut state = NetState::default();
     sets(&mut state);
     chains(&mut state);
