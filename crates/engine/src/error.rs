@@ -26,7 +26,9 @@ pub enum EngineError {
         message: String,
     },
     /// A process does not go away.
-    #[error("container {container} was killed but does not end: one of its processes waits in the kernel (see ps -o pid,stat,wchan)")]
+    #[error(
+        "container {container} was killed but does not end: one of its processes waits in the kernel (see ps -o pid,stat,wchan)"
+    )]
     Stuck {
         /// Its short id.
         container: String,

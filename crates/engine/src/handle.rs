@@ -67,11 +67,10 @@ impl Engine {
     /// the state says, and serves. Must be called within a tokio runtime.
     pub async fn open(parts: Parts) -> Result<Self, EngineError> {
         let (inbox, requests) = mpsc::channel();
-        let (tasks, todo) = tokio::sync::mpsc::unbounded_channel();
+        let (work, todo) = tokio::sync::mpsc::unbounded_channel();
         let state = Arc::new(parts.state);
         let (publish, watched) = watch::channel(Arc::clone(&state));
-        let shared =
-            Arc::new(Shared { state: publish, events: Events::default(), waiters: Waiters::default(), tasks: tasks.clone() });
+        let shared = Arc::new(Shared { state: publish, events: Events::default(), waiters: Waiters::default(), work });
         let listeners = Arc::default();
         let mut writer = Writer {
             state,
@@ -82,8 +81,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             unsettled: false,
         };
-        let engine =
-            Self { inbox, shared, state: watched, runtime: parts.runtime, images: parts.images, listeners };
+        let engine = Self { inbox, shared, state: watched, runtime: parts.runtime, images: parts.images, listeners };
         let supervisor = Supervisor::new(engine.clone(), parts.places);
         let found = supervisor.find().await?;
         let (opened, ready) = oneshot::channel();
@@ -133,12 +131,22 @@ impl Engine {
 
     /// Asks the process to end with its stop signal, and kills it after the timeout (seconds; negative: never; none: the container's own).
     /// Returns when it has ended.
-    pub async fn stop(&self, container: &ContainerId, timeout_s: Option<i64>, signal: Option<i32>) -> Result<(), EngineError> {
+    pub async fn stop(
+        &self,
+        container: &ContainerId,
+        timeout_s: Option<i64>,
+        signal: Option<i32>,
+    ) -> Result<(), EngineError> {
         crate::supervise::stop(self, container, timeout_s, signal).await
     }
 
     /// Removes a container; one that runs is killed first if that may be. Returns when nothing is left of it.
-    pub async fn remove(&self, container: &ContainerId, force: Force, volumes: AnonymousVolumes) -> Result<(), EngineError> {
+    pub async fn remove(
+        &self,
+        container: &ContainerId,
+        force: Force,
+        volumes: AnonymousVolumes,
+    ) -> Result<(), EngineError> {
         let runs = self.state().containers.get(container).is_some_and(|c| c.is_live());
         if runs && force == Force::Kill {
             match self.stop(container, Some(0), Some(9)).await {
@@ -161,7 +169,11 @@ impl Engine {
     }
 
     /// A future that ends with the container's exit. Subscribed when this returns, so that a start right after is not missed.
-    pub fn wait(&self, container: &ContainerId, what: WaitFor) -> impl Future<Output = Result<Exit, EngineError>> + Send + 'static {
+    pub fn wait(
+        &self,
+        container: &ContainerId,
+        what: WaitFor,
+    ) -> impl Future<Output = Result<Exit, EngineError>> + Send + 'static {
         let ended = self.shared.waiters.end(container, what);
         let state = self.state();
         let container = container.clone();

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Change, State};
 use netstate::{Fault, Kernel, Key, NetState, Object, Op, Plan, diff};
-use plan::Wish;
 
 /// The host's network as it must be and as it is.
 pub struct Host {
@@ -111,9 +110,4 @@ impl Host {
             }
         }
     }
-}
-
-/// Who asked for each object, for `explain`.
-pub fn owners(state: &State) -> BTreeMap<Key, Wish> {
-    plan::desired(state).owner
 }

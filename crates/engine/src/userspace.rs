@@ -4,7 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arc_swap::ArcSwap;
-use model::{Change, Endpoint, EndpointId, NetworkId, Record, RecordKey, SandboxId, State, sandbox::Up};
+use model::{
+    Change, ContainerId, Endpoint, EndpointId, NetworkId, Record, RecordKey, SandboxId, State, network::Names,
+    sandbox::Up,
+};
 use plan::{
     dns::{NetworkNames, dns_view, endpoint_names, network_names},
     listener::{ListenerTable, forwardings},
@@ -87,17 +90,17 @@ impl Userspace {
         if self.names.sandboxes().any(|served| served == sandbox) {
             return self.names.update(sandbox, Arc::new(view));
         }
-        let served = world
-            .name_sockets(sandbox)
-            .map_err(|e| e.to_string())
-            .and_then(|(udp, tcp)| self.names.serve(sandbox.clone(), udp, tcp, Arc::new(view)).map_err(|e| e.to_string()));
+        let served = world.name_sockets(sandbox).map_err(|e| e.to_string()).and_then(|(udp, tcp)| {
+            self.names.serve(sandbox.clone(), udp, tcp, Arc::new(view)).map_err(|e| e.to_string())
+        });
         if let Err(error) = served {
             warn!(%sandbox, error, "names cannot be resolved in this sandbox");
         }
     }
 
     fn follow_listeners(&mut self, before: &State, after: &State, sandboxes: &BTreeSet<SandboxId>) {
-        let of = |state: &State| -> Vec<_> { sandboxes.iter().flat_map(|sandbox| forwardings(state, sandbox)).collect() };
+        let of =
+            |state: &State| -> Vec<_> { sandboxes.iter().flat_map(|sandbox| forwardings(state, sandbox)).collect() };
         let (gone, here) = (of(before), of(after));
         if gone == here {
             return;
@@ -107,6 +110,22 @@ impl Userspace {
         here.into_iter().for_each(|forwarding| table.insert(forwarding));
         self.listeners.store(Arc::new(table));
     }
+}
+
+/// The containers that live and whose hosts file a change may alter: those of the sandboxes it touches, and those that are linked
+/// to them on a network without DNS.
+pub fn readers(before: &State, after: &State, change: &Change) -> BTreeSet<ContainerId> {
+    let touched = Touched::by(before, after, change);
+    let mut sandboxes = touched.sandboxes.clone();
+    for network in touched.named_networks(before, after) {
+        let bridge = after.networks.get(&network).and_then(|n| n.bridge());
+        if bridge.is_some_and(|bridge| bridge.names == Names::HostsFile) {
+            let linking = after.endpoints_on(&network).filter(|endpoint| !endpoint.wish.links.is_empty());
+            sandboxes.extend(linking.map(|endpoint| endpoint.sandbox.clone()));
+        }
+    }
+    let residents = sandboxes.iter().flat_map(|sandbox| after.residents_of(sandbox));
+    residents.filter(|container| container.run().is_some()).map(|container| container.id.clone()).collect()
 }
 
 /// What a change touches.
@@ -134,7 +153,8 @@ impl Touched {
             }
         }
         for sandbox in &touched.sandboxes {
-            touched.endpoints.extend(endpoints_of(before, sandbox).chain(endpoints_of(after, sandbox)));
+            let both = before.endpoints_of(sandbox).chain(after.endpoints_of(sandbox));
+            touched.endpoints.extend(both.map(|endpoint| endpoint.id.clone()));
         }
         touched
     }
@@ -144,10 +164,4 @@ impl Touched {
         let of = |id| network(before.endpoints.get(id)).into_iter().chain(network(after.endpoints.get(id)));
         self.networks.iter().cloned().chain(self.endpoints.iter().flat_map(of)).collect()
     }
-}
-
-fn endpoints_of<'s>(state: &'s State, sandbox: &'s SandboxId) -> impl Iterator<Item = EndpointId> + 's {
-    let first = (sandbox.clone(), EndpointId::from_bytes([0; 32]));
-    let mine = state.in_sandbox.range(first..).take_while(move |((within, _), ())| within == sandbox);
-    mine.map(|((_, endpoint), ())| endpoint.clone())
 }

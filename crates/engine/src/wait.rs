@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use model::{Change, ContainerId, Record, RecordKey, State, container::{Exit, Phase}};
+use model::{
+    Change, ContainerId, Record, RecordKey, State,
+    container::{Exit, Phase},
+};
 use tokio::sync::oneshot;
 
 /// What a waiter waits for.

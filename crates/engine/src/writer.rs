@@ -15,7 +15,7 @@ use crate::{
     commit::{self, Mode},
     host::Drift,
     supervise::Found,
-    userspace::Userspace,
+    userspace::{self, Userspace},
     wait::Waiters,
 };
 
@@ -41,8 +41,16 @@ pub struct Shared {
     pub events: Events,
     /// Everybody who waits for a container.
     pub waiters: Waiters,
-    /// What is to be done about processes.
-    pub tasks: tokio::sync::mpsc::UnboundedSender<Task>,
+    /// What is to be done about processes and their files.
+    pub work: tokio::sync::mpsc::UnboundedSender<Work>,
+}
+
+/// Something to be done outside the writer.
+pub enum Work {
+    /// A task that a decision left.
+    Task(Task),
+    /// The network has changed under a container that runs: its files are written again.
+    Files(ContainerId),
 }
 
 /// The one writer.
@@ -134,6 +142,9 @@ impl Writer {
         self.userspace.follow(&before, &after, &decision.change, self.world.as_mut());
         self.shared.state.send_replace(Arc::clone(&after));
         decision.events.into_iter().for_each(|event| self.shared.events.emit(event));
+        for container in userspace::readers(&before, &after, &decision.change) {
+            let _ = self.shared.work.send(Work::Files(container));
+        }
         self.start(decision.tasks);
         self.shared.waiters.notify(&before, &after, &decision.change, exit.as_ref());
         Ok(after)
@@ -153,7 +164,7 @@ impl Writer {
     fn start(&self, tasks: Vec<Task>) {
         for task in tasks {
             // The receiver lives as long as the process.
-            let _ = self.shared.tasks.send(task);
+            let _ = self.shared.work.send(Work::Task(task));
         }
     }
 

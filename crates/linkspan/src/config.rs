@@ -146,7 +146,10 @@ impl PoolEntry {
     fn pool(&self) -> Result<Pool, ConfigError> {
         let (least, most) = (self.base.prefix_len(), self.base.max_prefix_len() - 2);
         if !(least..=most).contains(&self.size) {
-            return Err(ConfigError::Value(format!("pool {} cannot be cut into /{}: use {least} to {most}", self.base, self.size)));
+            return Err(ConfigError::Value(format!(
+                "pool {} cannot be cut into /{}: use {least} to {most}",
+                self.base, self.size
+            )));
         }
         Ok(Pool { base: self.base.trunc(), size: self.size })
     }
@@ -154,7 +157,9 @@ impl PoolEntry {
 
 fn subnet(address: IpNet) -> Result<Subnet, ConfigError> {
     if address.addr() == address.network() && address.prefix_len() < address.max_prefix_len() {
-        return Err(ConfigError::Value(format!("bip {address} must be an address of the network, not the network itself")));
+        return Err(ConfigError::Value(format!(
+            "bip {address} must be an address of the network, not the network itself"
+        )));
     }
     Ok(Subnet {
         net: address.trunc(),
@@ -199,7 +204,9 @@ mod tests {
         let said = match file {
             Err(error) => error.message().to_owned(),
             Ok(file) => match file.network.settings() {
-                Ok(settings) => format!("{} {:?}", settings.default_bridge, settings.default_ipv4.map(|s| (s.net, s.gateway))),
+                Ok(settings) => {
+                    format!("{} {:?}", settings.default_bridge, settings.default_ipv4.map(|s| (s.net, s.gateway)))
+                }
                 Err(error) => error.to_string(),
             },
         };

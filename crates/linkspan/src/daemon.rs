@@ -193,11 +193,14 @@ fn listeners(engine: &Engine, connections: Conntrack) -> Vec<Listening> {
         let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.original_destination(Protocol::Udp.number(), client, local).ok().flatten()
     };
-    let tcp = TcpListener::bind(address).and_then(|l| tcp::serve(l, Arc::clone(engine.listeners()), tcp::Limits::default()));
+    let tcp =
+        TcpListener::bind(address).and_then(|l| tcp::serve(l, Arc::clone(engine.listeners()), tcp::Limits::default()));
     let udp = UdpSocket::bind(address)
         .and_then(|s| udp::serve(s, Arc::clone(engine.listeners()), original, udp::Limits::default()));
     let served = [tcp, udp].into_iter().filter_map(|listening| {
-        listening.inspect_err(|error| warn!(%error, "ports published on IPv6 for containers with IPv4 only will not answer")).ok()
+        listening
+            .inspect_err(|error| warn!(%error, "ports published on IPv6 for containers with IPv4 only will not answer"))
+            .ok()
     });
     served.collect()
 }
@@ -231,7 +234,10 @@ fn docker_socket(setup: &Setup) -> Result<(UnixListener, PathBuf), DaemonError> 
     });
     let group = group(&setup.docker_group);
     if group.is_none() {
-        warn!(group = setup.docker_group, "there is no such group, so only root may use the Docker socket: make it with groupadd");
+        warn!(
+            group = setup.docker_group,
+            "there is no such group, so only root may use the Docker socket: make it with groupadd"
+        );
     }
     Ok((bind(&path, 0o660, group)?, path))
 }

@@ -28,8 +28,11 @@ pub async fn answer(view: &mut View, ask: Ask) -> Result<String, String> {
         Ask::Explain { object } => explain::explain(&engine.state(), &object),
         Ask::Trace { source, destination, protocol } => {
             let host = surroundings::surroundings(&mut view.host).map_err(|e| e.to_string())?;
-            trace::trace(&engine.state(), &trace::Asked { source: &source, destination: &destination, protocol, host: &host })
-        },
+            trace::trace(
+                &engine.state(),
+                &trace::Asked { source: &source, destination: &destination, protocol, host: &host },
+            )
+        }
         Ask::Down => down(engine).await,
     }
 }

@@ -23,9 +23,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// It was written by another version.
-    #[error(
-        "the journal {path} has layout {found} and this linkspan knows {known}: use the version that wrote it"
-    )]
+    #[error("the journal {path} has layout {found} and this linkspan knows {known}: use the version that wrote it")]
     Layout {
         /// The file.
         path: PathBuf,
@@ -72,19 +70,15 @@ pub enum StoreError {
 
 impl StoreError {
     pub(crate) fn io(path: &std::path::Path, source: io::Error) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        Self::Io { path: path.to_owned(), source }
     }
 
     pub(crate) fn sqlite(path: &std::path::Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged {
-                path,
-                what: source.to_string(),
-            },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path, what: source.to_string() }
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
             Some(ErrorCode::DiskFull) => Self::Full { path, source },
             _ => Self::Sqlite { path, source },

@@ -26,22 +26,8 @@ fn what_was_written_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let (mut store, state) = Store::open(&path).unwrap();
-    let state = write(
-        &mut store,
-        &state,
-        &Change {
-            puts: vec![volume("a"), volume("b")],
-            deletes: vec![],
-        },
-    );
-    let state = write(
-        &mut store,
-        &state,
-        &Change {
-            puts: vec![],
-            deletes: vec![RecordKey::Volume("a".to_owned())],
-        },
-    );
+    let state = write(&mut store, &state, &Change { puts: vec![volume("a"), volume("b")], deletes: vec![] });
+    let state = write(&mut store, &state, &Change { puts: vec![], deletes: vec![RecordKey::Volume("a".to_owned())] });
     drop(store);
     let (_, read) = Store::open(&path).unwrap();
     assert_eq!(read, state);
@@ -54,14 +40,7 @@ fn check(damage: impl Fn(&Path), expected: fn(&StoreError) -> bool) {
     let path = dir.path().join("state.db");
     let (mut store, state) = Store::open(&path).unwrap();
     let many = (0..200).map(|n| volume(&format!("v{n}"))).collect();
-    write(
-        &mut store,
-        &state,
-        &Change {
-            puts: many,
-            deletes: vec![],
-        },
-    );
+    write(&mut store, &state, &Change { puts: many, deletes: vec![] });
     drop(store);
     damage(&path);
     let error = Store::open(&path).expect_err("a damaged journal was opened");
@@ -70,24 +49,10 @@ fn check(damage: impl Fn(&Path), expected: fn(&StoreError) -> bool) {
 
 #[test]
 fn a_damaged_file_is_refused() {
-    let damaged =
-        |e: &StoreError| matches!(e, StoreError::Damaged { .. } | StoreError::Foreign { .. });
+    let damaged = |e: &StoreError| matches!(e, StoreError::Damaged { .. } | StoreError::Foreign { .. });
     check(|p| fs::write(p, b"").unwrap(), damaged);
-    check(
-        |p| fs::write(p, b"not a database at all, but long enough to look at").unwrap(),
-        damaged,
-    );
-    check(
-        |p| {
-            fs::OpenOptions::new()
-                .write(true)
-                .open(p)
-                .unwrap()
-                .set_len(8192)
-                .unwrap()
-        },
-        damaged,
-    );
+    check(|p| fs::write(p, b"not a database at all, but long enough to look at").unwrap(), damaged);
+    check(|p| fs::OpenOptions::new().write(true).open(p).unwrap().set_len(8192).unwrap(), damaged);
     check(
         |p| {
             let mut bytes = fs::read(p).unwrap();
@@ -105,13 +70,6 @@ fn a_second_daemon_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let (mut store, state) = Store::open(&path).unwrap();
-    write(
-        &mut store,
-        &state,
-        &Change {
-            puts: vec![volume("a")],
-            deletes: vec![],
-        },
-    );
+    write(&mut store, &state, &Change { puts: vec![volume("a")], deletes: vec![] });
     assert!(matches!(Store::open(&path), Err(StoreError::Busy { .. })));
 }

@@ -15,7 +15,12 @@ use crate::{Engine, EngineError, WaitFor};
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// Asks the process to end, and kills it after the timeout. Returns when it has ended.
-pub async fn stop(engine: &Engine, container: &ContainerId, timeout_s: Option<i64>, signal: Option<i32>) -> Result<(), EngineError> {
+pub async fn stop(
+    engine: &Engine,
+    container: &ContainerId,
+    timeout_s: Option<i64>,
+    signal: Option<i32>,
+) -> Result<(), EngineError> {
     let found = find(engine, container)?;
     let ended = engine.wait(container, WaitFor::NotRunning);
     engine.submit(Command::Stop(container.clone())).await?;

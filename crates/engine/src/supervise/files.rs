@@ -25,7 +25,9 @@ pub fn directory(path: &Path) -> io::Result<PathBuf> {
 /// Removes a directory with all that is in it, if it is there.
 pub fn remove(path: &Path) {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => warn!(path = %path.display(), %error, "cannot remove it"),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            warn!(path = %path.display(), %error, "cannot remove it")
+        }
         _ => {}
     }
 }

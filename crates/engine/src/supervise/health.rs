@@ -54,7 +54,12 @@ async fn run(engine: &Engine, container: &ContainerId, check: &HealthCheck) -> H
     HealthResult { started_ms, finished_ms: now_ms(), code, output }
 }
 
-async fn exec(engine: &Engine, container: &ContainerId, check: &HealthCheck, kept: &mut Vec<u8>) -> Result<i32, RuntimeError> {
+async fn exec(
+    engine: &Engine,
+    container: &ContainerId,
+    check: &HealthCheck,
+    kept: &mut Vec<u8>,
+) -> Result<i32, RuntimeError> {
     let runtime = engine.runtime();
     let id = format!("health-{container}");
     runtime.exec_create(&id, container.as_str(), ExecWish { args: check.args.clone(), ..ExecWish::default() })?;

@@ -1,6 +1,6 @@
 //! From a container of the state to a launch of the runtime: its files, volumes, layers and namespaces are made ready.
 
-use std::{collections::BTreeMap, error::Error, fs, io, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, error::Error, fs, io, net::IpAddr, path::PathBuf};
 
 use model::{
     ContainerId, Sandbox, State,
@@ -136,11 +136,13 @@ impl Supervisor {
         Ok(volumes)
     }
 
-    /// Writes the hosts files of the containers of a sandbox again: its endpoints or those it links to have changed.
-    pub fn refresh_files(&self, state: &State, container: &Arc<Container>) {
+    /// Writes the files of a running container again: its network has changed.
+    pub fn refresh_files(&self, id: &ContainerId) {
+        let state = self.engine.state();
+        let Some(container) = state.containers.get(id) else { return };
         let Some(sandbox) = state.sandboxes.get(&container.sandbox) else { return };
-        if let Err(error) = self.network_files(state, container, sandbox) {
-            tracing::warn!(container = %container.id, %error, "its hosts file is not up to date");
+        if let Err(error) = self.network_files(&state, container, sandbox) {
+            tracing::warn!(container = %id, %error, "its hosts file is not up to date");
         }
     }
 }

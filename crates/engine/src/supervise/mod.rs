@@ -27,7 +27,7 @@ pub use end::{kill, stop};
 pub use find::Found;
 pub use places::Places;
 
-use crate::Engine;
+use crate::{Engine, writer::Work};
 
 /// Milliseconds since 1970 UTC.
 pub fn now_ms() -> i64 {
@@ -52,14 +52,19 @@ impl Supervisor {
     }
 
     /// Follows the processes that were adopted, and does tasks as they come.
-    pub fn run(self, mut tasks: mpsc::UnboundedReceiver<Task>, adopted: Vec<ContainerId>) {
+    pub fn run(self, mut work: mpsc::UnboundedReceiver<Work>, adopted: Vec<ContainerId>) {
         for container in adopted {
             self.follow(container);
         }
         tokio::spawn(async move {
-            while let Some(task) = tasks.recv().await {
-                let supervisor = self.clone();
-                tokio::spawn(async move { supervisor.perform(task).await });
+            while let Some(work) = work.recv().await {
+                match work {
+                    Work::Files(container) => self.refresh_files(&container),
+                    Work::Task(task) => {
+                        let supervisor = self.clone();
+                        tokio::spawn(async move { supervisor.perform(task).await });
+                    }
+                }
             }
         });
     }
@@ -67,9 +72,15 @@ impl Supervisor {
     async fn perform(&self, task: Task) {
         match task {
             Task::Launch(container) => self.launch(container).await,
-            Task::Kill(container) => report(&container, "kill it", self.engine.runtime().signal(container.as_str(), SIGKILL).await),
-            Task::Freeze(container) => report(&container, "freeze it", self.engine.runtime().pause(container.as_str()).await),
-            Task::Thaw(container) => report(&container, "thaw it", self.engine.runtime().resume(container.as_str()).await),
+            Task::Kill(container) => {
+                report(&container, "kill it", self.engine.runtime().signal(container.as_str(), SIGKILL).await)
+            }
+            Task::Freeze(container) => {
+                report(&container, "freeze it", self.engine.runtime().pause(container.as_str()).await)
+            }
+            Task::Thaw(container) => {
+                report(&container, "thaw it", self.engine.runtime().resume(container.as_str()).await)
+            }
             Task::RestartAt { container, due_ms } => self.restart_at(container, due_ms).await,
             Task::Limit(container) => self.limit(&container).await,
             Task::Reap(container) => self.reap(&container).await,
@@ -87,7 +98,8 @@ impl Supervisor {
             Ok(started) => {
                 let started_ms = i64::try_from(started.started_ms).unwrap_or(i64::MAX);
                 let run = Run { pid: started.pid, started_ms };
-                let told = self.engine.submit(Command::Started { container: container.clone(), run }).await.map(|_| Ok(()));
+                let told =
+                    self.engine.submit(Command::Started { container: container.clone(), run }).await.map(|_| Ok(()));
                 self.follow(container.clone());
                 told
             }
@@ -111,7 +123,8 @@ impl Supervisor {
                 Err(error) => return debug!(%container, %error, "nothing to wait for"),
             };
             supervisor.stop_checks(&container);
-            let started_ms = supervisor.engine.state().containers.get(&container).and_then(|c| c.run().map(|run| run.started_ms));
+            let started_ms =
+                supervisor.engine.state().containers.get(&container).and_then(|c| c.run().map(|run| run.started_ms));
             let exit = find::exit(exit, started_ms.unwrap_or_default());
             if let Err(error) = supervisor.engine.submit(Command::Exited { container: container.clone(), exit }).await {
                 // A forced removal takes the container away before its end is told.

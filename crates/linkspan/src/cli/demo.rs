@@ -71,9 +71,13 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let path = request.split(' ').nth(1).unwrap_or("/");
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let body = format!("I am {name} at {}. You are {} and asked for {path}.\n", stream.local_addr()?, stream.peer_addr()?);
+    let body =
+        format!("I am {name} at {}. You are {} and asked for {path}.\n", stream.local_addr()?, stream.peer_addr()?);
     let length = body.len();
-    write!(&stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+    write!(
+        &stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
 }
 
 fn ask(host: &str) -> std::io::Result<()> {

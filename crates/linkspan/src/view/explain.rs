@@ -76,5 +76,6 @@ fn object(desired: &Desired, key: &Key) -> String {
 fn mentions(desired: &Desired, key: &Key, what: &str) -> bool {
     let text = object(desired, key);
     let word = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | ':' | '/' | '_' | '-'));
-    text.split(word).any(|part| part == what || part.split('/').next() == Some(what) || part.rsplit(':').next() == Some(what))
+    text.split(word)
+        .any(|part| part == what || part.split('/').next() == Some(what) || part.rsplit(':').next() == Some(what))
 }

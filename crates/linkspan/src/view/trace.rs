@@ -37,7 +37,13 @@ pub fn trace(state: &State, asked: &Asked<'_>) -> Result<String, String> {
     let proto = match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
-        Protocol::Icmp => if to.is_ipv4() { 1 } else { 58 },
+        Protocol::Icmp => {
+            if to.is_ipv4() {
+                1
+            } else {
+                58
+            }
+        }
     };
     let packet = Packet { from, source, source_port: SOURCE_PORT, destination: to, port, proto };
     let trace = walk(&desired.net, around, &packet);
@@ -63,7 +69,9 @@ fn blame(state: &State, desired: &plan::Desired, cause: &Cause) -> String {
 
 /// `HOST[:PORT]`, with an IPv6 address in brackets.
 fn split(text: &str) -> Result<(&str, u16), String> {
-    let wrong = || format!("{text:?} is not DST[:PORT]: write a container or an address, an IPv6 address with a port in brackets");
+    let wrong = || {
+        format!("{text:?} is not DST[:PORT]: write a container or an address, an IPv6 address with a port in brackets")
+    };
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
         let port = rest.strip_prefix(':').map_or(Ok(0), str::parse).map_err(|_| wrong())?;
