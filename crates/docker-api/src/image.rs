@@ -2,7 +2,6 @@
 //! image store's.
 
 mod archive;
-mod channel;
 mod credential;
 mod event;
 mod list;

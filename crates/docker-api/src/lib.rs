@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod blocking;
 mod build;
 mod call;
 mod container;
@@ -35,7 +36,7 @@ mod wire;
 
 use std::path::PathBuf;
 
-use engine::Engine;
+use engine::{Engine, Places};
 
 pub use error::ApiError;
 pub use serve::serve;
@@ -57,5 +58,6 @@ pub struct ApiSettings {
 struct Api {
     engine: Engine,
     settings: ApiSettings,
+    places: Places,
     execs: exec::Execs,
 }

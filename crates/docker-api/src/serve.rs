@@ -2,7 +2,7 @@
 
 use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 
-use engine::Engine;
+use engine::{Engine, Places};
 use futures_util::FutureExt;
 use hyper::{Method, Request, body::Incoming, header::HeaderValue, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +27,8 @@ pub async fn serve(
     settings: ApiSettings,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let api = Arc::new(Api { engine, settings, execs: Execs::default() });
+    let places = Places { data_root: settings.data_root.clone(), run_dir: settings.run_dir.clone() };
+    let api = Arc::new(Api { engine, settings, places, execs: Execs::default() });
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {

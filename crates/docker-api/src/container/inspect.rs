@@ -1,7 +1,6 @@
 //! `GET /containers/{id}/json`.
 
-use std::path::Path;
-
+use engine::Places;
 use model::{
     Container, Sandbox, State,
     container::{Log, Phase},
@@ -15,10 +14,8 @@ use crate::{endpoint, find, time};
 
 /// What an inspect shows besides the state.
 pub(crate) struct Surroundings<'a> {
-    /// Where images, containers and volumes are kept.
-    pub(crate) data_root: &'a Path,
-    /// Where namespaces are.
-    pub(crate) run_dir: &'a Path,
+    /// Where its files are.
+    pub(crate) places: &'a Places,
     /// Its execs.
     pub(crate) execs: Vec<String>,
     /// Its root file system.
@@ -30,12 +27,13 @@ pub(crate) struct Surroundings<'a> {
 /// The document of a container.
 pub(crate) fn inspect(state: &State, container: &Container, around: &Surroundings<'_>) -> Value {
     let Face { config, host_config } = Face::of(container);
-    let dir = around.data_root.join("containers").join(container.id.as_str());
+    let dir = around.places.container(&container.id);
     let was_started = !matches!(container.phase, Phase::Created);
     let file = |name: &str| if was_started { dir.join(name).to_string_lossy().into_owned() } else { String::new() };
     let log = match container.log {
         Log::None => String::new(),
-        Log::JsonFile { .. } => file(&format!("{}-json.log", container.id)),
+        Log::JsonFile { .. } if was_started => around.places.log(&container.id).to_string_lossy().into_owned(),
+        Log::JsonFile { .. } => String::new(),
     };
     let mut args = container.process.args.iter();
     let mut document = json!({
@@ -59,9 +57,9 @@ pub(crate) fn inspect(state: &State, container: &Container, around: &Surrounding
         "ExecIDs": if around.execs.is_empty() { Value::Null } else { json!(around.execs) },
         "HostConfig": host_config,
         "GraphDriver": around.graph,
-        "Mounts": mount::list(&container.mounts, around.data_root),
+        "Mounts": mount::list(&container.mounts, around.places),
         "Config": config,
-        "NetworkSettings": network_settings(state, container, around.run_dir),
+        "NetworkSettings": network_settings(state, container, around.places),
     });
     if let Some((written, all)) = around.sizes {
         document["SizeRw"] = json!(written);
@@ -70,7 +68,7 @@ pub(crate) fn inspect(state: &State, container: &Container, around: &Surrounding
     document
 }
 
-fn network_settings(state: &State, container: &Container, run_dir: &Path) -> Value {
+fn network_settings(state: &State, container: &Container, places: &Places) -> Value {
     let face = Face::of(container);
     let sandbox = home(state, container);
     let mut settings = json!({
@@ -88,7 +86,7 @@ fn network_settings(state: &State, container: &Container, run_dir: &Path) -> Val
         settings["Ports"] = port::map(container, &face, sandbox);
         if sandbox.up == Up::Up {
             settings["SandboxID"] = json!(sandbox.id.as_str());
-            settings["SandboxKey"] = json!(sandbox_key(sandbox, run_dir));
+            settings["SandboxKey"] = json!(sandbox_key(sandbox, places));
         }
     }
     add_default_network(&mut settings, state, container, sandbox);
@@ -111,9 +109,9 @@ pub(crate) fn networks(state: &State, container: &Container, sandbox: Option<&Sa
         .collect()
 }
 
-fn sandbox_key(sandbox: &Sandbox, run_dir: &Path) -> String {
+fn sandbox_key(sandbox: &Sandbox, places: &Places) -> String {
     match sandbox.namespace {
-        Namespace::Own => run_dir.join("netns").join(sandbox.id.short()).to_string_lossy().into_owned(),
+        Namespace::Own => places.namespace(&sandbox.id).to_string_lossy().into_owned(),
         Namespace::Host => "/proc/1/ns/net".to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use engine::Places;
 use model::{Container, State, container::Phase};
 use serde_json::{Value, json};
 
@@ -108,7 +109,7 @@ impl<'a> Sieve<'a> {
     fn passes(&self, state: &State, container: &Container) -> bool {
         let filters = self.filters;
         filters.any("id", |id| container.id.as_str().starts_with(id))
-            && filters.any("name", |name| name_fits(name, &container.name))
+            && (filters.pattern("name", &container.name) || filters.pattern("name", &format!("/{}", container.name)))
             && filters.labels(&container.labels)
             && filters.is("status", status::word(&container.phase))
             && filters.is("health", status::health_word(container.health.as_ref()))
@@ -143,25 +144,6 @@ impl<'a> Sieve<'a> {
     }
 }
 
-/// Docker takes a regular expression here; anchors and plain text are what is used.
-fn name_fits(pattern: &str, name: &str) -> bool {
-    let (pattern, at_start) = match pattern.strip_prefix('^') {
-        Some(rest) => (rest, true),
-        None => (pattern, false),
-    };
-    let (pattern, at_end) = match pattern.strip_suffix('$') {
-        Some(rest) => (rest, true),
-        None => (pattern, false),
-    };
-    let fits = |name: &str| match (at_start, at_end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
-    };
-    fits(name) || fits(&format!("/{name}"))
-}
-
 fn volume_fits(wanted: &str, container: &Container) -> bool {
     container.mounts.iter().any(|mount| {
         mount.target == wanted
@@ -174,7 +156,7 @@ fn volume_fits(wanted: &str, container: &Container) -> bool {
 }
 
 /// The line about a container.
-pub(crate) fn line(state: &State, container: &Container, data_root: &Path, now_ms: i64) -> Value {
+pub(crate) fn line(state: &State, container: &Container, places: &Places, now_ms: i64) -> Value {
     let face = Face::of(container);
     let sandbox = home(state, container);
     json!({
@@ -190,26 +172,6 @@ pub(crate) fn line(state: &State, container: &Container, data_root: &Path, now_m
         "Status": status::sentence(container, now_ms),
         "HostConfig": { "NetworkMode": face.host_config.network_mode },
         "NetworkSettings": { "Networks": networks(state, container, sandbox) },
-        "Mounts": mount::list(&container.mounts, data_root),
+        "Mounts": mount::list(&container.mounts, places),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for (pattern, name, fits) in [
-            ("web", "web", true),
-            ("eb", "web-1", true),
-            ("^web$", "web", true),
-            ("^/web$", "web", true),
-            ("^eb", "web", false),
-            ("web$", "web-1", false),
-            ("/web", "web", true),
-        ] {
-            assert_eq!(name_fits(pattern, name), fits, "{pattern} {name}");
-        }
-    }
 }

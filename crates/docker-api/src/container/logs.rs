@@ -1,6 +1,176 @@
-//! x
-use crate::{Api, ApiError, answer::Answer, call::Call};
-use std::sync::Arc;
-pub(super) async fn logs(_: &Arc<Api>, _: &str, _: &Call) -> Result<Answer, ApiError> {
-    Err(ApiError::no_such_page())
+//! `GET /containers/{id}/logs`: what its process wrote, and goes on to write.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use engine::WaitFor;
+use jiff::Timestamp;
+use model::container::{Log, Terminal};
+use runtime::{
+    log::{
+        Entry,
+        reader::{Follower, Reader, Wish},
+    },
+    shim::protocol::Stream,
+};
+use tokio::sync::mpsc::Sender;
+
+use crate::{
+    Api, ApiError,
+    answer::{self, Answer},
+    call::Call,
+    find,
+    query::Query,
+    stream::Framing,
+    time,
+};
+
+/// How entries are written.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    framing: Framing,
+    stdout: bool,
+    stderr: bool,
+    timestamps: bool,
+}
+
+pub(super) async fn logs(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answer, ApiError> {
+    let query = &call.query;
+    let state = api.engine.state();
+    let container = find::container(&state, name)?;
+    let style = Style {
+        framing: Framing::of_terminal(matches!(container.process.terminal, Terminal::Pty { .. })),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        timestamps: query.flag("timestamps"),
+    };
+    if !style.stdout && !style.stderr {
+        return Err(ApiError::invalid("Bad parameters: you must choose at least one stream"));
+    }
+    if container.log == Log::None {
+        return Err(ApiError::not_implemented("configured logging driver does not support reading"));
+    }
+    let wish = wish(query, time::now_ms())?;
+    let path = api.places.log(&container.id);
+    // Subscribed before the log is read, so that its end is not missed.
+    let ended = container.is_live().then(|| api.engine.wait(&container.id, WaitFor::NotRunning));
+    let reader = tokio::task::spawn_blocking(move || Reader::open(&path, wish)).await;
+    let reader = reader.map_err(io::Error::other).and_then(|reader| reader).map_err(unreadable)?;
+    let (sender, answer) = answer::pipe(style.framing.content_type(call.version));
+    match ended.filter(|_| query.flag("follow")) {
+        Some(ended) => {
+            let follower = Follower::new(reader).map_err(unreadable)?;
+            tokio::spawn(async move {
+                let ended = async move { drop(ended.await) };
+                cut_on_error(&sender, follow(follower, ended, style, &sender).await).await;
+            });
+        }
+        None => drop(tokio::task::spawn_blocking(move || {
+            let outcome = all(reader, style, &sender);
+            if let Err(error) = outcome {
+                // Nobody is there any more, or the log cannot be read: either way this is the end.
+                let _ = sender.blocking_send(Err(error));
+            }
+        })),
+    }
+    Ok(answer)
+}
+
+fn unreadable(error: io::Error) -> ApiError {
+    ApiError::internal(format!("cannot read the log: {error}"))
+}
+
+/// Reads `tail`, `since` and `until`.
+fn wish(query: &Query, now_ms: i64) -> Result<Wish, ApiError> {
+    let moment = |name: &str| -> Result<Option<Timestamp>, ApiError> {
+        let Some(text) = query.get(name).filter(|text| *text != "0") else { return Ok(None) };
+        let at = Timestamp::from_nanosecond(time::parse_ns(text, now_ms)?);
+        at.map(Some).map_err(|_| ApiError::invalid(format!("invalid time {text:?}: it is out of range")))
+    };
+    // Whatever is no number means all.
+    let tail = query.get("tail").and_then(|text| text.parse().ok());
+    Ok(Wish { tail, since: moment("since")?, until: moment("until")? })
+}
+
+type Pipe = Sender<io::Result<Bytes>>;
+
+fn all(mut reader: Reader, style: Style, to: &Pipe) -> io::Result<()> {
+    while let Some(entry) = reader.next_now()? {
+        if let Some(bytes) = style.write(&entry)
+            && to.blocking_send(Ok(bytes)).is_err()
+        {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn follow(mut log: Follower, ended: impl Future<Output = ()>, style: Style, to: &Pipe) -> io::Result<()> {
+    tokio::pin!(ended);
+    loop {
+        let entry = tokio::select! {
+            entry = log.next() => entry?,
+            () = &mut ended => break,
+            () = to.closed() => return Ok(()),
+        };
+        let Some(entry) = entry else { return Ok(()) };
+        if let Some(bytes) = style.write(&entry)
+            && to.send(Ok(bytes)).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+    while let Some(entry) = log.next_now()? {
+        if let Some(bytes) = style.write(&entry)
+            && to.send(Ok(bytes)).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn cut_on_error(to: &Pipe, outcome: io::Result<()>) {
+    if let Err(error) = outcome {
+        // A client that has left needs no error.
+        let _ = to.send(Err(error)).await;
+    }
+}
+
+impl Style {
+    fn write(self, entry: &Entry) -> Option<Bytes> {
+        let wanted = if entry.stream == Stream::Stdout { self.stdout } else { self.stderr };
+        let text = if self.timestamps {
+            format!("{} {}", entry.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ"), entry.log)
+        } else {
+            entry.log.clone()
+        };
+        wanted.then(|| self.framing.frame(entry.stream, text.into_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes() {
+        let found = wish(&Query::parse("tail=5&since=10&until=20.5"), 0).unwrap();
+        let moment = |ns| Some(Timestamp::from_nanosecond(ns).unwrap());
+        assert_eq!(found, Wish { tail: Some(5), since: moment(10_000_000_000), until: moment(20_500_000_000) });
+        assert_eq!(wish(&Query::parse("tail=all&since=0&until="), 0).unwrap(), Wish::default());
+        assert!(wish(&Query::parse("since=later"), 0).is_err());
+    }
+
+    #[test]
+    fn lines() {
+        let entry = Entry {
+            log: "hello\n".to_owned(),
+            stream: Stream::Stderr,
+            time: "2026-01-02T03:04:05.6Z".parse().unwrap(),
+        };
+        let style = Style { framing: Framing::Raw, stdout: true, stderr: true, timestamps: true };
+        assert_eq!(style.write(&entry).unwrap().as_ref(), b"2026-01-02T03:04:05.600000000Z hello\n");
+        assert_eq!(Style { stderr: false, ..style }.write(&entry), None);
+    }
 }

@@ -81,7 +81,7 @@ async fn all(api: &Arc<Api>, call: &Call) -> Result<Answer, ApiError> {
     let now_ms = time::now_ms();
     let mut lines = Vec::new();
     for container in list::select(&state, &wanted)? {
-        let mut line = list::line(&state, container, &api.settings.data_root, now_ms);
+        let mut line = list::line(&state, container, &api.places, now_ms);
         if query.flag("size") {
             let (written, whole) = files::sizes(api, container).await?;
             line["SizeRw"] = written.into();
@@ -97,8 +97,7 @@ async fn one(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answer, ApiError
     let container = find::container(&state, name)?;
     let sizes = if call.query.flag("size") { Some(files::sizes(api, container).await?) } else { None };
     let around = inspect::Surroundings {
-        data_root: &api.settings.data_root,
-        run_dir: &api.settings.run_dir,
+        places: &api.places,
         execs: api.engine.runtime().exec_ids(container.id.as_str()),
         graph: files::graph(api, container),
         sizes,

@@ -1,16 +1,15 @@
 //! Mounts as they are shown.
 
-use std::path::Path;
-
+use engine::Places;
 use model::container::{Access, Mount, MountSource};
 use serde_json::{Value, json};
 
 /// The `Mounts` of an inspect or a list. What is only memory is not among them.
-pub(crate) fn list(mounts: &[Mount], data_root: &Path) -> Vec<Value> {
-    mounts.iter().filter_map(|mount| show(mount, data_root)).collect()
+pub(crate) fn list(mounts: &[Mount], places: &Places) -> Vec<Value> {
+    mounts.iter().filter_map(|mount| show(mount, places)).collect()
 }
 
-fn show(mount: &Mount, data_root: &Path) -> Option<Value> {
+fn show(mount: &Mount, places: &Places) -> Option<Value> {
     let writable = mount.access == Access::ReadWrite;
     match &mount.source {
         MountSource::Bind { path, propagation, .. } => Some(json!({
@@ -24,7 +23,7 @@ fn show(mount: &Mount, data_root: &Path) -> Option<Value> {
         MountSource::Volume { name, .. } => Some(json!({
             "Type": "volume",
             "Name": name,
-            "Source": data_root.join("volumes").join(name).join("_data"),
+            "Source": places.volume(name).join("_data"),
             "Destination": mount.target,
             "Driver": "local",
             "Mode": if writable { "z" } else { "ro" },

@@ -1,7 +1,6 @@
 //! From the state to documents.
 
-use std::path::Path;
-
+use engine::Places;
 use model::{
     Command, State,
     container::{Exit, HealthResult},
@@ -15,10 +14,13 @@ use crate::{
     testing::{NOW_MS, after, check_golden, opened, with_container, with_network, with_running},
 };
 
+fn places() -> Places {
+    Places { data_root: "/data".into(), run_dir: "/run/linkspan".into() }
+}
+
 fn shown(state: &State, name: &str) -> Value {
     let around = inspect::Surroundings {
-        data_root: Path::new("/data"),
-        run_dir: Path::new("/run/linkspan"),
+        places: &places(),
         execs: Vec::new(),
         graph: json!({ "Name": "overlay2", "Data": null }),
         sizes: None,
@@ -28,7 +30,7 @@ fn shown(state: &State, name: &str) -> Value {
 
 fn check(name: &str, state: &State, container: &str) {
     let found = find::container(state, container).unwrap();
-    let line = list::line(state, found, Path::new("/data"), NOW_MS + 90_000);
+    let line = list::line(state, found, &places(), NOW_MS + 90_000);
     check_golden(&format!("show/{name}.json"), &format!("{:#}\n{line:#}\n", shown(state, container)));
 }
 

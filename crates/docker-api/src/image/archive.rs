@@ -8,7 +8,6 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
-    channel::{Writer, reader},
     event,
     progress::{Manner, or_last_line, tell},
     registry,
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     Api, ApiError,
     answer::{self, Answer},
+    blocking::{Writer, reader},
     call::Call,
 };
 

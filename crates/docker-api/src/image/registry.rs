@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use runtime::image::{Credentials, PullRequest, PushRequest, Reference};
+use runtime::image::{Credentials, ImageError, PullRequest, PushRequest, Reference, inspect_distribution};
+use serde_json::json;
 
 use super::{
     credential::Credential,
     event,
     progress::{Manner, tell},
 };
-use crate::{Api, ApiError, answer::Answer, call::Call};
+use crate::{
+    Api, ApiError,
+    answer::{self, Answer},
+    call::Call,
+};
 
 /// `POST /images/create?fromImage=...`. Without a tag or digest it means all tags of the repository.
 pub(super) async fn pull(api: &Arc<Api>, call: &Call) -> Result<Answer, ApiError> {
@@ -27,10 +32,7 @@ pub(super) async fn pull(api: &Arc<Api>, call: &Call) -> Result<Answer, ApiError
         let progress = lines.sink(Manner::Status);
         let references = if reference.tag().is_none() && reference.digest().is_none() {
             let tags = store.remote_tags(&reference, credentials.as_ref(), settings).await?;
-            tags.iter()
-                .map(|tag| reference.with_tag(tag))
-                .collect::<Result<_, _>>()
-                .map_err(runtime::image::ImageError::from)?
+            tags.iter().map(|tag| reference.with_tag(tag)).collect::<Result<_, _>>().map_err(ImageError::from)?
         } else {
             vec![reference]
         };
@@ -58,7 +60,7 @@ pub(super) async fn push(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answ
         let request = PushRequest { reference: reference.clone(), credentials, progress: lines.sink(Manner::Status) };
         for pushed in api.engine.images().push(request, &api.settings.registries).await? {
             // What clients that sign need to know.
-            lines.say(serde_json::json!({
+            lines.say(json!({
                 "progressDetail": {},
                 "aux": { "Tag": pushed.tag, "Digest": pushed.digest, "Size": pushed.size },
             }));
@@ -71,12 +73,13 @@ pub(super) async fn push(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answ
 }
 
 /// `GET /distribution/NAME/json`.
-pub(super) async fn distribution(_api: &Arc<Api>, name: &str, _call: &Call) -> Result<Answer, ApiError> {
-    let reference = reference(name, "")?.or_latest();
-    Err(ApiError::not_implemented(format!(
-        "linkspan does not inspect {} in its registry: pull it and inspect the image",
-        reference.familiar()
-    )))
+pub(super) async fn distribution(api: &Api, name: &str, call: &Call) -> Result<Answer, ApiError> {
+    let reference = reference(name, "")?;
+    let found = inspect_distribution(&reference, credentials(call).as_ref(), &api.settings.registries).await?;
+    answer::ok(&json!({
+        "Descriptor": { "mediaType": found.media_type, "digest": found.digest, "size": found.size },
+        "Platforms": found.platforms,
+    }))
 }
 
 /// A reference from the two parameters it is sent in; the tag may be a digest.

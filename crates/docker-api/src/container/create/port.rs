@@ -89,7 +89,7 @@ fn single(range: PortRange) -> impl Iterator<Item = PortRange> {
 
 /// Joins what clients take apart: `-p 8000-8999:8000-8999` arrives as a thousand bindings.
 fn in_rows(mut wishes: Vec<PortWish>) -> Vec<PortWish> {
-    wishes.sort_by(|a, b| (a.protocol, a.host_ip, a.inside).cmp(&(b.protocol, b.host_ip, b.inside)));
+    wishes.sort_by_key(|wish| (wish.protocol, wish.host_ip, wish.inside));
     let mut rows: Vec<PortWish> = Vec::new();
     for wish in wishes {
         if let Some(row) = rows.last_mut()

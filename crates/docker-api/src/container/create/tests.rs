@@ -343,7 +343,10 @@ fn refusals() {
             json!({ "Image": "box", "Env": "A=1" }),
             "invalid JSON: invalid type: string \"A=1\", expected a sequence at line 1 column 27",
         ),
-        (host(json!({ "Memory": "1g" })), "invalid JSON: invalid type: string \"1g\", expected i64 at line 1 column 29"),
+        (
+            host(json!({ "Memory": "1g" })),
+            "invalid JSON: invalid type: string \"1g\", expected i64 at line 1 column 29",
+        ),
     ];
     let state = with_container(&with_network(&opened(), "net"), "db", &image_only());
     for (body, expected) in cases {

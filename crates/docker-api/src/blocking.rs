@@ -15,7 +15,7 @@ const DEPTH: usize = 8;
 const PIECE: usize = 64 << 10;
 
 /// Reads what comes from a stream; must be used on a thread that may block. A stream that breaks is an error, never an end.
-pub(super) fn reader(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> impl Read + Send + 'static {
+pub(crate) fn reader(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> impl Read + Send + 'static {
     let (sender, receiver) = mpsc::channel(DEPTH);
     tokio::spawn(async move {
         let mut pieces = pin!(pieces);
@@ -49,14 +49,14 @@ impl Read for Reader {
 }
 
 /// Sends what is written, the last of it when dropped; must be used on a thread that may block.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     sender: mpsc::Sender<io::Result<Bytes>>,
     gathered: Vec<u8>,
 }
 
 impl Writer {
     /// Sends there.
-    pub(super) fn new(sender: mpsc::Sender<io::Result<Bytes>>) -> Self {
+    pub(crate) fn new(sender: mpsc::Sender<io::Result<Bytes>>) -> Self {
         Self { sender, gathered: Vec::with_capacity(PIECE) }
     }
 }
