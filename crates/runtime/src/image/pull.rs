@@ -115,8 +115,9 @@ impl Store {
     async fn pull_from(&self, registry: Arc<Registry>, request: &PullRequest) -> Result<Pulled, ImageError> {
         let reference = &request.reference;
         let asked = reference.digest().map(Digest::as_str).or(reference.tag()).unwrap_or_default();
-        request.progress.named(asked, format!("Pulling from {}", reference.path()));
         let remote = fetch(&registry, request, asked).await?;
+        // Not before: a face that has told nothing yet can still answer with the error's own status.
+        request.progress.named(asked, format!("Pulling from {}", reference.path()));
         let leases = self.pull_layers(&registry, request, &remote).await?;
         let digest_reference = reference.with_digest(&remote.digest);
         let target = if reference.digest().is_some() { digest_reference.clone() } else { reference.clone() };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use runtime::image::{
     Credentials, Digest, ImageError, Platform, Progress, ProgressSink, PullRequest, Pulled, Reference,
-    RegistrySettings, Store, login,
+    RegistrySettings, Store, inspect_distribution, login,
 };
 use tempfile::TempDir;
 
@@ -58,6 +58,20 @@ fn refused(answer: impl Fn(&Fixture, &Seen) -> Answer + Send + Sync + 'static, s
         let error = pull(&server, suffix, &settings).await.map(drop).expect_err(expected).to_string();
         let expected = expected.replace("HOST", &server.address.to_string());
         assert!(error.contains(&expected), "expected {expected:?}, found {error:?}");
+    });
+}
+
+#[test]
+fn what_a_registry_has_is_described_without_a_pull() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let (digest, size) = (Digest::of(&fixture.manifest), fixture.manifest.len() as u64);
+        let server = Server::start(move |seen| fixture.answer(seen)).await;
+        let reference = Reference::parse(&format!("{}/app", server.address)).expect("valid");
+        let found = inspect_distribution(&reference, None, &settings()).await.expect("described");
+        assert_eq!((found.digest, found.size, found.platforms), (digest, size, vec![Platform::host()]));
+        let layers = server.seen().into_iter().filter(|seen| seen.path.contains("/blobs/")).count();
+        assert_eq!(layers, 1, "only the configuration");
     });
 }
 
