@@ -104,27 +104,28 @@ fn follows(one: PortRange, other: PortRange) -> bool {
 }
 
 /// Ports that somebody has.
-struct Held {
+struct Held<'s> {
     protocol: Protocol,
     address: IpAddr,
     ports: PortRange,
-    by: Holder,
+    by: Holder<'s>,
 }
 
-enum Holder {
-    Sandbox(SandboxId),
+#[derive(Clone, Copy)]
+enum Holder<'s> {
+    Sandbox(&'s SandboxId),
     /// The index in the facts' list.
     Listener(usize),
 }
 
-fn held_by_others(draft: &Draft, own: &SandboxId) -> Vec<Held> {
+fn held_by_others<'s>(draft: &'s Draft, own: &SandboxId) -> Vec<Held<'s>> {
     let others = draft.state.sandboxes.values().filter(|sandbox| sandbox.id != *own);
     let published = others.flat_map(|sandbox| {
         sandbox.published.iter().map(|port| Held {
             protocol: port.protocol,
             address: port.host_ip,
             ports: port.host,
-            by: Holder::Sandbox(sandbox.id.clone()),
+            by: Holder::Sandbox(&sandbox.id),
         })
     });
     let listeners = draft.facts.listeners.iter().enumerate().map(|(index, listener)| Held {
@@ -136,7 +137,7 @@ fn held_by_others(draft: &Draft, own: &SandboxId) -> Vec<Held> {
     published.chain(listeners).collect()
 }
 
-impl Held {
+impl Held<'_> {
     /// Whether a port of `address` could not be bound beside it.
     fn meets(&self, address: IpAddr) -> bool {
         // A listener at `::` has the IPv4 addresses too, unless it asked not to (IPV6_V6ONLY); that cannot be seen.
@@ -150,7 +151,7 @@ impl Held {
 struct Desk<'d, 'f> {
     draft: &'d Draft<'f>,
     sandbox: &'d SandboxId,
-    held: Vec<Held>,
+    held: Vec<Held<'d>>,
     chosen: Vec<PublishedPort>,
     drawn: u64,
 }
@@ -257,16 +258,16 @@ impl Desk<'_, '_> {
             protocol: port.protocol,
             address: port.host_ip,
             ports: port.host,
-            by: Holder::Sandbox(self.sandbox.clone()),
+            by: Holder::Sandbox(self.sandbox),
         });
         let own: Vec<_> = own.collect();
         let in_the_way = |held: &&Held| held.protocol == protocol && held.ports.overlaps(host) && held.meets(address);
         let Some(held) = self.held.iter().chain(&own).find(in_the_way) else { return Ok(()) };
         let port = PortRange { first: held.ports.first.max(host.first), last: held.ports.last.min(host.last) };
-        let holder = match &held.by {
+        let holder = match held.by {
             Holder::Sandbox(id) => sandbox::holder(&self.draft.state, id),
             Holder::Listener(index) => {
-                let listener = self.draft.facts.listeners.get(*index);
+                let listener = self.draft.facts.listeners.get(index);
                 let name = listener.and_then(|listener| listener.holder.clone());
                 format!("{} on this host", name.unwrap_or_else(|| "a process".to_owned()))
             }
