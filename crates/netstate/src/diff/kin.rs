@@ -63,6 +63,10 @@ pub(super) fn removers(key: &Key, object: &Object) -> Vec<Key> {
 
 /// Those that must be there before this object can be made.
 pub(super) fn parents(state: &NetState, key: &Key, object: &Object) -> Vec<Key> {
+    // A set brings its table and namespace; elements are many.
+    if let Key::Element(element) = key {
+        return vec![Key::Set(element.set.clone())];
+    }
     let mut parents = removers(key, object);
     match object {
         Object::Link(link) => {

@@ -12,7 +12,10 @@ mod kin;
 mod removal;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     apply::{Op, Plan},
@@ -26,47 +29,53 @@ use removal::{Phase, Removal};
 
 /// What turns `observed` into `desired`.
 pub fn diff(desired: &NetState, observed: &NetState) -> Plan {
-    diff_keys(desired, observed, desired.objects.keys().chain(observed.objects.keys()).cloned())
+    diff_keys(desired, observed, differing(desired, observed))
 }
 
 /// The same for some keys only: the cost is that of the change, not of the state. Keys that must change with these (children of what is
 /// made anew, missing parents of what is made, the other end of a pair) are added by themselves.
 pub fn diff_keys(desired: &NetState, observed: &NetState, keys: impl IntoIterator<Item = Key>) -> Plan {
-    let verdicts = verdicts(desired, observed, scope(desired, observed, keys));
+    let verdicts = verdicts(desired, observed, keys);
     let removal = Removal::of(desired, observed, &verdicts);
-    let mut edits = Edits::default();
-    for (key, verdict) in verdicts {
-        match verdict {
-            Verdict::Create => edits.make(&key, None, desired),
-            Verdict::Change(from) => edits.make(&key, Some(*from), desired),
-            Verdict::Recreate | Verdict::Delete => {}
-        }
-    }
-    for key in removal.gone.keys() {
-        edits.make(key, None, desired);
-    }
+    let made = verdicts.into_iter().filter_map(|(key, verdict)| match verdict {
+        Verdict::Create => Some((key, None)),
+        Verdict::Change(from) => Some((key, Some(*from))),
+        Verdict::Recreate | Verdict::Delete => None,
+    });
+    let mut edits = Edits { made: made.collect(), ..Edits::default() };
+    let again = removal.gone.keys().filter(|key| desired.has(key)).map(|key| (key.clone(), None));
+    edits.made.extend(again);
     detach_ports(&removal, desired, observed, &mut edits);
-    let mut tables: BTreeMap<TableKey, Edits> = BTreeMap::new();
-    let made = std::mem::take(&mut edits.made);
-    for (key, from) in made {
-        match key.table() {
-            Some(table) => tables.entry(table.clone()).or_default().made.insert(key, from),
-            None => edits.made.insert(key, from),
-        };
-    }
-    for (key, delete) in removal.deletes(observed) {
-        match key.table() {
-            Some(table) => tables.entry(table.clone()).or_default().deleted.insert(key, delete),
-            None => edits.deleted.insert(key, delete),
-        };
-    }
-    let mut ops = edits.deletes(Phase::Early);
+    edits.deleted = removal.deletes(observed).into_iter().collect();
+    let mut ops = Vec::new();
+    let tables = edits.split_tables();
+    ops.extend(edits.deletes(Phase::Early));
     ops.extend(edits.makes(desired));
     for (table, edits) in tables {
         ops.extend(table::ops(&table, edits, desired, observed));
     }
     ops.extend(edits.deletes(Phase::Late));
     Plan { ops }
+}
+
+/// The keys of which the two states say different things, found in one walk through both.
+fn differing(desired: &NetState, observed: &NetState) -> Vec<Key> {
+    let mut keys = Vec::new();
+    let mut wished = desired.objects.iter().peekable();
+    let mut seen = observed.objects.iter().peekable();
+    loop {
+        let order = match (wished.peek(), seen.peek()) {
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return keys,
+        };
+        let a = if order.is_le() { wished.next() } else { None };
+        let b = if order.is_ge() { seen.next() } else { None };
+        if a != b {
+            keys.extend(a.or(b).map(|(key, _)| key.clone()));
+        }
+    }
 }
 
 /// What will be done to some objects, before it is put in order.
@@ -86,10 +95,20 @@ struct Delete {
 }
 
 impl Edits {
-    fn make(&mut self, key: &Key, from: Option<Object>, desired: &NetState) {
-        if desired.has(key) {
-            self.made.insert(key.clone(), from);
+    /// Takes out what belongs to tables, each table's by itself.
+    fn split_tables(&mut self) -> BTreeMap<TableKey, Self> {
+        let mut tables: BTreeMap<TableKey, Self> = BTreeMap::new();
+        for (key, from) in self.made.extract_if(.., |key, _| key.table().is_some()) {
+            if let Some(table) = key.table() {
+                tables.entry(table.clone()).or_default().made.insert(key, from);
+            }
         }
+        for (key, delete) in self.deleted.extract_if(.., |key, _| key.table().is_some()) {
+            if let Some(table) = key.table() {
+                tables.entry(table.clone()).or_default().deleted.insert(key, delete);
+            }
+        }
+        tables
     }
 
     /// Creations and changes, parents first.
@@ -146,35 +165,42 @@ fn rank(key: &Key, object: &Object) -> (u8, u8) {
     }
 }
 
-/// The keys, and those that cannot be judged apart from them.
-fn scope(desired: &NetState, observed: &NetState, keys: impl IntoIterator<Item = Key>) -> BTreeSet<Key> {
-    let mut scope = BTreeSet::new();
-    let mut open: Vec<Key> = keys.into_iter().collect();
-    while let Some(key) = open.pop() {
-        if scope.contains(&key) {
-            continue;
+/// What must happen to the keys, and to those that cannot be judged apart from them.
+fn verdicts(desired: &NetState, observed: &NetState, keys: impl IntoIterator<Item = Key>) -> BTreeMap<Key, Verdict> {
+    let mut keys: Vec<Key> = keys.into_iter().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut related = Vec::new();
+    let found: Vec<_> = keys.iter().map(|key| verdict(desired, observed, key, &mut related)).collect();
+    let mut others = BTreeMap::new();
+    while let Some(key) = related.pop() {
+        if keys.binary_search(&key).is_err() && !others.contains_key(&key) {
+            let verdict = verdict(desired, observed, &key, &mut related);
+            others.insert(key, verdict);
         }
-        let wished = desired.objects.get(&key);
-        let seen = observed.objects.get(&key);
-        open.extend([wished, seen].into_iter().flatten().filter_map(kin::other_end));
-        if let (Some(object), None) = (wished, seen) {
-            let parents = kin::parents(desired, &key, object).into_iter();
-            open.extend(parents.filter(|parent| desired.has(parent) && !observed.has(parent)));
-        }
-        scope.insert(key);
     }
-    scope
+    let all = keys.into_iter().zip(found).chain(others);
+    all.filter_map(|(key, verdict)| Some((key, verdict?))).collect()
 }
 
-fn verdicts(desired: &NetState, observed: &NetState, scope: BTreeSet<Key>) -> BTreeMap<Key, Verdict> {
-    let verdict = |key: &Key| match (desired.objects.get(key), observed.objects.get(key)) {
-        (Some(_), None) if *key == Key::Netns(NetnsName::Host) => None,
-        (Some(_), None) => Some(Verdict::Create),
-        (None, Some(object)) if is_removable(key, object, desired) => Some(Verdict::Delete),
+fn verdict(desired: &NetState, observed: &NetState, key: &Key, related: &mut Vec<Key>) -> Option<Verdict> {
+    let wished = desired.objects.get(key);
+    let seen = observed.objects.get(key);
+    related.extend([wished, seen].into_iter().flatten().filter_map(kin::other_end));
+    match (wished, seen) {
+        (Some(object), None) => {
+            for parent in kin::parents(desired, key, object) {
+                // Elements of one set follow each other.
+                if related.last() != Some(&parent) && desired.has(&parent) && !observed.has(&parent) {
+                    related.push(parent);
+                }
+            }
+            (*key != Key::Netns(NetnsName::Host)).then_some(Verdict::Create)
+        }
+        (None, Some(object)) => is_removable(key, object, desired).then_some(Verdict::Delete),
         (Some(to), Some(from)) => judge(from, to),
-        _ => None,
-    };
-    scope.into_iter().filter_map(|key| verdict(&key).map(|verdict| (key, verdict))).collect()
+        (None, None) => None,
+    }
 }
 
 /// Some things are not for us to remove: the host's namespace, a setting, the second end of a pair that is to stay.

@@ -56,13 +56,16 @@ impl<'a> Removal<'a> {
 
     /// The removals that need an operation, each with what goes along.
     pub(super) fn deletes(&self, observed: &NetState) -> Vec<(Key, Delete)> {
+        let some_cover =
+            self.gone.keys().any(|key| matches!(key, Key::Netns(_) | Key::Link(_) | Key::Table(_) | Key::Set(_)));
         let mut deletes = Vec::new();
         let mut listed = BTreeSet::new();
         for (key, phase) in &self.gone {
             let Some(object) = observed.objects.get(key) else {
                 continue;
             };
-            let covered = kin::removers(key, object).iter().any(|remover| self.gone.get(remover) == Some(phase));
+            let covers = |remover: &Key| self.gone.get(remover) == Some(phase);
+            let covered = some_cover && kin::removers(key, object).iter().any(covers);
             if covered || self.flushed.contains(key) || matches!(key, Key::Sysctl(_)) {
                 continue;
             }

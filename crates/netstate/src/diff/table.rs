@@ -91,8 +91,10 @@ fn names(table: &TableKey, chain: &Chain, wished: Option<&Chain>) -> Option<BTre
 /// Called chains before their callers.
 fn makes(edits: &mut Edits, wanted: Kind, table: &TableKey, desired: &NetState) -> Vec<Op> {
     let mut chosen: BTreeMap<Key, _> = edits.made.extract_if(.., |key, _| kind(key) == wanted).collect();
-    let keys: Vec<Key> = chosen.keys().cloned().collect();
-    let order = if wanted == Kind::Chain { called_first(keys, table, desired) } else { keys };
+    if wanted != Kind::Chain {
+        return chosen.into_iter().filter_map(|(key, from)| make(key, from, desired)).collect();
+    }
+    let order = called_first(chosen.keys().cloned().collect(), table, desired);
     let op = |key: Key| chosen.remove(&key).and_then(|from| make(key, from, desired));
     order.into_iter().filter_map(op).collect()
 }
@@ -101,8 +103,10 @@ fn makes(edits: &mut Edits, wanted: Kind, table: &TableKey, desired: &NetState) 
 fn deletes(edits: &mut Edits, phase: Phase, wanted: Kind, table: &TableKey, observed: &NetState) -> Vec<Op> {
     let mut chosen: BTreeMap<Key, Delete> =
         edits.deleted.extract_if(.., |key, delete| kind(key) == wanted && delete.phase == phase).collect();
-    let keys: Vec<Key> = chosen.keys().cloned().collect();
-    let order = if wanted == Kind::Chain { called_first(keys, table, observed) } else { keys };
+    if wanted != Kind::Chain {
+        return chosen.into_iter().rev().map(|(key, delete)| delete.op(key)).collect();
+    }
+    let order = called_first(chosen.keys().cloned().collect(), table, observed);
     let op = |key: Key| chosen.remove(&key).map(|delete| delete.op(key));
     order.into_iter().rev().filter_map(op).collect()
 }
