@@ -15,7 +15,8 @@ use crate::{
 /// Something asked of the state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Command {
-    /// The daemon starts with these settings: the predefined networks are made or kept.
+    /// The daemon starts with these settings: the predefined networks are made or kept, and containers whose policy starts them with
+    /// the daemon wait for a restart. `Recover` must follow for each live container that has no process.
     Open(Settings),
 
     /// Make a network.
@@ -65,7 +66,7 @@ pub enum Command {
     Unpause(ContainerId),
     /// A pause before a restart is over.
     RestartDue(ContainerId),
-    /// The daemon starts and the container's process is gone: its policy decides.
+    /// The daemon starts and the live container has no process (it is gone, or a restart was under way): its policy decides.
     Recover {
         /// The container.
         container: ContainerId,

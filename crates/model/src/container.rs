@@ -492,7 +492,7 @@ impl Container {
         }
     }
 
-    /// Whether it needs its sandbox to be up.
+    /// Whether it keeps its sandbox up: it has a process, or will have one without its user's doing.
     pub fn is_live(&self) -> bool {
         !matches!(self.phase, Phase::Created | Phase::Exited(_))
     }

@@ -86,9 +86,7 @@ pub enum Refusal {
         holder: String,
     },
     /// No free port could be found.
-    #[error(
-        "Bind for {address} failed: all ports are allocated in {range}/{protocol}: free some, or widen net.ipv4.ip_local_port_range"
-    )]
+    #[error("Bind for {address} failed: all ports are allocated in {range}/{protocol}: free some, or ask for others")]
     PortsExhausted {
         /// The host address.
         address: IpAddr,

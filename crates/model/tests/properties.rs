@@ -11,6 +11,7 @@ use model::{
     Command, State,
     address::Family,
     command::{AnonymousVolumes, Force},
+    container::Phase,
     sandbox::{Namespace, Up},
 };
 use proptest::prelude::*;
@@ -85,11 +86,14 @@ fn leases(state: &State) -> Result<(), String> {
 fn sandboxes(state: &State) -> Result<(), String> {
     for (id, sandbox) in &state.sandboxes {
         let live = state.residents_of(id).any(|container| container.is_live());
-        ensure(live == (sandbox.up == Up::Up), || format!("{id:?} is {:?}, live containers: {live}", sandbox.up))?;
-        ensure(live || sandbox.published.is_empty(), || format!("{id:?} is down and has ports"))?;
+        let running = state.residents_of(id).any(|c| c.run().is_some() || c.phase == Phase::Starting);
+        let up = sandbox.up == Up::Up;
+        ensure(live || !up, || format!("{id:?} is up for nobody"))?;
+        ensure(up || !running, || format!("{id:?} is down, and somebody runs in it"))?;
+        ensure(up || sandbox.published.is_empty(), || format!("{id:?} is down and has ports"))?;
         for endpoint in state.endpoints_of(id) {
             let on_bridge = state.networks.get(&endpoint.network).is_some_and(|network| network.bridge().is_some());
-            let leased = live && on_bridge && sandbox.namespace == Namespace::Own;
+            let leased = up && on_bridge && sandbox.namespace == Namespace::Own;
             ensure(endpoint.lease.is_some() == leased, || format!("{:?} has the wrong lease", endpoint.id))?;
         }
     }

@@ -48,33 +48,39 @@ pub fn due(draft: &mut Draft, id: &ContainerId) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The daemon starts, and the process is gone.
+/// The daemon starts, and there is no process: it is gone, or a restart was under way. The policy starts it at once.
 pub fn recover(draft: &mut Draft, id: &ContainerId, exit: Exit) -> Result<(), Refusal> {
     let container = draft.container(id)?;
-    if container.run().is_none() && container.phase != Phase::Starting {
-        return Err(Refusal::Unchanged(format!("container {id} is not running")));
+    match &container.phase {
+        Phase::Created | Phase::Exited(_) => Err(Refusal::Unchanged(format!("container {id} is not running"))),
+        Phase::Restarting { exit, .. } => {
+            again(draft, &container, exit.clone());
+            Ok(())
+        }
+        Phase::Starting | Phase::Running(_) | Phase::Paused(_) => {
+            life::tell_end(draft, id, &exit);
+            match container.want == Want::Running && policy_holds(&container, &exit) {
+                true => again(draft, &container, exit),
+                false => life::end(draft, id, exit),
+            }
+            Ok(())
+        }
     }
-    life::tell_end(draft, id, &exit);
-    match container.want == Want::Running && policy_holds(&container, &exit) {
-        true => again(draft, &container, exit),
-        false => life::end(draft, id, exit),
-    }
-    Ok(())
 }
 
-/// The daemon starts: what was under way goes on, and those that ended are started if their policy says so.
+/// The daemon starts: containers that had ended, and whose policy says so, wait for their restart, which `recover` brings.
 pub fn boot(draft: &mut Draft) {
     let containers: Vec<_> = draft.state.containers.values().cloned().collect();
     for container in containers {
-        let id = container.id.clone();
-        match &container.phase {
-            Phase::Restarting { due_ms, .. } => draft.task(Task::RestartAt { container: id, due_ms: *due_ms }),
-            Phase::Starting => draft.task(Task::Launch(id)),
-            Phase::Exited(exit) if starts_with_daemon(&container, exit) => {
-                draft.edit_container(&id, |container| container.want = Want::Running);
-                again(draft, &container, exit.clone());
-            }
-            Phase::Created | Phase::Exited(_) | Phase::Running(_) | Phase::Paused(_) => {}
+        if let Phase::Exited(exit) = &container.phase
+            && starts_with_daemon(&container, exit)
+        {
+            let due_ms = draft.facts.now_ms;
+            draft.edit_container(&container.id, |container| {
+                container.want = Want::Running;
+                container.phase = Phase::Restarting { exit: exit.clone(), due_ms, pause_ms: 0 };
+                container.backoff_ms = 0;
+            });
         }
     }
 }
