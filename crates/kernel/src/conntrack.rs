@@ -224,3 +224,47 @@ fn end(tuple: Attributes<'_>, v4: u16, v6: u16, port: u16) -> Option<SocketAddr>
     let v6 = || Some(IpAddr::from(<[u8; 16]>::try_from(ip.get(v6)?).ok()?));
     Some(SocketAddr::new(v4().or_else(v6)?, tuple.within(TUPLE_PROTO).be16(port).unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::{netlink::route, socket::in_private_namespaces};
+
+    /// What a kernel does that cannot filter, which the one at hand may not be.
+    #[test]
+    fn forgets_one_by_one() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        in_private_namespaces(|| {
+            let mut linux = Linux::open(std::path::Path::new("/nonexistent")).expect("to open");
+            let mut lo = netlink_packet_route::link::LinkMessage::default();
+            lo.header.index = 1;
+            lo.header.flags = netlink_packet_route::link::LinkFlags::Up;
+            lo.header.change_mask = lo.header.flags;
+            let up = route::request(libc::RTM_NEWLINK, 0, &lo);
+            linux.sockets(&NetnsName::Host).expect("sockets").route.ask(up).expect("the loopback link");
+            // Nothing is tracked until a rule asks for it.
+            let rules = "add table ip t; add chain ip t c { type filter hook output priority 0; }; add rule ip t c ct state new accept";
+            assert!(std::process::Command::new("nft").arg(rules).status().expect("nft").success());
+            let server = UdpSocket::bind("127.0.0.1:0").expect("to bind");
+            let client = UdpSocket::bind("127.0.0.1:0").expect("to bind");
+            let (client_at, server_at) = (client.local_addr().expect("bound"), server.local_addr().expect("bound"));
+            client.send_to(b"x", server_at).expect("to send");
+            let mut conntrack = linux.conntrack(&NetnsName::Host).expect("to open");
+            let is_there = |conntrack: &mut Conntrack| {
+                conntrack.original_destination(17, client_at, server_at).expect("to look") == Some(server_at)
+            };
+            let filter = Filter { end: End::ReplySource, address: server_at.ip(), protocol: Some(17), port: Some(server_at.port()) };
+            assert!(is_there(&mut conntrack));
+            conntrack.forget_one_by_one(&Filter { port: Some(1), ..filter }).expect("to forget");
+            assert!(is_there(&mut conntrack));
+            conntrack.forget_one_by_one(&filter).expect("to forget");
+            assert!(!is_there(&mut conntrack));
+        })
+        .expect("namespaces");
+    }
+}

@@ -2,7 +2,7 @@
 //! ports that something listens on.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
@@ -135,7 +135,7 @@ impl Facts {
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        let processes = socket_owners(Path::new("/proc"));
+        let processes = socket_owners(Path::new("/proc"), &found.iter().map(|(_, inode)| *inode).collect());
         let listener = |(address, inode)| Listener { address, process: processes.get(&inode).cloned() };
         Ok(found.into_iter().map(listener).collect())
     }
@@ -238,17 +238,17 @@ fn parse_diag(body: &[u8]) -> Option<(SocketAddr, u64)> {
     Some((SocketAddr::new(ip, port), inode.into()))
 }
 
-/// The processes of all sockets by the sockets' inodes, read from the links `/proc/PID/fd/N`. Processes that may not be looked into are
-/// left out.
-fn socket_owners(proc: &Path) -> HashMap<u64, Process> {
+/// The processes that have these sockets, by inode, from the links `/proc/PID/fd/N`. Processes that may not be looked into are left out.
+fn socket_owners(proc: &Path, inodes: &HashSet<u64>) -> HashMap<u64, Process> {
     let mut owners = HashMap::new();
     for process in fs::read_dir(proc).into_iter().flatten().flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let name = || fs::read_to_string(process.path().join("comm")).map(|name| name.trim_end().to_owned());
         for fd in fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten() {
             let inode = fs::read_link(fd.path()).ok().and_then(|target| socket_inode(target.as_os_str().as_bytes()));
-            if let (Some(inode), Ok(name)) = (inode, name()) {
-                owners.entry(inode).or_insert(Process { pid, name });
+            if let Some(inode) = inode.filter(|inode| inodes.contains(inode))
+                && let Ok(name) = fs::read_to_string(process.path().join("comm"))
+            {
+                owners.entry(inode).or_insert(Process { pid, name: name.trim_end().to_owned() });
             }
         }
     }

@@ -1,7 +1,5 @@
 //! Addresses on links.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use libc::{NLM_F_CREATE, NLM_F_EXCL, RTM_DELADDR, RTM_NEWADDR};
 use netlink_packet_route::{
@@ -15,6 +13,7 @@ use crate::{
     fault::Refusal,
     linux::{Linux, PROTOCOL},
     netlink::{Socket, route},
+    observe,
 };
 
 /// Adds an address. One that is there as ours already is fine.
@@ -52,11 +51,6 @@ pub(crate) fn delete(linux: &mut Linux, key: &AddrKey) -> Result<(), Refusal> {
     }
 }
 
-/// All addresses of a namespace, or those of one link.
-pub(crate) fn list(socket: &mut Socket) -> Result<Vec<AddressMessage>, Refusal> {
-    route::dump(socket, libc::RTM_GETADDR, &AddressMessage::default())
-}
-
 fn message(key: &AddrKey, index: u32) -> AddressMessage {
     let address = key.address.addr();
     let mut message = AddressMessage::default();
@@ -70,18 +64,8 @@ fn message(key: &AddrKey, index: u32) -> AddressMessage {
 
 fn allow_ours(socket: &mut Socket, key: &AddrKey, index: u32, refusal: Refusal) -> Result<(), Refusal> {
     let ours = AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL));
-    let is_it = |message: &&AddressMessage| {
-        let has = |a: &IpAddr| {
-            message
-                .attributes
-                .iter()
-                .any(|x| matches!(x, AddressAttribute::Local(b) | AddressAttribute::Address(b) if a == b))
-        };
-        message.header.index == index
-            && message.header.prefix_len == key.address.prefix_len()
-            && has(&key.address.addr())
-    };
-    let there = list(socket)?;
+    let there = observe::addr::list(socket)?;
+    let is_it = |m: &&AddressMessage| m.header.index == index && observe::addr::address(m) == Some(key.address);
     match there.iter().find(is_it) {
         Some(message) if message.attributes.contains(&ours) => Ok(()),
         Some(_) => Err(refusal.because(format!(

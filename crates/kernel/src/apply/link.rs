@@ -147,13 +147,13 @@ fn make(linux: &mut Linux, key: &LinkKey, link: &Link) -> Result<(), Refusal> {
 fn take_over(linux: &mut Linux, key: &LinkKey, link: &Link, refusal: Refusal) -> Result<(), Refusal> {
     let there = route::link_by_name(&mut linux.sockets(&key.netns)?.route, key.name.as_str())?;
     let Some(there) = there.map(|message| LinkFacts::of(&message)) else {
-        let cause = match &link.kind {
-            LinkKind::Veth { peer, .. } => {
-                format!("a link {peer} that is not its other end is in the way; rename or delete it")
-            }
-            _ => "it came and went".into(),
-        };
-        return Err(refusal.because(cause));
+        // It went meanwhile with its namespace, or it is not this end that is in the way.
+        return make(linux, key, link).map_err(|refusal| match (&link.kind, refusal.errno) {
+            (LinkKind::Veth { peer, .. }, libc::EEXIST) => refusal.because(format!(
+                "a link {peer} that is not the other end of {key} is in the way; rename or delete it"
+            )),
+            _ => refusal,
+        });
     };
     if !there.is_ours() {
         let kind = there.kind.as_deref().unwrap_or("link");

@@ -25,7 +25,7 @@ pub(crate) fn observe(
     ours: &Ours,
     state: &mut NetState,
 ) -> Result<(), Refusal> {
-    let messages: Vec<AddressMessage> = route::dump(socket, libc::RTM_GETADDR, &AddressMessage::default())?;
+    let messages = list(socket)?;
     let marks = messages.iter().any(|m| protocol(m).is_some());
     for message in &messages {
         let (Some(name), Some(address)) = (ours.get(&message.header.index), address(message)) else { continue };
@@ -34,6 +34,11 @@ pub(crate) fn observe(
         }
     }
     Ok(())
+}
+
+/// All addresses of the socket's namespace.
+pub(crate) fn list(socket: &mut Socket) -> Result<Vec<AddressMessage>, Refusal> {
+    route::dump(socket, libc::RTM_GETADDR, &AddressMessage::default())
 }
 
 /// The address with its prefix length. Of a point-to-point one, the end here.

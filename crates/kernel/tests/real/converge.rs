@@ -9,7 +9,7 @@ use netstate::{
     nft::{Chain, Datatype, Element, Set, SetKey, Value},
 };
 
-use crate::{common::*, nft::everything};
+use crate::{common::*, sample::everything};
 
 fn converge(linux: &mut Linux, wanted: &NetState, what: &str) {
     let settings = BTreeSet::new();

@@ -6,4 +6,6 @@ mod facts;
 mod links;
 mod monitor;
 mod nft;
+mod packets;
 mod probe;
+mod sample;
