@@ -154,7 +154,7 @@ impl Own {
                 _ => {}
             }
         }
-        Applying(deeds)
+        Applying { _deeds: deeds }
     }
 
     fn lock(&self) -> MutexGuard<'_, Deeds> {
@@ -164,7 +164,9 @@ impl Own {
 }
 
 /// Keeps the monitor from reading while a plan is being carried out.
-pub(crate) struct Applying<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, Deeds>);
+pub(crate) struct Applying<'a> {
+    _deeds: MutexGuard<'a, Deeds>,
+}
 
 impl Deeds {
     fn learn(&mut self, key: &LinkKey, link: &Link) {
