@@ -74,8 +74,9 @@ impl Host {
         let dir = tempfile::Builder::new().prefix("linkspan-host-").tempdir().expect("a temporary directory");
         let mut init = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"])
-            .args(["sh", "-c", "echo ready; exec sleep infinity"])
-            .stdin(Stdio::null())
+            // It ends when its input does, so when this program does, however that comes; and it waits for orphans, as an init must.
+            .args(["sh", "-c", "exec 3<&0; echo ready; cat <&3 >/dev/null & wait $!"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare runs");

@@ -1,4 +1,4 @@
-//! The image the tests run: busybox, and bash with its libraries, taken from this machine.
+//! The image the tests run: busybox, bash and socat with their libraries, taken from this machine, and `get ADDRESS:PORT`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -12,14 +12,16 @@ pub fn write(archive: &Path) {
         root=$(mktemp -d)
         trap 'rm -rf "$root"' EXIT
         cd "$root"
-        mkdir -p bin etc tmp root var/www dev proc sys home usr/bin
+        mkdir -p bin etc tmp root var/www dev proc sys home media mnt usr/bin
         chmod 1777 tmp
         cp "$(command -v busybox)" bin/busybox
         for applet in $(bin/busybox --list); do [ -e "bin/$applet" ] || ln -s busybox "bin/$applet"; done
-        if [ -x /bin/bash ]; then
-            cp -L /bin/bash bin/bash
-            for lib in $(ldd /bin/bash | grep -o '/[^ ]*'); do mkdir -p ".$(dirname "$lib")"; cp -L "$lib" ".$lib"; done
-        fi
+        for program in /bin/bash /usr/bin/socat; do
+            cp -L "$program" bin/
+            for lib in $(ldd "$program" | grep -o '/[^ ]*'); do mkdir -p ".$(dirname "$lib")"; cp -L "$lib" ".$lib"; done
+        done
+        printf '#!/bin/sh\nprintf "GET / HTTP/1.0\\r\\n\\r\\n" | socat -t 5 -T 5 - "TCP:$1" | tail -n 1\n' > bin/get
+        chmod 755 bin/get
         printf 'root:x:0:0:root:/root:/bin/sh\nbin:x:2:2:bin:/bin:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n' > etc/passwd
         printf 'root:x:0:\nbin:x:2:\nwheel:x:10:root\nnogroup:x:65534:\n' > etc/group
         echo 'linkspan test image' > etc/issue
@@ -27,6 +29,6 @@ pub fn write(archive: &Path) {
         tar -cf "$1" .
     "#;
     let status = Command::new("sh").args(["-c", script, "image"]).arg(archive).status().expect("sh runs");
-    assert!(status.success(), "the test image could not be made: is busybox-static installed?");
+    assert!(status.success(), "the test image could not be made: are busybox-static and socat installed?");
     assert!(fs::metadata(archive).expect("the archive was written").len() > 0);
 }

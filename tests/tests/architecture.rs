@@ -32,7 +32,9 @@ fn crates_depend_only_downward() {
 
 #[test]
 fn the_core_is_pure() {
-    for (name, dependencies) in packages().iter().filter(|(name, _)| ["model", "netstate", "plan"].contains(&name.as_str())) {
+    for (name, dependencies) in
+        packages().iter().filter(|(name, _)| ["model", "netstate", "plan"].contains(&name.as_str()))
+    {
         for dependency in dependencies {
             let pure = PURE.contains(&dependency.as_str()) || ORDER.contains(&dependency.as_str());
             assert!(pure, "{name} must not depend on {dependency}");
@@ -44,7 +46,8 @@ fn the_core_is_pure() {
 
 /// The workspace's packages with their normal dependencies.
 fn packages() -> Vec<(String, Vec<String>)> {
-    let cargo = Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version=1"]).output().expect("cargo runs");
+    let cargo =
+        Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version=1"]).output().expect("cargo runs");
     let metadata: Value = serde_json::from_slice(&cargo.stdout).expect("cargo metadata is JSON");
     let package = |package: &Value| {
         let dependencies = package["dependencies"].as_array()?.iter();

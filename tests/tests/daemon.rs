@@ -8,7 +8,8 @@ fn containers_outlive_the_daemon() {
     host.docker("run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /var/www").ok();
     host.docker("network create mine").ok();
     host.docker("run -d --name short --network mine busybox sh -c 'sleep 1; exit 5'").ok();
-    let facts = || host.docker("inspect -f '{{.State.Pid}} {{.NetworkSettings.IPAddress}} {{.State.StartedAt}}' web").ok();
+    let facts =
+        || host.docker("inspect -f '{{.State.Pid}} {{.NetworkSettings.IPAddress}} {{.State.StartedAt}}' web").ok();
     let before = facts();
     host.kill_daemon();
     assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:8080").ok(), "hello", "while there is no daemon");
@@ -27,21 +28,29 @@ fn a_flushed_ruleset_is_put_right() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /var/www").ok();
     host.sh("nft flush ruleset").ok();
-    eventually("the port answers again", || (host.outside("curl -s -m 1 http://192.0.2.1:8080").out.trim() == "hello").then_some(()));
+    eventually("the port answers again", || {
+        (host.outside("curl -s -m 1 http://192.0.2.1:8080").out.trim() == "hello").then_some(())
+    });
     let events = host.docker("events --since 1m --until 0s --format '{{.Type}} {{.Action}}'").ok();
     assert!(events.contains("daemon repair"), "{events}");
     host.sh("ip link del docker0").ok();
-    eventually("the bridge is back", || (host.outside("curl -s -m 1 http://192.0.2.1:8080").out.trim() == "hello").then_some(()));
+    eventually("the bridge is back", || {
+        (host.outside("curl -s -m 1 http://192.0.2.1:8080").out.trim() == "hello").then_some(())
+    });
 }
 
 #[test]
 fn nothing_stays() {
     let Some(host) = Host::start() else { return };
     host.docker("network create mine").ok();
-    host.docker("run -d --name web -p 8080:80 --network mine busybox sleep 1000").ok();
+    host.docker("run -d --name web --init -p 8080:80 --network mine busybox sleep 1000").ok();
     host.linkspan("down").ok();
     assert_eq!(host.sh("nft list ruleset").ok(), "");
-    assert_eq!(host.sh("ip -o link | grep -v -e ' lo:' -e uplink | wc -l").ok(), "0");
-    assert_eq!(host.sh("ls /run/linkspan/netns /run/linkspan/containers 2>/dev/null | grep -c '^[0-9a-f]'; true").ok(), "0");
+    let links = || host.sh("ip -o link | grep -v -e ' lo:' -e uplink | wc -l").ok();
+    eventually("the kernel has let the links go", || (links() == "0").then_some(()));
+    assert_eq!(
+        host.sh("ls /run/linkspan/netns /run/linkspan/containers 2>/dev/null | grep -c '^[0-9a-f]'; true").ok(),
+        "0"
+    );
     assert_eq!(host.sh("ps -eo args | grep -c '[s]him '; true").ok(), "0");
 }

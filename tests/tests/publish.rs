@@ -6,9 +6,9 @@ use conformance::Host;
 fn forms() {
     let Some(host) = Host::start() else { return };
     let check = |publish: &str, expected: &str| {
-        host.docker(&format!("run -d --name p {publish} busybox sleep 1000")).ok();
-        let ports = host.sh("docker port p | sort").ok();
-        host.docker("rm -f p").ok();
+        host.docker(&format!("run -d --name ports {publish} busybox sleep 1000")).ok();
+        let ports = host.sh("docker port ports | sort").ok();
+        host.docker("rm -f ports").ok();
         assert_eq!(ports.replace('\n', "; "), expected, "{publish}");
     };
     check("-p 8080:80", "80/tcp -> 0.0.0.0:8080; 80/tcp -> [::]:8080");
@@ -23,9 +23,10 @@ fn forms() {
 fn refusals_name_the_holder() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --name first -p 8080:80 busybox sleep 1000").ok();
-    host.docker("run -d --name second -p 8080:80 busybox sleep 1000").fails_with("port is already allocated by container first");
+    host.docker("run -d --name second -p 8080:80 busybox sleep 1000")
+        .fails_with("port is already allocated by container first");
     host.docker("run -d --name third -p 127.0.0.1:8080:80 busybox sleep 1000").fails_with("port is already allocated");
-    host.sh("socat TCP-LISTEN:8090,fork,reuseaddr /dev/null & sleep 0.3").ok();
+    host.sh("socat TCP-LISTEN:8090,fork,reuseaddr /dev/null >/dev/null 2>&1 & while ! ss -ltn | grep -q :8090; do sleep 0.05; done").ok();
     host.docker("run -d --name fourth -p 8090:80 busybox sleep 1000").fails_with("socat");
 }
 
