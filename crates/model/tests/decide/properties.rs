@@ -1,10 +1,5 @@
 //! What holds after any commands: nobody shares what must be had alone, and what nobody needs is free.
 
-#[path = "../../../tests/steps/random.rs"]
-mod random;
-#[path = "../../../tests/steps/mod.rs"]
-mod steps;
-
 use std::collections::BTreeSet;
 
 use model::{
@@ -15,13 +10,14 @@ use model::{
     sandbox::{Namespace, Up},
 };
 use proptest::prelude::*;
-use steps::Stage;
+
+use crate::steps::Stage;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_commands_keep_the_state_sound(lines in random::lines()) {
+    fn any_commands_keep_the_state_sound(lines in crate::random::lines()) {
         let mut stage = Stage::default();
         stage.play("facts ephemeral=40000-40063");
         stage.play("open pool=10.0.0.0/22,24 pool=10.1.0.0/27,29");

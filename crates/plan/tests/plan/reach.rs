@@ -1,17 +1,11 @@
 //! Who reaches whom: in every scenario packets go from everybody to everybody, and what becomes of them is in `reach`.
 
-#[path = "../../../tests/steps/golden.rs"]
-mod golden;
-#[path = "../../../tests/steps/mod.rs"]
-mod steps;
-
 use std::{
     fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use golden::{folders, golden, named};
 use model::{
     State,
     address::Family,
@@ -25,7 +19,11 @@ use netstate::{
     netns::NetnsName,
     trace::{End, Origin, Packet, Surroundings, trace},
 };
-use steps::Stage;
+
+use crate::{
+    golden::{folders, golden, named},
+    steps::Stage,
+};
 
 #[test]
 fn everybody_reaches_whom_they_should() {

@@ -1,14 +1,11 @@
 //! Every scenario, and what the host must have at its end: `tests/scenarios/NAME/steps` gives `desired`.
 
-#[path = "../../../tests/steps/golden.rs"]
-mod golden;
-#[path = "../../../tests/steps/mod.rs"]
-mod steps;
-
 use std::fs;
 
-use golden::{folders, golden, named};
-use steps::Stage;
+use crate::{
+    golden::{folders, golden, named},
+    steps::Stage,
+};
 
 #[test]
 fn scenarios_come_to_what_is_recorded() {

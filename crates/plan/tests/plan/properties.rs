@@ -1,22 +1,18 @@
 //! Fragments: together they are the whole, and a change needs only those it is said to affect.
 
-#[path = "../../../tests/steps/random.rs"]
-mod random;
-#[path = "../../../tests/steps/mod.rs"]
-mod steps;
-
 use std::collections::BTreeSet;
 
 use netstate::Key;
 use plan::{affected, desired, fragment, wishes};
 use proptest::prelude::*;
-use steps::Stage;
+
+use crate::steps::Stage;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn affected_fragments_make_the_new_whole(lines in random::lines()) {
+    fn affected_fragments_make_the_new_whole(lines in crate::random::lines()) {
         let mut stage = Stage::default();
         let mut net = desired(&stage.state).net;
         prop_assert!(net.objects.is_empty(), "an empty state wants something");
@@ -42,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn every_object_has_one_owner(lines in random::lines()) {
+    fn every_object_has_one_owner(lines in crate::random::lines()) {
         let mut stage = Stage::default();
         stage.play("open pool=10.0.0.0/22,24");
         for line in lines {

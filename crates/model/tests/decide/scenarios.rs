@@ -1,16 +1,11 @@
 //! Every scenario, and what is decided in it: `tests/scenarios/NAME/steps` gives `decided`.
 
-#[path = "../../../tests/steps/golden.rs"]
-mod golden;
-#[path = "../../../tests/steps/mod.rs"]
-mod steps;
-#[path = "../../../tests/steps/told.rs"]
-mod told;
-
 use std::{fmt::Write as _, fs};
 
-use golden::{folders, golden, named};
-use steps::Stage;
+use crate::{
+    golden::{folders, golden, named},
+    steps::Stage,
+};
 
 #[test]
 fn scenarios_are_decided_as_recorded() {
@@ -20,7 +15,7 @@ fn scenarios_are_decided_as_recorded() {
         for line in fs::read_to_string(folder.join("steps")).unwrap().lines() {
             let outcomes = stage.play(line);
             writeln!(text, "{line}").unwrap();
-            for told in outcomes.iter().flat_map(told::lines) {
+            for told in outcomes.iter().flat_map(crate::told::lines) {
                 writeln!(text, "    {}", named(&stage, &told)).unwrap();
             }
         }
