@@ -1,17 +1,127 @@
 //! `cargo xtask bench`: every promise of speed and memory, measured beside Docker Engine in one run.
+//!
+//! Each engine has a private host of its own with the same network, the same image and the same clients. Rounds alternate
+//! between the engines and figures are medians, so that what else the machine does meets both alike. Nothing asserts a time.
 
-use crate::run::Result;
+mod account;
+mod api;
+mod container;
+mod engine;
+mod load;
+mod process;
+mod rows;
+mod sides;
+mod started;
+mod table;
+
+use std::fs;
+
+use crate::{
+    dist, packages,
+    run::{Result, command, output, succeeds},
+};
+use engine::{Engine, Kind};
+use rows::Row;
+use sides::Sides;
+
+/// Where `--save` writes.
+const SAVED: &str = "benches/one-host.md";
 
 /// Which rows to measure.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = rows::help())]
 pub struct Bench {
     /// Only these rows (all without)
-    rows: Vec<String>,
+    #[arg(value_name = "ROW", value_parser = rows::parse)]
+    rows: Vec<&'static Row>,
+    /// Only this engine
+    #[arg(long, value_name = "ENGINE")]
+    only: Option<Only>,
+    /// Write the table to benches/one-host.md too
+    #[arg(long)]
+    save: bool,
+    #[command(subcommand)]
+    load: Option<load::Load>,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Only {
+    Docker,
+    Linkspan,
 }
 
 impl Bench {
     /// Measures and prints.
     pub fn run(self) -> Result<()> {
-        Err(format!("no rows to measure yet: {}", self.rows.join(" ")))
+        if let Some(load) = self.load {
+            return load.run();
+        }
+        if output(&mut command("id", ["-u"]))?.trim() != "0" {
+            return Err("hosts with networks of their own need root: run it with sudo".to_owned());
+        }
+        packages::install("what the bench looks with", &["busybox-static", "iproute2", "iptables", "util-linux"])?;
+        let mut engines = Sides {
+            docker: self.wants(Only::Docker).and_then(|()| docker()),
+            linkspan: self.wants(Only::Linkspan).and_then(|()| linkspan()),
+        };
+        let title = title(&engines)?;
+        let rows: Vec<_> = if self.rows.is_empty() { rows::ROWS.iter().collect() } else { self.rows };
+        let mut lines = Vec::new();
+        println!("{title}");
+        print!("{}", table::head());
+        for row in rows {
+            engines.each(Engine::clear);
+            for line in (row.measure)(&mut engines) {
+                println!("{}", line.markdown());
+                lines.push(line);
+            }
+        }
+        let notes = table::notes(&lines);
+        print!("{notes}");
+        if self.save {
+            let table: String = lines.iter().map(|line| line.markdown() + "\n").collect();
+            fs::write(SAVED, format!("{title}\n{}{table}{notes}", table::head()))
+                .map_err(|e| format!("cannot write {SAVED}: {e}"))?;
+        }
+        Ok(())
     }
+
+    fn wants(&self, engine: Only) -> Result<()> {
+        if self.only.is_none_or(|only| only == engine) { Ok(()) } else { Err("not asked for".to_owned()) }
+    }
+}
+
+fn docker() -> Result<Engine> {
+    // Started here alone, in a host of its own: nothing of the package needs to run.
+    packages::install("Docker Engine to measure beside", &["docker.io"])?;
+    Engine::start(Kind::Docker)
+}
+
+fn linkspan() -> Result<Engine> {
+    if !succeeds(&mut command("docker", ["--version"])) {
+        packages::install("the docker command", &["docker.io"])?;
+    }
+    let binary = dist::run()?;
+    let binary = fs::canonicalize(&binary).map_err(|e| format!("cannot find {}: {e}", binary.display()))?;
+    Engine::start(Kind::Linkspan(binary))
+}
+
+/// What was measured, where and when.
+fn title(engines: &Sides<Engine>) -> Result<String> {
+    let versions = engines.look(Engine::version);
+    let said = |side: &Result<String>, name: &str| {
+        side.as_ref().map_or_else(|why| format!("no {name}: {why}"), |v| format!("{name} {v}"))
+    };
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut models =
+        cpus.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, model)| model);
+    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
+    Ok(format!(
+        "{}, {}; {cores} × {}, Linux {}; {}\n",
+        said(&versions.docker, "Docker Engine"),
+        said(&versions.linkspan, "linkspan"),
+        models.next().unwrap_or("an unnamed processor"),
+        output(&mut command("uname", ["-r"]))?.trim(),
+        output(&mut command("date", ["+%F"]))?.trim(),
+    ))
 }

@@ -21,7 +21,10 @@ pub fn run() -> Result<PathBuf> {
     let dist = PathBuf::from("target/dist/linkspan");
     fs::create_dir_all("target/dist").map_err(|e| format!("cannot make target/dist: {e}"))?;
     fs::copy(&built, &dist).map_err(|e| format!("cannot copy {}: {e}", built.display()))?;
-    if !succeeds(command("sh", ["-c"]).arg(format!("ldd {} 2>&1 | grep -q -e 'statically linked' -e 'not a dynamic'", dist.display()))) {
+    if !succeeds(
+        command("sh", ["-c"])
+            .arg(format!("ldd {} 2>&1 | grep -q -e 'statically linked' -e 'not a dynamic'", dist.display())),
+    ) {
         return Err(format!("{} is not static", dist.display()));
     }
     println!("{}", dist.display());

@@ -20,5 +20,6 @@ pub fn install(why: &str, names: &[&str]) -> Result<()> {
 }
 
 fn installed(name: &str) -> bool {
-    output(&mut command("dpkg-query", ["-W", "-f=${Status}", name])).is_ok_and(|status| status == "install ok installed")
+    output(&mut command("dpkg-query", ["-W", "-f=${Status}", name]))
+        .is_ok_and(|status| status == "install ok installed")
 }

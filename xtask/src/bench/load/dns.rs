@@ -1,0 +1,130 @@
+//! Queries for addresses to 127.0.0.11 (RFC 1035): as many as are answered, or at a rate.
+
+use std::{
+    io,
+    net::UdpSocket,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Clients at once, each with a socket of its own.
+const CLIENTS: usize = 4;
+
+/// Queries of one client that may wait for answers when there is no rate.
+const WINDOW: usize = 16;
+
+/// The longest to wait for an answer.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What clients saw.
+#[derive(Default)]
+struct Seen {
+    answers: usize,
+    lost: usize,
+    /// Microseconds, when there was a rate.
+    walls_us: Vec<f64>,
+}
+
+/// Asks for so long; gives answers, milliseconds, lost queries, and the 99th percentile of microseconds (not a number
+/// without a rate).
+pub fn run(names: usize, duration_ms: u64, rate: Option<f64>) -> io::Result<[f64; 4]> {
+    let queries: Vec<_> = (0..names).map(|n| query(&format!("n{n}"))).collect();
+    let (began, duration) = (Instant::now(), Duration::from_millis(duration_ms));
+    let seen = thread::scope(|scope| {
+        let client = |n: usize| {
+            let queries = &queries;
+            scope.spawn(move || match rate {
+                Some(rate) => at_rate(queries, n, began + duration, Duration::from_secs_f64(CLIENTS as f64 / rate)),
+                None => flat_out(queries, n, began + duration),
+            })
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+        let seen = clients.into_iter().map(|c| c.join().unwrap_or_else(|_| Err(io::Error::other("a client panicked"))));
+        seen.collect::<io::Result<Vec<_>>>()
+    })?;
+    let wall_ms = began.elapsed().as_secs_f64() * 1e3;
+    let sum = |part: fn(&Seen) -> usize| seen.iter().map(part).sum::<usize>() as f64;
+    let mut walls_us: Vec<_> = seen.iter().flat_map(|seen| seen.walls_us.iter().copied()).collect();
+    walls_us.sort_unstable_by(f64::total_cmp);
+    let p99_us = walls_us.get(walls_us.len() * 99 / 100).copied().unwrap_or(f64::NAN);
+    Ok([sum(|seen| seen.answers), wall_ms, sum(|seen| seen.lost), p99_us])
+}
+
+/// Keeps the window full.
+fn flat_out(queries: &[Vec<u8>], client: usize, end: Instant) -> io::Result<Seen> {
+    let socket = socket()?;
+    let (mut seen, mut next, mut waiting) = (Seen::default(), client, 0);
+    while Instant::now() < end {
+        while waiting < WINDOW {
+            socket.send(&queries[next % queries.len()])?;
+            (next, waiting) = (next + CLIENTS, waiting + 1);
+        }
+        if answered(&socket)? {
+            (seen.answers, waiting) = (seen.answers + 1, waiting - 1);
+        } else {
+            (seen.lost, waiting) = (seen.lost + waiting, 0);
+        }
+    }
+    Ok(seen)
+}
+
+/// Asks at fixed times. Time counts from when a query was due, so that a slow answer is not hidden by the queries behind it.
+fn at_rate(queries: &[Vec<u8>], client: usize, end: Instant, pause: Duration) -> io::Result<Seen> {
+    let socket = socket()?;
+    let mut seen = Seen::default();
+    let mut due = Instant::now() + pause * u32::try_from(client).unwrap_or(0) / CLIENTS as u32;
+    for next in (client..).step_by(CLIENTS) {
+        if due >= end {
+            break;
+        }
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        socket.send(&queries[next % queries.len()])?;
+        if answered(&socket)? {
+            seen.answers += 1;
+        } else {
+            seen.lost += 1;
+        }
+        seen.walls_us.push(due.elapsed().as_secs_f64() * 1e6);
+        due += pause;
+    }
+    Ok(seen)
+}
+
+/// Whether there is an answer with an address; none in time is false, a bad one is an error.
+fn answered(socket: &UdpSocket) -> io::Result<bool> {
+    let mut answer = [0; 512];
+    let size = match socket.recv(&mut answer) {
+        Ok(size) => size,
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Ok(false),
+        Err(e) => return Err(e),
+    };
+    // The code of the answer is in the fourth byte, the number of records in the seventh and eighth.
+    if size > 12 && answer[3] & 0x0f == 0 && (answer[6], answer[7]) != (0, 0) {
+        return Ok(true);
+    }
+    Err(io::Error::other(format!("an answer without an address: {:x?}", &answer[..size])))
+}
+
+fn socket() -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.connect("127.0.0.11:53")?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+/// A query for the addresses of a name of one label.
+fn query(name: &str) -> Vec<u8> {
+    let header = [0x2a, 0x2a, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+    // Labels are shorter than 64 bytes.
+    let label = [&[name.len() as u8], name.as_bytes()].concat();
+    [&header[..], &label, &[0, 0, 1, 0, 1]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn queries() {
+        let expected = b"\x2a\x2a\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02n7\x00\x00\x01\x00\x01";
+        assert_eq!(super::query("n7"), expected);
+    }
+}
