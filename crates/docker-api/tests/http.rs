@@ -170,6 +170,14 @@ async fn bad_input() {
         (("POST", create, "{} x"), ("400", "unexpected content after JSON")),
         (("POST", create, "[1]"), ("400", "invalid JSON")),
         (("POST", create, r#"{"Image":"none"}"#), ("404", "No such image: none:latest")),
+        (
+            ("POST", create, r#"{"Image":"box","HostConfig":{"Links":["none"]}}"#),
+            ("400", "could not get container for none"),
+        ),
+        (
+            ("POST", create, r#"{"Image":"box","HostConfig":{"NetworkMode":"none-such"}}"#),
+            ("400", "network none-such not found"),
+        ),
         (("POST", create, r#"{"Image":"box","Tty":"yes"}"#), ("400", "invalid JSON: invalid type")),
         (("POST", "/containers/create?name=a/b", r#"{"Image":"box"}"#), ("400", "Invalid container name (a/b), only")),
         (("POST", "/containers/none/start", ""), ("404", "No such container: none")),
@@ -188,8 +196,7 @@ async fn bad_input() {
     let form = "POST /containers/create HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}";
     let answer = daemon.raw(form.as_bytes()).await;
     assert!(answer.contains("unsupported Content-Type header (text/plain): must be 'application/json'"), "{answer}");
-    for garbage in ["\0\0\0\0", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "G\u{e9}T / HTTP/1.1\r\n\r\n"]
-    {
+    for garbage in ["\0\0\0\0", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "G\u{e9}T / HTTP/1.1\r\n\r\n"] {
         let answer = daemon.raw(format!("{garbage}\r\n\r\n").as_bytes()).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{garbage:?}: {answer}");
     }

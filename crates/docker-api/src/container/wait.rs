@@ -26,14 +26,17 @@ pub(super) fn wait(api: &Arc<Api>, name: &str, query: &Query) -> Result<Answer, 
     let container = find::container(&state, name)?;
     // Subscribed now: clients start the container as soon as they have the head of this answer.
     let ended = api.engine.wait(&container.id, what);
-    let body = stream::once(async move { Ok(Bytes::from(format!("{}\n", document(ended.await)))) });
+    let body = stream::once(async move { Ok(Bytes::from(format!("{}\n", document(what, ended.await)))) });
     Ok(answer::stream("application/json", body))
 }
 
-fn document(ended: Result<Exit, EngineError>) -> Value {
+/// A start that failed is told to whoever asked for the start: only who waits for a standstill learns the cause here.
+fn document(what: WaitFor, ended: Result<Exit, EngineError>) -> Value {
     match ended {
-        Ok(Exit { code, error: None, .. }) => json!({ "StatusCode": code }),
-        Ok(Exit { code, error: Some(error), .. }) => json!({ "StatusCode": code, "Error": { "Message": error } }),
+        Ok(Exit { code, error: Some(error), .. }) if what == WaitFor::NotRunning => {
+            json!({ "StatusCode": code, "Error": { "Message": error } })
+        }
+        Ok(Exit { code, .. }) => json!({ "StatusCode": code }),
         Err(error) => json!({ "StatusCode": -1, "Error": { "Message": ApiError::from(error).message } }),
     }
 }

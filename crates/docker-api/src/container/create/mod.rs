@@ -149,11 +149,21 @@ pub(crate) async fn create(api: &Arc<Api>, mut call: Call) -> Result<Answer, Api
         now_ms: time::now_ms(),
         random: &mut random::bytes,
     };
-    let (wish, warnings) = wish(body, context)?;
+    let (wish, warnings) = wish(body, context).map_err(blame_the_request)?;
     check_bind_sources(&wish.container)?;
     let id = wish.container.id.clone();
-    api.engine.submit(Command::CreateContainer(Box::new(wish))).await?;
+    let created = api.engine.submit(Command::CreateContainer(Box::new(wish))).await;
+    created.map_err(|error| blame_the_request(error.into()))?;
     answer::json(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": warnings }))
+}
+
+/// A container or network that the body names and nobody has is the body's fault. Clients take 404 here for a missing image, and
+/// pull it.
+fn blame_the_request(error: ApiError) -> ApiError {
+    match error.status {
+        StatusCode::NOT_FOUND => ApiError::invalid(error.message),
+        _ => error,
+    }
 }
 
 /// What the body asks for, and what its sender should know.
