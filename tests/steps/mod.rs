@@ -60,7 +60,6 @@ impl Stage {
     }
 
     fn commands(&mut self, verb: &str, rest: &[&str]) -> Vec<Command> {
-        let number = |at: usize, or: i32| rest.get(at).map_or(or, |word| word.parse().unwrap());
         match verb {
             "facts" => self.learn(rest),
             "after" => self.facts.now_ms += rest[0].parse::<i64>().unwrap(),
@@ -71,53 +70,61 @@ impl Stage {
             "volume" => return vec![Command::CreateVolume(wishes::volume(rest[0], &rest[1..]))],
             "remove-volume" => return vec![Command::RemoveVolume { name: rest[0].to_owned() }],
             "remove-network" => return vec![Command::RemoveNetwork(self.network(rest[0]))],
-            _ => {
-                let container = self.container(rest[0]);
-                let exit = |code| self.exit(&container, code);
-                let now_ms = self.facts.now_ms;
-                return match verb {
-                    "disconnect" => vec![Command::Disconnect { container, network: self.network(rest[1]) }],
-                    "start" => vec![Command::Start(container)],
-                    "started" => vec![started(container, now_ms)],
-                    "run" => vec![Command::Start(container.clone()), started(container, now_ms)],
-                    "exit" => vec![Command::Exited { exit: exit(number(1, 0)), container }],
-                    "fail" => {
-                        let failed = Exit { error: Some(rest[1..].join(" ")), started_ms: 0, ..exit(127) };
-                        vec![Command::Exited { exit: failed, container }]
-                    }
-                    "oom" => vec![Command::Exited { exit: Exit { oom_killed: true, ..exit(137) }, container }],
-                    "stop" => vec![Command::Stop(container)],
-                    "kill" => vec![Command::Kill { container, signal: number(1, 9) }],
-                    "pause" => vec![Command::Pause(container)],
-                    "unpause" => vec![Command::Unpause(container)],
-                    "due" => vec![Command::RestartDue(container)],
-                    "recover" => vec![Command::Recover { exit: exit(number(1, 255)), container }],
-                    "check" => {
-                        let result = HealthResult {
-                            started_ms: now_ms,
-                            finished_ms: now_ms,
-                            code: number(1, 0),
-                            output: String::new(),
-                        };
-                        vec![Command::Health { container, result }]
-                    }
-                    "rename" => vec![Command::Rename { container, name: rest[1].to_owned() }],
-                    "update" => {
-                        let restart = rest.get(1).map(|word| wishes::restart(word));
-                        let resources = Box::new(Resources { memory: Some(1 << 20), ..Resources::default() });
-                        vec![Command::Update { container, resources, restart, face: Default::default() }]
-                    }
-                    "remove" => {
-                        let force = if rest.contains(&"force") { Force::Kill } else { Force::No };
-                        let volumes =
-                            if rest.contains(&"volumes") { AnonymousVolumes::Remove } else { AnonymousVolumes::Keep };
-                        vec![Command::RemoveContainer { container, force, volumes }]
-                    }
-                    other => panic!("no such step: {other}"),
-                };
-            }
+            "run" => return [self.life("start", rest), self.life("started", rest)].into(),
+            "disconnect" | "rename" | "update" | "remove" => return vec![self.edit(verb, rest)],
+            _ => return vec![self.life(verb, rest)],
         }
         Vec::new()
+    }
+
+    /// Something done to a container.
+    fn edit(&mut self, verb: &str, rest: &[&str]) -> Command {
+        let container = self.container(rest[0]);
+        match verb {
+            "disconnect" => Command::Disconnect { container, network: self.network(rest[1]) },
+            "rename" => Command::Rename { container, name: rest[1].to_owned() },
+            "update" => {
+                let restart = rest.get(1).map(|word| wishes::restart(word));
+                let resources = Box::new(Resources { memory: Some(1 << 20), ..Resources::default() });
+                Command::Update { container, resources, restart, face: Default::default() }
+            }
+            _ => {
+                let force = if rest.contains(&"force") { Force::Kill } else { Force::No };
+                let keep = !rest.contains(&"volumes");
+                let volumes = if keep { AnonymousVolumes::Keep } else { AnonymousVolumes::Remove };
+                Command::RemoveContainer { container, force, volumes }
+            }
+        }
+    }
+
+    /// A turn of a container's life.
+    fn life(&mut self, verb: &str, rest: &[&str]) -> Command {
+        let container = self.container(rest[0]);
+        let number = |or: i32| rest.get(1).map_or(or, |word| word.parse().unwrap());
+        let exit = |code| self.exit(&container, code);
+        let now_ms = self.facts.now_ms;
+        match verb {
+            "start" => Command::Start(container),
+            "started" => Command::Started { container, run: Run { pid: 100, started_ms: now_ms } },
+            "exit" => Command::Exited { exit: exit(number(0)), container },
+            "fail" => {
+                let failed = Exit { error: Some(rest[1..].join(" ")), started_ms: 0, ..exit(127) };
+                Command::Exited { exit: failed, container }
+            }
+            "oom" => Command::Exited { exit: Exit { oom_killed: true, ..exit(137) }, container },
+            "stop" => Command::Stop(container),
+            "kill" => Command::Kill { container, signal: number(9) },
+            "pause" => Command::Pause(container),
+            "unpause" => Command::Unpause(container),
+            "due" => Command::RestartDue(container),
+            "recover" => Command::Recover { exit: exit(number(255)), container },
+            "check" => {
+                let (started_ms, finished_ms) = (now_ms, now_ms);
+                let result = HealthResult { started_ms, finished_ms, code: number(0), output: String::new() };
+                Command::Health { container, result }
+            }
+            other => panic!("no such step: {other}"),
+        }
     }
 
     fn learn(&mut self, words: &[&str]) {
@@ -172,8 +179,4 @@ impl Stage {
         self.names.insert(ContainerId::from_bytes(bytes).to_string(), format!("{kind}:{name}"));
         bytes
     }
-}
-
-fn started(container: ContainerId, started_ms: i64) -> Command {
-    Command::Started { container, run: Run { pid: 100, started_ms } }
 }

@@ -12,7 +12,7 @@ use model::{
 };
 use netstate::{
     addr::{Addr, AddrKey},
-    link::{Admin, BridgePort, Link, LinkKey, LinkKind},
+    link::{Admin, BridgePort, Hairpin, Link, LinkKey, LinkKind},
 };
 
 use crate::{
@@ -61,7 +61,7 @@ fn pair(fragment: &mut Fragment, endpoint: &Endpoint, inside: &LinkKey, bridge: 
         mac: mac(lease.host_mac),
         mtu: bridge.mtu,
         admin: Admin::Up,
-        port: Some(BridgePort { bridge: fragment::host_link(&bridge.link)?.name }),
+        port: Some(BridgePort { bridge: fragment::host_link(&bridge.link)?.name, hairpin: Hairpin::On }),
         alias: fragment::alias(&Wish::Endpoint(endpoint.id.clone())),
     };
     let inner_end = Link {

@@ -17,6 +17,9 @@ use crate::{
 /// The names of networks that are always there, `default` being another name of the first.
 const PREDEFINED: [&str; 4] = ["bridge", "host", "none", "default"];
 
+/// The largest MTU that a bridge takes, bytes.
+const MTU_MAX: u32 = 65_535;
+
 /// Makes a network.
 pub fn create(draft: &mut Draft, wish: NetworkWish) -> Result<(), Refusal> {
     let NetworkWish { id, name, driver: DriverWish::Bridge(wish), labels, face } = wish;
@@ -97,7 +100,8 @@ fn bridge(draft: &Draft, id: &NetworkId, wish: BridgeWish) -> Result<Bridge, Ref
 /// The largest packet: as wished, as the settings say, or as the default route has it.
 pub fn mtu(draft: &Draft, wish: Option<u32>) -> u32 {
     let settings = || draft.state.settings.as_ref().and_then(|settings| settings.mtu);
-    wish.or_else(settings).or(draft.facts.default_mtu).unwrap_or(1500)
+    let of_route = || draft.facts.default_mtu.map(|mtu| mtu.min(MTU_MAX));
+    wish.or_else(settings).or_else(of_route).unwrap_or(1500)
 }
 
 /// Whether the kernel takes this as an interface name.
@@ -107,11 +111,11 @@ pub fn is_ifname(name: &str) -> bool {
 }
 
 /// Least MTU of an IPv4 and of an IPv6 link (RFC 791, RFC 8200 section 5), and the most that a bridge takes.
-fn check_mtu(mtu: u32, ipv6: bool) -> Result<(), Refusal> {
+pub fn check_mtu(mtu: u32, ipv6: bool) -> Result<(), Refusal> {
     let least = if ipv6 { 1280 } else { 68 };
-    match (least..=65_535).contains(&mtu) {
+    match (least..=MTU_MAX).contains(&mtu) {
         true => Ok(()),
-        false => invalid(format!("invalid MTU {mtu}: use {least} to 65535 bytes")),
+        false => invalid(format!("invalid MTU {mtu}: use {least} to {MTU_MAX} bytes")),
     }
 }
 

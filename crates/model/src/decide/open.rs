@@ -78,11 +78,13 @@ fn default_bridge(draft: &Draft, settings: &Settings) -> Result<Bridge, Refusal>
             "invalid bridge name {link:?}: use 1 to 15 bytes without '/', ':' or white space"
         )));
     }
+    let mtu = network::mtu(draft, None);
+    network::check_mtu(mtu, ipv6.is_some())?;
     Ok(Bridge {
         link,
         ipv4,
         ipv6,
-        mtu: network::mtu(draft, None),
+        mtu,
         reach: Reach::Outside,
         icc: Icc::Allowed,
         gateway_ipv4: GatewayMode::Nat,
