@@ -8,7 +8,7 @@ use kernel::{Linux, socket::in_private_namespaces};
 use netstate::{
     Kernel, Key, NetState, Object, Op, Plan,
     addr::{Addr, AddrKey},
-    link::{Admin, BridgePort, Link, LinkKey, LinkKind, MacAddr},
+    link::{Admin, BridgePort, Hairpin, Link, LinkKey, LinkKind, MacAddr},
     netns::{Netns, NetnsName},
     route::{MAIN, Route, RouteKey},
 };
@@ -95,7 +95,7 @@ fn endpoint(number: u16) -> Outcome<NetState> {
     let mac = MacAddr([2, 0x42, 0xac, 0x11, a, b]);
     let link = |kind, mac, port, alias| Link { kind, mac, mtu: 1500, admin: Admin::Up, port, alias };
     let veth = LinkKind::Veth { peer: far.clone(), peer_mac: mac };
-    let port = Some(BridgePort { bridge: "br0".parse()? });
+    let port = Some(BridgePort { bridge: "br0".parse()?, hairpin: Hairpin::On });
     state.put(netns.clone(), Netns {});
     state.put(near.clone(), link(veth, MacAddr([2, 1, 1, 1, a, b]), port, Some(format!("linkspan:endpoint/{number}"))));
     state.put(far.clone(), link(LinkKind::VethPeer { of: near }, mac, None, None));

@@ -143,7 +143,11 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
         data_root: setup.data_root.clone(),
         run_dir: setup.run_dir.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        registries: runtime::image::RegistrySettings::default(),
+        registries: image::RegistrySettings {
+            mirrors: setup.images.mirrors.clone(),
+            insecure: setup.images.insecure_registries.clone(),
+            ..image::RegistrySettings::default()
+        },
     };
     let api = docker_api::serve(engine.clone(), tokio_listener(docker)?, api, async {
         // A dropped sender is the end too.

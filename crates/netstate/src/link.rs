@@ -174,4 +174,16 @@ pub enum Admin {
 pub struct BridgePort {
     /// The bridge, in the same namespace.
     pub bridge: IfName,
+    /// Whether a frame may leave by the port it came in by.
+    pub hairpin: Hairpin,
+}
+
+/// Whether a frame may leave by the port it came in by (bridge(8), `hairpin`). A host whose `br_netfilter` translates bridged frames
+/// needs it for a container that asks its own published port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hairpin {
+    /// It may.
+    On,
+    /// It may not.
+    Off,
 }

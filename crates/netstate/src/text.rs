@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::{
     apply::{Op, Plan},
-    link::{Admin, Link, LinkKind},
+    link::{Admin, Hairpin, Link, LinkKind},
     nft::{self, Chain, SetData},
     route::Route,
     state::{Key, NetState, Object},
@@ -85,6 +85,9 @@ fn link_body(link: &Link) -> String {
     let _ = write!(body, " mac {} mtu {} {}", link.mac, link.mtu, link.admin);
     if let Some(port) = &link.port {
         let _ = write!(body, " master {}", port.bridge);
+        if port.hairpin == Hairpin::On {
+            body.push_str(" hairpin on");
+        }
     }
     if let Some(alias) = &link.alias {
         let _ = write!(body, " alias {alias}");

@@ -3,7 +3,7 @@
 use netstate::{
     Kernel, Key, NetState, Object, Op, Plan,
     addr::{Addr, AddrKey},
-    link::{Admin, BridgePort, Link, LinkKey, LinkKind, MacAddr},
+    link::{Admin, BridgePort, Hairpin, Link, LinkKey, LinkKind, MacAddr},
     netns::{Netns, NetnsName},
     nft::{
         Action, Base, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Hook,
@@ -35,7 +35,7 @@ fn veth(inside: &str, name: &str) -> Link {
 }
 
 fn port_of(bridge: &str, link: Link) -> Link {
-    Link { port: Some(BridgePort { bridge: bridge.parse().expect("short") }), ..link }
+    Link { port: Some(BridgePort { bridge: bridge.parse().expect("short"), hairpin: Hairpin::Off }), ..link }
 }
 
 fn create(key: impl Into<Key>, object: impl Into<Object>) -> Op {

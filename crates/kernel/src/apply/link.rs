@@ -3,10 +3,13 @@
 use std::fs::File;
 
 use libc::{NLM_F_CREATE, NLM_F_EXCL, RTM_DELLINK, RTM_NEWLINK, RTM_SETLINK};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
+};
 use netstate::{
     Op,
-    link::{Admin, Link, LinkKey, LinkKind},
+    link::{Admin, BridgePort, Hairpin, Link, LinkKey, LinkKind},
     netns::NetnsName,
 };
 
@@ -45,7 +48,7 @@ pub(crate) fn change(linux: &mut Linux, key: &LinkKey, from: &Link, to: &Link) -
             return create(linux, key, to);
         }
     }
-    let bridge = (from.port != to.port).then(|| to.port.as_ref().map(|p| p.bridge.to_string()));
+    let port = (from.port != to.port).then(|| to.port.clone());
     set(
         linux,
         key,
@@ -53,7 +56,7 @@ pub(crate) fn change(linux: &mut Linux, key: &LinkKey, from: &Link, to: &Link) -
             mtu: (from.mtu != to.mtu).then_some(to.mtu),
             mac: (from.mac != to.mac).then_some(to.mac.0),
             admin: (from.admin != to.admin).then_some(to.admin),
-            bridge,
+            port,
             alias: (from.alias != to.alias).then(|| to.alias.clone().unwrap_or_default()),
         },
     )
@@ -102,7 +105,7 @@ fn delete_group(linux: &mut Linux, netns: &NetnsName, links: &[&LinkKey]) -> Res
     }
 }
 
-/// The two messages that make a link: the kernel takes an alias only for a link that exists.
+/// The two messages that make a link: the kernel takes an alias, and how a port behaves, only for a link that exists.
 fn make(linux: &mut Linux, key: &LinkKey, link: &Link) -> Result<(), Refusal> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(key.name.to_string()));
@@ -136,10 +139,7 @@ fn make(linux: &mut Linux, key: &LinkKey, link: &Link) -> Result<(), Refusal> {
     }
     let socket = &mut linux.sockets(&key.netns)?.route;
     socket.ask(route::request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &message))?;
-    match &link.alias {
-        Some(alias) => socket.ask(alias_request(key, alias)),
-        None => Ok(()),
-    }
+    socket.ask(finish_request(key, link))
 }
 
 /// A link of the name is there. One of ours is adopted if it is the right one, or else replaced: its peer's namespace may just be
@@ -173,7 +173,7 @@ fn take_over(linux: &mut Linux, key: &LinkKey, link: &Link, refusal: Refusal) ->
             mtu: Some(link.mtu),
             mac: Some(link.mac.0),
             admin: Some(link.admin),
-            bridge: Some(link.port.as_ref().map(|p| p.bridge.to_string())),
+            port: Some(link.port.clone()),
             alias: link.alias.clone(),
         },
     )
@@ -200,7 +200,7 @@ struct Settings {
     mac: Option<[u8; 6]>,
     admin: Option<Admin>,
     /// The bridge to be a port of, or none.
-    bridge: Option<Option<String>>,
+    port: Option<Option<BridgePort>>,
     alias: Option<String>,
 }
 
@@ -211,8 +211,11 @@ fn set(linux: &mut Linux, key: &LinkKey, settings: Settings) -> Result<(), Refus
     message.attributes.extend(settings.mtu.map(LinkAttribute::Mtu));
     message.attributes.extend(settings.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
     message.attributes.extend(settings.alias.map(LinkAttribute::IfAlias));
-    match settings.bridge {
-        Some(Some(bridge)) => message.attributes.push(LinkAttribute::Controller(route::index_of(socket, &bridge)?)),
+    match &settings.port {
+        Some(Some(port)) => {
+            let bridge = route::index_of(socket, port.bridge.as_str())?;
+            message.attributes.push(LinkAttribute::Controller(bridge));
+        }
         Some(None) => message.attributes.push(LinkAttribute::Controller(0)),
         None => {}
     }
@@ -220,17 +223,33 @@ fn set(linux: &mut Linux, key: &LinkKey, settings: Settings) -> Result<(), Refus
         message.header.change_mask = LinkFlags::Up;
         message.header.flags = if admin == Admin::Up { LinkFlags::Up } else { LinkFlags::empty() };
     }
-    let asked = socket.ask(route::request(RTM_SETLINK, 0, &message));
+    let mut asked = socket.ask(route::request(RTM_SETLINK, 0, &message));
+    if let (Ok(()), Some(Some(port))) = (&asked, &settings.port) {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![LinkAttribute::IfName(key.name.to_string()), hairpin_mode(port.hairpin)];
+        asked = socket.ask(route::request(RTM_NEWLINK, 0, &message));
+    }
     asked.map_err(|refusal| match refusal.errno {
         libc::ENODEV => refusal.because(format!("there is no link {key}")),
         _ => refusal,
     })
 }
 
-fn alias_request(key: &LinkKey, alias: &str) -> Request {
+fn finish_request(key: &LinkKey, link: &Link) -> Request {
     let mut message = LinkMessage::default();
-    message.attributes = vec![LinkAttribute::IfName(key.name.to_string()), LinkAttribute::IfAlias(alias.to_owned())];
-    route::request(RTM_SETLINK, 0, &message)
+    message.attributes.push(LinkAttribute::IfName(key.name.to_string()));
+    message.attributes.extend(link.alias.clone().map(LinkAttribute::IfAlias));
+    message.attributes.extend(link.port.as_ref().map(|port| hairpin_mode(port.hairpin)));
+    // Only this kind of message may change a port; without NLM_F_CREATE it makes nothing.
+    route::request(RTM_NEWLINK, 0, &message)
+}
+
+fn hairpin_mode(hairpin: Hairpin) -> LinkAttribute {
+    let mode = InfoBridgePort::HairpinMode(hairpin == Hairpin::On);
+    LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![mode])),
+    ])
 }
 
 fn open_namespace(linux: &Linux, netns: &NetnsName) -> Result<File, Refusal> {

@@ -94,6 +94,8 @@ pub(crate) struct LinkFacts {
     pub mtu: u32,
     pub up: bool,
     pub master: Option<u32>,
+    /// As a port of a bridge.
+    pub hairpin: bool,
     pub alias: Option<String>,
     pub group: u32,
     /// The other end's index, in the namespace of `peer_namespace`.
@@ -104,7 +106,7 @@ pub(crate) struct LinkFacts {
 impl LinkFacts {
     /// Reads a message of the kernel.
     pub fn of(message: &LinkMessage) -> Self {
-        use netlink_packet_route::link::{LinkFlags, LinkInfo};
+        use netlink_packet_route::link::{InfoBridgePort, InfoPortData, LinkFlags, LinkInfo};
         let mut facts =
             Self { index: message.header.index, up: message.header.flags.contains(LinkFlags::Up), ..Self::default() };
         for attribute in &message.attributes {
@@ -121,6 +123,12 @@ impl LinkFacts {
                     facts.kind = infos
                         .iter()
                         .find_map(|i| if let LinkInfo::Kind(kind) = i { Some(kind.to_string()) } else { None });
+                    facts.hairpin = infos.iter().any(|info| match info {
+                        LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
+                            port.contains(&InfoBridgePort::HairpinMode(true))
+                        }
+                        _ => false,
+                    });
                 }
                 _ => {}
             }

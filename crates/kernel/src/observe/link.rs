@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use netstate::{
     NetState,
-    link::{Admin, BridgePort, IfName, Link, LinkKey, LinkKind, MacAddr},
+    link::{Admin, BridgePort, Hairpin, IfName, Link, LinkKey, LinkKind, MacAddr},
     netns::NetnsName,
 };
 
@@ -44,8 +44,9 @@ pub(crate) fn observe(
             _ => LinkKind::Bridge,
         };
         ours.entry(NetnsName::Host).or_default().insert(facts.index, key.name.clone());
+        let hairpin = if facts.hairpin { Hairpin::On } else { Hairpin::Off };
         let port = facts.master.and_then(|index| host.get(&index)).and_then(|bridge| bridge.name.parse().ok());
-        state.put(key, link(facts, kind, port.map(|bridge| BridgePort { bridge })));
+        state.put(key, link(facts, kind, port.map(|bridge| BridgePort { bridge, hairpin })));
     }
     Ok(ours)
 }

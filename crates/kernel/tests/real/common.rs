@@ -12,7 +12,7 @@ use kernel::{Linux, socket::in_private_namespaces};
 use netstate::{
     Kernel, Key, NetState, Object, Op, Plan,
     addr::{Addr, AddrKey},
-    link::{Admin, BridgePort, IfName, Link, LinkKey, LinkKind, MacAddr},
+    link::{Admin, BridgePort, Hairpin, IfName, Link, LinkKey, LinkKind, MacAddr},
     netns::{Netns, NetnsName},
     route::{MAIN, Route, RouteKey},
 };
@@ -162,7 +162,7 @@ pub fn endpoint(state: &mut NetState, number: u16) {
     state.put(NetnsName::named(&netns), Netns {});
     let link = |kind, mac, port, alias| Link { kind, mac, mtu: 1500, admin: Admin::Up, port, alias };
     let veth = LinkKind::Veth { peer: far.clone(), peer_mac: mac(number) };
-    let port = Some(BridgePort { bridge: name("br0") });
+    let port = Some(BridgePort { bridge: name("br0"), hairpin: Hairpin::On });
     state.put(near.clone(), link(veth, mac(0x8000 | number), port, Some(format!("linkspan:endpoint/e{number}"))));
     state.put(far.clone(), link(LinkKind::VethPeer { of: near }, mac(number), None, None));
     let [a, b] = (number + 1).to_be_bytes();

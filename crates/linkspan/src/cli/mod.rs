@@ -2,6 +2,7 @@
 
 mod demo;
 mod diff;
+mod doctor;
 mod down;
 mod explain;
 pub mod map;
@@ -31,6 +32,7 @@ enum Verb {
     Diff(diff::Diff),
     Explain(explain::Explain),
     Trace(trace::Trace),
+    Doctor(doctor::Doctor),
     Demo(demo::Demo),
 }
 
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(verb) => verb.run(),
         Verb::Explain(verb) => verb.run(),
         Verb::Trace(verb) => verb.run(),
+        Verb::Doctor(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
     };
     match result {

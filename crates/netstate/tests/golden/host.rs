@@ -3,7 +3,7 @@
 use netstate::{
     NetState,
     addr::{Addr, AddrKey},
-    link::{Admin, BridgePort, Link, LinkKey, LinkKind, MacAddr},
+    link::{Admin, BridgePort, Hairpin, Link, LinkKey, LinkKind, MacAddr},
     netns::{Netns, NetnsName},
     nft::{
         Action, Base, Chain, ChainKey, ChainType, CtState, CtStatus, Datatype, Element, ElementData, ElementKey,
@@ -76,7 +76,7 @@ impl Builder {
         let (key, peer) = (link("host", name), link(inside, inner));
         let number = addresses.iter().flat_map(|address| address.bytes()).fold(0_u8, u8::wrapping_add);
         let (mac, peer_mac) = (MacAddr([2, 1, 0, 0, 0, number]), MacAddr([2, 2, 0, 0, 0, number]));
-        let port = bridge.map(|bridge| BridgePort { bridge: bridge.parse().expect("short") });
+        let port = bridge.map(|bridge| BridgePort { bridge: bridge.parse().expect("short"), hairpin: Hairpin::Off });
         let alias = Some(format!("linkspan:endpoint/{name}"));
         let kind = LinkKind::Veth { peer: peer.clone(), peer_mac };
         self.0.put(netns(inside), Netns {});

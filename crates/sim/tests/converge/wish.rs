@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use netstate::{
     Key, NetState,
     addr::{Addr, AddrKey},
-    link::{Admin, BridgePort, IfName, Link, LinkKey, LinkKind, MacAddr},
+    link::{Admin, BridgePort, Hairpin, IfName, Link, LinkKey, LinkKind, MacAddr},
     netns::{Netns, NetnsName},
     nft::{
         Action, Base, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Hook,
@@ -171,7 +171,7 @@ impl Wish {
             mac: MacAddr([2, 2, 0, 0, 0, wish.mac]),
             mtu: wish.mtu,
             admin: Admin::Up,
-            port: master.filter(is_bridge).map(|bridge| BridgePort { bridge }),
+            port: master.filter(is_bridge).map(|bridge| BridgePort { bridge, hairpin: Hairpin::Off }),
             alias: Some(format!("linkspan:endpoint/{}", wish.name)),
         };
         let of = key.clone();
