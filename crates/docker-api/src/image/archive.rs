@@ -29,7 +29,11 @@ pub(super) async fn save(api: &Arc<Api>, names: Vec<String>) -> Result<Answer, A
     tokio::spawn(async move {
         let writer = Writer::new(sender.clone());
         match api.engine.images().save(&names, writer).await {
-            Ok(()) => names.iter().for_each(|name| event::tell(&api, "save", name, name)),
+            Ok(()) => {
+                // A name without a tag may be that of a repository without the tag `latest`.
+                let saved = names.iter().filter_map(|name| api.engine.images().resolve(name).ok());
+                saved.for_each(|image| event::tell(&api, "save", image.id.as_str(), image.id.as_str()));
+            }
             // An error here: the client has left.
             Err(error) => drop(sender.send(Err(io::Error::other(ApiError::from(error)))).await),
         }
