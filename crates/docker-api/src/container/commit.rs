@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use engine::EngineError;
 use hyper::StatusCode;
-use model::{Command, Container, Event, container::Phase, event::EventKind};
+use model::{Command, Container, Event, Refusal, State, container::Phase, event::EventKind};
 use runtime::image::{self, CommitRequest, Reference};
 use serde_json::json;
 
@@ -35,16 +36,23 @@ pub(crate) async fn commit(api: &Arc<Api>, mut call: Call) -> Result<Answer, Api
         reference: reference(query.get("repo"), query.get("tag"))?,
     };
     let pauses = query.flag_or("pause", true) && matches!(container.phase, Phase::Running(_));
-    if pauses {
-        api.engine.submit(Command::Pause(container.id.clone())).await?;
-    }
+    let paused = pauses && unless_ended(api.engine.submit(Command::Pause(container.id.clone())).await)?;
     let committed = api.engine.images().commit(request).await;
-    if pauses {
-        api.engine.submit(Command::Unpause(container.id.clone())).await?;
+    if paused {
+        unless_ended(api.engine.submit(Command::Unpause(container.id.clone())).await)?;
     }
     let id = committed?.to_string();
     tell(api, &container, &id);
     answer::json(StatusCode::CREATED, &json!({ "Id": id }))
+}
+
+/// A container may end at any moment, and then stands still by itself: false.
+fn unless_ended(outcome: Result<Arc<State>, EngineError>) -> Result<bool, ApiError> {
+    match outcome {
+        Ok(_) => Ok(true),
+        Err(EngineError::Refused(Refusal::Conflict(_))) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn reference(repo: Option<&str>, tag: Option<&str>) -> Result<Option<Reference>, ApiError> {
