@@ -102,7 +102,7 @@ pub(crate) fn link(state: &State, text: &str) -> Result<Link, ApiError> {
         return Err(ApiError::invalid(format!("bad format for links: {text}")));
     }
     let container = find::container(state, name)
-        .map_err(|_| ApiError::not_found(format!("could not get container for {name}: No such container: {name}")))?;
+        .map_err(|_| ApiError::invalid(format!("could not get container for {name}: No such container: {name}")))?;
     Ok(Link { container: container.id.clone(), alias: alias.to_owned() })
 }
 

@@ -46,7 +46,8 @@ pub(crate) struct ExecConfig {
     attach_stderr: bool,
     #[serde(deserialize_with = "null_default")]
     attach_stdout: bool,
-    #[serde(deserialize_with = "null_default")]
+    // docker-py spells it so, and Docker does not mind.
+    #[serde(deserialize_with = "null_default", alias = "detachKeys")]
     detach_keys: String,
     #[serde(deserialize_with = "null_default")]
     env: Vec<String>,
@@ -173,7 +174,7 @@ async fn start(api: &Arc<Api>, id: &str, mut call: Call) -> Result<Answer, ApiEr
         });
         return Ok(answer::empty(StatusCode::OK));
     }
-    let framing = Framing::of_terminal(config.tty || start.tty);
+    let framing = Framing::of_terminal(start.tty);
     let content_type = framing.content_type(call.version);
     let (api, id) = (Arc::clone(api), id.to_owned());
     Ok(hijack::answer(call, content_type, move |input, mut output| async move {

@@ -7,8 +7,12 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use engine::Places;
 use hyper::{StatusCode, header::HeaderValue};
-use model::{Container, container::Access};
+use model::{
+    Container,
+    container::{Access, MountSource},
+};
 use runtime::{
     rootfs::{ChangeKind, FileStat, Files, FilesError, PutWish, changes as changed},
     shim::launch::Rootfs,
@@ -30,8 +34,8 @@ const TAR: &str = "application/x-tar";
 
 pub(super) async fn stat(api: &Arc<Api>, name: &str, query: &Query) -> Result<Answer, ApiError> {
     let (container, path) = (container(api, name)?, path(query)?);
-    let files = open(api, &container).await?;
-    let stat = on_thread(&container, move || files.stat(&path)).await?;
+    let place = open(api, &container, &path).await?;
+    let stat = on_thread(&container, move || place.stat(&path)).await?;
     let mut answer = answer::empty(StatusCode::OK);
     answer.headers_mut().insert(STAT_HEADER, stat_header(&stat)?);
     Ok(answer)
@@ -39,10 +43,16 @@ pub(super) async fn stat(api: &Arc<Api>, name: &str, query: &Query) -> Result<An
 
 pub(super) async fn get(api: &Arc<Api>, name: &str, query: &Query) -> Result<Answer, ApiError> {
     let (container, path) = (container(api, name)?, path(query)?);
-    let files = open(api, &container).await?;
-    let asked = path.clone();
-    let (stat, files) = on_thread(&container, move || Ok((files.stat(&asked)?, files))).await?;
-    let mut answer = stream(move |out| files.get(&path, out));
+    let place = open(api, &container, &path).await?;
+    if place.is_mount_point() {
+        return Err(ApiError::conflict(format!(
+            "{} is a mount point of container {}: start the container to copy all of it, or copy what is in it",
+            path.display(),
+            container.name
+        )));
+    }
+    let (stat, place) = on_thread(&container, move || Ok((place.stat(&path)?, place))).await?;
+    let mut answer = stream(move |out| place.files.get(&place.inside, out));
     answer.headers_mut().insert(STAT_HEADER, stat_header(&stat)?);
     super::tell(api, &container, "archive-path", []);
     Ok(answer)
@@ -55,18 +65,18 @@ pub(super) async fn put(api: &Arc<Api>, name: &str, call: Call) -> Result<Answer
     }
     let owner = if call.query.flag("copyUIDGID") { owner(&Face::of(&container).config.user) } else { None };
     let wish = PutWish { keep_types: call.query.flag("noOverwriteDirNonDir"), owner };
-    let files = open(api, &container).await?;
+    let place = open(api, &container, &path).await?;
     let archive = reader(call.into_pieces());
-    on_thread(&container, move || files.put(&path, archive, wish)).await?;
+    on_thread(&container, move || place.files.put(&place.inside, archive, wish)).await?;
     super::tell(api, &container, "extract-to-dir", []);
     Ok(answer::empty(StatusCode::OK))
 }
 
 pub(super) async fn export(api: &Arc<Api>, name: &str) -> Result<Answer, ApiError> {
     let container = container(api, name)?;
-    let files = open(api, &container).await?;
+    let place = open(api, &container, Path::new("/")).await?;
     super::tell(api, &container, "export", []);
-    Ok(stream(move |out| files.export(out)))
+    Ok(stream(move |out| place.files.export(out)))
 }
 
 pub(super) async fn changes(api: &Arc<Api>, name: &str) -> Result<Answer, ApiError> {
@@ -95,15 +105,60 @@ fn path(query: &Query) -> Result<PathBuf, ApiError> {
     Ok(Path::new("/").join(path))
 }
 
-/// The files of a container: what its process sees, or its layers while it has none.
-async fn open(api: &Api, container: &Arc<Container>) -> Result<Files, ApiError> {
+/// Some files, and where in them a path is.
+struct Place {
+    files: Files,
+    inside: PathBuf,
+}
+
+impl Place {
+    /// What is known of the file, under the name that was asked for.
+    fn stat(&self, asked: &Path) -> Result<FileStat, FilesError> {
+        let stat = self.files.stat(&self.inside)?;
+        let name = asked.file_name().filter(|_| self.is_mount_point());
+        Ok(FileStat { name: name.map_or(stat.name.clone(), ToOwned::to_owned), ..stat })
+    }
+
+    /// Whether it is the whole of something mounted, whose name is not known there.
+    fn is_mount_point(&self) -> bool {
+        self.inside == Path::new(WHOLE)
+    }
+}
+
+const WHOLE: &str = "/.";
+
+/// Where a path of a container is: in what its process sees; while it has none, in what will be mounted there or in its layers.
+async fn open(api: &Api, container: &Arc<Container>, path: &Path) -> Result<Place, ApiError> {
     if let Some(run) = container.run() {
-        let pid = run.pid;
-        return on_thread(container, move || Files::of_process(pid)).await;
+        let (pid, inside) = (run.pid, path.to_owned());
+        return on_thread(container, move || Ok(Place { files: Files::of_process(pid)?, inside })).await;
+    }
+    if let Some((directory, inside)) = mounted(&api.places, container, path) {
+        return on_thread(container, move || {
+            Ok(Place { files: Files::of_layers(&Rootfs::Directory(directory))?, inside })
+        })
+        .await;
     }
     let layers = files::snapshot(api, container).await?;
     let rootfs = Rootfs::Overlay { lower: layers.lower, upper: layers.upper, work: layers.work };
-    on_thread(container, move || Files::of_layers(&rootfs)).await
+    let inside = path.to_owned();
+    on_thread(container, move || Ok(Place { files: Files::of_layers(&rootfs)?, inside })).await
+}
+
+/// The directory of the host that is mounted where the path leads, if there is one, and the rest of the path.
+fn mounted(places: &Places, container: &Container, path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let above = container.mounts.iter().filter(|mount| path.starts_with(&mount.target));
+    let mount = above.max_by_key(|mount| mount.target.len())?;
+    let directory = match &mount.source {
+        MountSource::Bind { path, .. } => path.clone(),
+        MountSource::Volume { name, subpath, .. } => {
+            places.volume(name).join("_data").join(subpath.as_deref().unwrap_or_default())
+        }
+        MountSource::Tmpfs { .. } => return None,
+    };
+    let rest = path.strip_prefix(&mount.target).ok()?;
+    let inside = if rest.as_os_str().is_empty() { PathBuf::from(WHOLE) } else { Path::new("/").join(rest) };
+    directory.is_dir().then_some((directory, inside))
 }
 
 /// Lets something blocking have a thread.

@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use model::container::{Phase, Stdin, Terminal};
 use runtime::shim::protocol::{AttachWish, Replay, WindowSize};
 
+use super::logs;
 use crate::{
     Api, ApiError,
     answer::{self, Answer},
@@ -52,6 +53,15 @@ pub(super) async fn attach(api: &Arc<Api>, name: &str, call: Call) -> Result<Ans
         replay: if query.flag("logs") { Replay::Backlog } else { Replay::Nothing },
     };
     let content_type = framing.content_type(call.version);
+    if !live {
+        let logs = query.flag("logs");
+        let api = Arc::clone(api);
+        return Ok(hijack::answer(call, content_type, move |_, output| async move {
+            if logs {
+                logs::replay(&api, &container, &terms, output).await;
+            }
+        }));
+    }
     // Attached before the answer goes out: a start right after it must not be missed.
     let attached = api.engine.runtime().attach(id.as_str(), wish).await?;
     super::tell(api, &container, "attach", []);

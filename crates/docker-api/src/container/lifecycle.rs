@@ -87,11 +87,6 @@ pub(super) async fn rename(api: &Arc<Api>, name: &str, query: &Query) -> Result<
 pub(super) async fn remove(api: &Arc<Api>, name: &str, query: &Query) -> Result<Answer, ApiError> {
     let state = api.engine.state();
     let container = find::container(&state, name)?;
-    if query.flag("link") {
-        return Err(ApiError::invalid(
-            "links are part of their container here: remove the container to remove its links",
-        ));
-    }
     let command = Command::RemoveContainer {
         container: container.id.clone(),
         force: if query.flag("force") { Force::Kill } else { Force::No },
@@ -99,6 +94,11 @@ pub(super) async fn remove(api: &Arc<Api>, name: &str, query: &Query) -> Result<
     };
     api.engine.submit(command).await?;
     Ok(answer::done())
+}
+
+/// What `docker rm --link` is answered.
+pub(super) fn no_link_removal() -> ApiError {
+    ApiError::invalid("links are part of their container here: remove the container to remove its links")
 }
 
 /// Reads `t` and `signal`.

@@ -5,7 +5,10 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use engine::WaitFor;
 use jiff::Timestamp;
-use model::container::{Log, Terminal};
+use model::{
+    Container,
+    container::{Log, Terminal},
+};
 use runtime::{
     log::{
         Entry,
@@ -20,8 +23,9 @@ use crate::{
     answer::{self, Answer},
     call::Call,
     find,
+    hijack::Output,
     query::Query,
-    stream::Framing,
+    stream::{Framing, Terms},
     time,
 };
 
@@ -74,6 +78,22 @@ pub(super) async fn logs(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answ
         })),
     }
     Ok(answer)
+}
+
+/// Writes what the log has now to a taken-over connection.
+pub(super) async fn replay(api: &Api, container: &Container, terms: &Terms, mut to: Output) {
+    let style = Style { framing: terms.framing, stdout: terms.stdout, stderr: terms.stderr, timestamps: false };
+    let path = api.places.log(&container.id);
+    let Ok(Ok(mut reader)) = tokio::task::spawn_blocking(move || Reader::open(&path, Wish::default())).await else {
+        return;
+    };
+    while let Ok(Some(entry)) = reader.next_now() {
+        if let Some(bytes) = style.write(&entry)
+            && to.write(bytes).await.is_err()
+        {
+            return;
+        }
+    }
 }
 
 fn unreadable(error: io::Error) -> ApiError {

@@ -50,6 +50,7 @@ pub(crate) async fn route(api: &Arc<Api>, path: &[&str], call: Call) -> Result<A
         (&Method::POST, ["containers", name, "unpause"]) => lifecycle::unpause(api, name).await,
         (&Method::POST, ["containers", name, "rename"]) => lifecycle::rename(api, name, &call.query).await,
         (&Method::DELETE, ["containers", name]) => lifecycle::remove(api, name, &call.query).await,
+        (&Method::DELETE, ["containers", _, ..]) if call.query.flag("link") => Err(lifecycle::no_link_removal()),
         (&Method::POST, ["containers", name, "update"]) => update::update(api, name, call).await,
         (&Method::POST, ["containers", name, "wait"]) => wait::wait(api, name, &call.query),
         (&Method::POST, ["containers", name, "attach"]) => attach::attach(api, name, call).await,

@@ -149,7 +149,7 @@ pub(crate) async fn create(api: &Arc<Api>, mut call: Call) -> Result<Answer, Api
         now_ms: time::now_ms(),
         random: &mut random::bytes,
     };
-    let (wish, warnings) = wish(body, context).map_err(blame_the_request)?;
+    let (wish, warnings) = wish(body, context)?;
     check_bind_sources(&wish.container)?;
     let id = wish.container.id.clone();
     let created = api.engine.submit(Command::CreateContainer(Box::new(wish))).await;
@@ -159,7 +159,7 @@ pub(crate) async fn create(api: &Arc<Api>, mut call: Call) -> Result<Answer, Api
 
 /// A container or network that the body names and nobody has is the body's fault. Clients take 404 here for a missing image, and
 /// pull it.
-fn blame_the_request(error: ApiError) -> ApiError {
+pub(super) fn blame_the_request(error: ApiError) -> ApiError {
     match error.status {
         StatusCode::NOT_FOUND => ApiError::invalid(error.message),
         _ => error,

@@ -90,7 +90,8 @@ impl Gathered<'_> {
             return Err(ApiError::invalid(format!("invalid mode: {mode}")));
         }
         let read_only = mode.split(',').any(|option| option == "ro");
-        for mount in &find::container(state, reference)?.mounts {
+        let other = find::container(state, reference).map_err(super::blame_the_request)?;
+        for mount in &other.mounts {
             if matches!(mount.source, MountSource::Tmpfs { .. }) {
                 continue;
             }

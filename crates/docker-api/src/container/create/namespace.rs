@@ -36,7 +36,8 @@ pub(super) fn resolve(state: &State, host: &HostConfig) -> Result<Namespaces, Ap
 
 fn of_container(state: &State, mode: &str) -> Option<Result<Share, ApiError>> {
     let reference = mode.strip_prefix("container:").filter(|reference| !reference.is_empty())?;
-    Some(find::container(state, reference).map(|found| Share::Container(found.id.clone())))
+    let found = find::container(state, reference).map_err(super::blame_the_request);
+    Some(found.map(|found| Share::Container(found.id.clone())))
 }
 
 fn bad(kind: &str, mode: &str) -> ApiError {

@@ -21,7 +21,7 @@ use crate::{
     wire::{config::Config, host_config::HostConfig},
 };
 
-use super::{HostView, port};
+use super::{HostView, blame_the_request, port};
 
 /// Whose home it is.
 pub(super) struct Home<'a> {
@@ -53,10 +53,10 @@ pub(super) fn sandbox(
 ) -> Result<(SandboxWish, SandboxId), ApiError> {
     let Asked { config, host, endpoints } = asked;
     if let Some(reference) = host.network_mode.strip_prefix("container:") {
-        let owner = Arc::clone(find::container(home.state, reference)?);
+        let owner = Arc::clone(find::container(home.state, reference).map_err(blame_the_request)?);
         return shared(home.state, &owner, Asked { config, host, endpoints });
     }
-    let network = find::network(home.state, &host.network_mode)?;
+    let network = find::network(home.state, &host.network_mode).map_err(blame_the_request)?;
     let of_host = matches!(network.driver, Driver::Host);
     if config.hostname.is_empty() {
         let of_host = of_host || host.uts_mode == "host";
@@ -144,7 +144,7 @@ fn new_endpoints(
     for (reference, settings) in given {
         let settings = settings.unwrap_or_default();
         let reference = if reference == "default" { "bridge" } else { &reference };
-        let network = find::network(home.state, reference)?;
+        let network = find::network(home.state, reference).map_err(blame_the_request)?;
         if network.id == first.id { main = settings } else { others.push((network, settings)) }
     }
     if !others.is_empty() {
