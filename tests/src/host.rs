@@ -207,6 +207,8 @@ impl Drop for Host {
             eprintln!("--- the daemon's log\n{}---", self.daemon_log());
         }
         if self.dir.path().join("daemon.pid").exists() {
+            // Without it, `down` would wait for programs that do not heed SIGTERM.
+            self.sh("docker ps -aq | xargs -r docker rm -f");
             // Takes the control groups away; the namespaces take the rest.
             self.linkspan("down");
         }

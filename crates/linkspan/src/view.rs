@@ -67,6 +67,10 @@ async fn down(engine: &Engine) -> Result<String, String> {
             Err(error) => return Err(error.to_string()),
         }
     }
+    for container in engine.state().containers.keys() {
+        // What the shims left; how each container ended is in the journal.
+        engine.runtime().reap(container.as_str()).await.map_err(|e| e.to_string())?;
+    }
     engine.leave().await.map_err(|e| e.to_string())?;
     Ok(format!("{count} containers stopped; no link, namespace or rule of linkspan is left on this host.\n"))
 }
