@@ -152,7 +152,10 @@ fn mounted(places: &Places, container: &Container, path: &Path) -> Option<(PathB
     let directory = match &mount.source {
         MountSource::Bind { path, .. } => path.clone(),
         MountSource::Volume { name, subpath, .. } => {
-            places.volume(name).join("_data").join(subpath.as_deref().unwrap_or_default())
+            let data = places.volume(name).join("_data");
+            // A volume that nobody has used yet has no directory. That it cannot be made shows in the next step.
+            let _ = std::fs::create_dir_all(&data);
+            data.join(subpath.as_deref().unwrap_or_default())
         }
         MountSource::Tmpfs { .. } => return None,
     };

@@ -44,7 +44,7 @@ fn process() {
             "Image": "box", "Entrypoint": "/entry", "Cmd": ["serve", "--fast"], "Env": ["LANG=de", "A=1", "PATH"],
             "WorkingDir": "/app", "User": "1000:1000", "Tty": true, "OpenStdin": true, "StdinOnce": true,
             "Hostname": "www", "Domainname": "example.org", "StopSignal": "SIGINT", "StopTimeout": 3,
-            "Labels": {"a": "b"}, "Healthcheck": {"Test": ["CMD-SHELL", "curl -f localhost"], "Interval": 2_000_000_000},
+            "Labels": {"a": "b"}, "Healthcheck": {"Test": ["CMD-SHELL", "curl -f localhost"], "Interval": 2_000_000_000, "Timeout": null},
             "HostConfig": {
                 "Init": true, "GroupAdd": ["audio"], "ConsoleSize": [40, 120], "AutoRemove": true,
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
