@@ -5,10 +5,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    os::{
-        fd::OwnedFd,
-        unix::fs::MetadataExt,
-    },
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -95,7 +92,9 @@ impl Reader {
     /// Goes on to the file that followed the one that is at its end; false when that is the newest.
     fn advance(&mut self) -> io::Result<bool> {
         let Some(current) = &mut self.current else { return Ok(false) };
-        let age = (0..AGES_MAX).map_while(|age| fs::metadata(rotated(&self.path, age)).ok()).position(|file| file.ino() == current.inode);
+        let age = (0..AGES_MAX)
+            .map_while(|age| fs::metadata(rotated(&self.path, age)).ok())
+            .position(|file| file.ino() == current.inode);
         match age {
             // It was cut back to nothing: a log of one file is rotated so.
             Some(0) if current.file.get_ref().metadata()?.len() < current.file.stream_position()? => {
@@ -159,7 +158,10 @@ impl Follower {
         let directory = reader.path.parent().unwrap_or(Path::new("/"));
         let wanted = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
         inotify::add_watch(&changes, directory, wanted)?;
-        #[expect(deprecated, reason = "its successor is unsafe for the sake of descriptors that others close; this one is ours alone")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for the sake of descriptors that others close; this one is ours alone"
+        )]
         let changes = AsyncFd::new(changes)?;
         Ok(Self { reader, changes })
     }

@@ -34,8 +34,18 @@ pub enum ChangeKind {
 
 /// What every start makes as mount points: not the container's doing.
 const MOUNT_POINTS: [&str; 12] = [
-    "/.dockerenv", "/dev", "/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf", "/proc", "/sbin/docker-init", "/sys", "/dev/console",
-    "/dev/pts", "/dev/shm",
+    "/.dockerenv",
+    "/dev",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/mtab",
+    "/etc/resolv.conf",
+    "/proc",
+    "/sbin/docker-init",
+    "/sys",
+    "/dev/console",
+    "/dev/pts",
+    "/dev/shm",
 ];
 
 /// All changes in `upper` against `lower` (topmost first), sorted by path.
@@ -100,7 +110,9 @@ fn hidden(lower: &[PathBuf], upper: &Path, relative: &Path, found: &mut Vec<Chan
 }
 
 fn differs(one: &Metadata, other: &Metadata) -> bool {
-    let key = |metadata: &Metadata| (metadata.mode(), metadata.uid(), metadata.gid(), metadata.mtime(), metadata.mtime_nsec());
+    let key = |metadata: &Metadata| {
+        (metadata.mode(), metadata.uid(), metadata.gid(), metadata.mtime(), metadata.mtime_nsec())
+    };
     key(one) != key(other)
 }
 

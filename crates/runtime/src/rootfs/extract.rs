@@ -9,8 +9,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, UTIME_OMIT, XattrFlags, chmodat, chownat, fchmod, fsetxattr, linkat, makedev,
-        mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
+        AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
+        fchmod, fsetxattr, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
     },
     io::Errno,
 };
@@ -66,7 +66,8 @@ impl Extraction<'_> {
         if path.components().any(|component| component == Component::ParentDir) {
             return Err(FilesError::Breakout(String::from_utf8_lossy(name).into_owned()));
         }
-        let relative: PathBuf = path.components().filter(|component| matches!(component, Component::Normal(_))).collect();
+        let relative: PathBuf =
+            path.components().filter(|component| matches!(component, Component::Normal(_))).collect();
         Ok((!relative.as_os_str().is_empty()).then(|| self.base.join(relative)))
     }
 
@@ -77,7 +78,11 @@ impl Extraction<'_> {
         let becomes_directory = kind == EntryType::Directory;
         let word = |directory: bool| if directory { "directory" } else { "non-directory" };
         if was_directory != becomes_directory && self.wish.keep_types {
-            return Err(FilesError::Overwrite { path: path.to_owned(), was: word(was_directory), becomes: word(becomes_directory) });
+            return Err(FilesError::Overwrite {
+                path: path.to_owned(),
+                was: word(was_directory),
+                becomes: word(becomes_directory),
+            });
         }
         let removed = match (was_directory, becomes_directory) {
             (true, true) => Ok(()),
@@ -87,7 +92,13 @@ impl Extraction<'_> {
         removed.map_err(|errno| FilesError::Io { action: "replace", path: path.to_owned(), source: errno.into() })
     }
 
-    fn make(&mut self, entry: &mut Entry<'_, impl Read>, directory: &OwnedFd, name: &Path, path: &Path) -> io::Result<()> {
+    fn make(
+        &mut self,
+        entry: &mut Entry<'_, impl Read>,
+        directory: &OwnedFd,
+        name: &Path,
+        path: &Path,
+    ) -> io::Result<()> {
         let header = entry.header().clone();
         let mode = Mode::from_raw_mode(header.mode()? & 0o7777);
         let modified = header.mtime().unwrap_or(0);
@@ -121,7 +132,9 @@ impl Extraction<'_> {
             EntryType::Link => {
                 let target = entry.link_name_bytes().ok_or(io::ErrorKind::InvalidData)?.into_owned();
                 let target = self.inside(&target).ok().flatten().ok_or(io::ErrorKind::InvalidData)?;
-                let (from, Some(old)) = self.root.parent(&target)? else { return Err(io::ErrorKind::InvalidData.into()) };
+                let (from, Some(old)) = self.root.parent(&target)? else {
+                    return Err(io::ErrorKind::InvalidData.into());
+                };
                 return Ok(linkat(&from, old, directory, name, AtFlags::empty())?);
             }
             kind @ (EntryType::Char | EntryType::Block | EntryType::Fifo) => {
@@ -161,7 +174,8 @@ fn attributes(entry: &mut Entry<'_, impl Read>) -> Vec<(String, Vec<u8>)> {
     let found = extensions.filter_map(Result::ok).filter_map(|extension| {
         let key = extension.key().ok()?.strip_prefix("SCHILY.xattr.")?;
         // trusted.* is how overlayfs keeps its own notes; an archive must not forge them.
-        (key.starts_with("security.capability") || key.starts_with("user.")).then(|| (key.to_owned(), extension.value_bytes().to_vec()))
+        (key.starts_with("security.capability") || key.starts_with("user."))
+            .then(|| (key.to_owned(), extension.value_bytes().to_vec()))
     });
     found.collect()
 }

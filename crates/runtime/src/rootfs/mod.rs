@@ -11,10 +11,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::ffi::OsStringExt,
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStringExt},
     path::{Path, PathBuf},
     thread,
 };
@@ -105,9 +102,11 @@ impl Files {
     /// Those of a container that does not run; it must not be started meanwhile.
     pub fn of_layers(rootfs: &Rootfs) -> Result<Self, FilesError> {
         match rootfs {
-            Rootfs::Directory(path) => {
-                Root::open(path).map(|root| Self { root }).map_err(|source| FilesError::Io { action: "open", path: path.clone(), source })
-            }
+            Rootfs::Directory(path) => Root::open(path).map(|root| Self { root }).map_err(|source| FilesError::Io {
+                action: "open",
+                path: path.clone(),
+                source,
+            }),
             Rootfs::Overlay { lower, upper, work } => {
                 let options = overlay_options(lower, Some((upper, work)))?;
                 let target = upper.parent().unwrap_or(upper).to_owned();
@@ -149,8 +148,11 @@ impl Files {
 
     /// Writes the whole tree as a tar archive; what is mounted in it is left out.
     pub fn export(&self, out: impl Write) -> Result<(), FilesError> {
-        pack::tree(self.root.fd(), pack::Mounts::LeaveOut, out)
-            .map_err(|source| FilesError::Io { action: "archive", path: "/".into(), source })
+        pack::tree(self.root.fd(), pack::Mounts::LeaveOut, out).map_err(|source| FilesError::Io {
+            action: "archive",
+            path: "/".into(),
+            source,
+        })
     }
 
     fn look(&self, path: &Path) -> io::Result<FileStat> {

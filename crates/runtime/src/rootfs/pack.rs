@@ -5,15 +5,14 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::ffi::OsStringExt,
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStringExt},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, major, minor, openat2, readlinkat, statat},
+    fs::{
+        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, major, minor, openat2, readlinkat, statat,
+    },
     io::Errno,
 };
 use tar::{Builder, EntryType, Header};

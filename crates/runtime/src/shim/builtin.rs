@@ -13,7 +13,7 @@ use libcontainer::{
     container::{Container, builder::ContainerBuilder},
     syscall::syscall::SyscallType,
 };
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Mount, Process, Spec};
 
 use crate::{
     oci::seccomp,
@@ -81,8 +81,11 @@ fn create(dir: PathBuf, launch: &Launch, stdin: bool) -> Result<(BuiltIn, i32, S
     spec.set_process(Some(process));
     let profile = launch.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let seccomp = profile.map(seccomp::compile).transpose()?.map(Rc::new);
+    let sealed = sealed_cgroups(&spec);
     if let Some(linux) = spec.linux_mut() {
         linux.set_seccomp(None);
+        let read_only = linux.readonly_paths().iter().flatten().cloned().chain(sealed).collect();
+        linux.set_readonly_paths(Some(read_only));
     }
     fs::write(dir.join(file::CONFIG), serde_json::to_vec(&spec)?)?;
 
@@ -101,6 +104,19 @@ fn create(dir: PathBuf, launch: &Launch, stdin: bool) -> Result<(BuiltIn, i32, S
     };
     let pid = container.pid().ok_or("libcontainer reports no process")?.as_raw();
     Ok((BuiltIn { dir, id: launch.id.clone(), container, seccomp }, pid, stdio))
+}
+
+/// libcontainer leaves the trees of cgroup v1 writable even when their mount is asked to be read-only.
+fn sealed_cgroups(spec: &Spec) -> Vec<String> {
+    const ROOT: &str = "/sys/fs/cgroup";
+    let read_only = |mount: &Mount| mount.options().iter().flatten().any(|option| option == "ro");
+    let asked = spec.mounts().iter().flatten().any(|mount| mount.destination() == ROOT && read_only(mount));
+    if !asked || Path::new(ROOT).join("cgroup.controllers").exists() {
+        return Vec::new();
+    }
+    let trees =
+        fs::read_dir(ROOT).into_iter().flatten().filter_map(|tree| Some(tree.ok()?.path().to_str()?.to_owned()));
+    std::iter::once(ROOT.to_owned()).chain(trees).collect()
 }
 
 /// See [`Entry`] for why libcontainer must not see them.

@@ -96,7 +96,7 @@ impl Connection {
 
     /// The next request that has arrived whole.
     pub fn request(&mut self) -> Result<Option<Request>, Gone> {
-        Ok(self.frames.next()?)
+        Ok(self.frames.take()?)
     }
 
     /// Queues a report and sends what the socket takes now.

@@ -14,8 +14,11 @@ use caps::{CapSet, Capability, CapsHashSet};
 use kernel::seccomp::{self, Instruction};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::sys::signal::SigSet;
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, Spec};
-use rustix::fs::{Access, access};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec};
+use rustix::{
+    fs::{Access, access},
+    termios::{Winsize, tcsetwinsize},
+};
 
 /// How to become the container's process.
 ///
@@ -39,6 +42,7 @@ impl Executor for Entry {
         let program = find_program(name, env).map_err(ExecutorError::Other)?;
         let mut command = Command::new(&program);
         command.arg0(name).args(&args[1..]).env_clear().envs(variables);
+        size_terminal(process);
         self.confine(process.no_new_privileges() == Some(true))
             .map_err(|error| ExecutorError::Other(format!("cannot confine the process: {error}")))?;
         // The shim blocks signals to read them in its loop; the program must not inherit that.
@@ -85,6 +89,16 @@ impl Entry {
     fn install_filter(&self) -> io::Result<()> {
         self.seccomp.as_ref().map_or(Ok(()), |program| seccomp::load(program))
     }
+}
+
+/// Gives the process's terminal the size it asks for, before anybody can look at it.
+fn size_terminal(process: &Process) {
+    let Some(size) = process.console_size().filter(|_| process.terminal() == Some(true)) else { return };
+    let characters = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
+    let size =
+        Winsize { ws_row: characters(size.height()), ws_col: characters(size.width()), ws_xpixel: 0, ws_ypixel: 0 };
+    // A terminal of a wrong size is better than none.
+    let _ = tcsetwinsize(io::stdin(), size);
 }
 
 fn keep_capabilities(kept: &LinuxCapabilities) -> Result<(), caps::errors::CapsError> {

@@ -73,7 +73,7 @@ fn run(dir: &Path) -> io::Result<()> {
     let mut state = State { shim: ProcessName::of(std::process::id())?, process: None, started_ms: None, exit: None };
     state.write(dir)?;
     let outcome = create(dir, &launch);
-    let (stdin, process) = (launch.stdin, launch.spec.process().clone().unwrap_or_default());
+    let stdin = launch.stdin;
     let log = supervise::open_log(&launch.log);
     // A specification is large and not needed again.
     drop(launch);
@@ -81,7 +81,7 @@ fn run(dir: &Path) -> io::Result<()> {
         Ok((oci, pid, stdio)) => {
             state.process = Some(ProcessName::of(pid.unsigned_abs())?);
             state.write(dir)?;
-            (Some(oci), Ok(Process::new(pid, stdio).sized(&process)))
+            (Some(oci), Ok(Process::new(pid, stdio)))
         }
         Err(failure) => (None, Err(failure)),
     };

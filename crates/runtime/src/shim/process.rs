@@ -41,15 +41,6 @@ impl Process {
         Self { pid, exit_code: None, stdio, input: Vec::new(), input_ends: false }
     }
 
-    /// Gives its terminal the size that its description asks for.
-    pub fn sized(self, process: &oci_spec::runtime::Process) -> Self {
-        if let Some(size) = process.console_size() {
-            let characters = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
-            let _ = self.resize(WindowSize { rows: characters(size.height()), columns: characters(size.width()) });
-        }
-        self
-    }
-
     /// The open outputs.
     pub fn outputs(&self) -> &[(Stream, OwnedFd)] {
         &self.stdio.outputs

@@ -228,7 +228,7 @@ impl Frames {
     }
 
     /// Takes the next whole frame; none until more bytes arrive.
-    pub fn next<M: Message>(&mut self) -> Result<Option<M>, ProtocolError> {
+    pub fn take<M: Message>(&mut self) -> Result<Option<M>, ProtocolError> {
         let rest = &self.bytes[self.taken..];
         let Some((header, body)) = rest.split_first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
@@ -293,7 +293,7 @@ mod tests {
             let (mut frames, mut received) = (Frames::default(), Vec::new());
             for part in wire.chunks(piece) {
                 frames.push(part);
-                while let Some(report) = frames.next::<Report>().unwrap() {
+                while let Some(report) = frames.take::<Report>().unwrap() {
                     received.push(report);
                 }
             }
@@ -309,10 +309,10 @@ mod tests {
             }
             let mut frames = Frames::default();
             frames.push(&wire);
-            while let Ok(Some(_)) = frames.next::<Request>() {}
+            while let Ok(Some(_)) = frames.take::<Request>() {}
             let mut frames = Frames::default();
             frames.push(&wire);
-            while let Ok(Some(_)) = frames.next::<Report>() {}
+            while let Ok(Some(_)) = frames.take::<Report>() {}
         }
     }
 
@@ -320,6 +320,6 @@ mod tests {
     fn an_endless_frame_is_refused_by_its_header() {
         let mut frames = Frames::default();
         frames.push(&[66, 0xff, 0xff, 0xff, 0xff]);
-        assert!(matches!(frames.next::<Report>(), Err(ProtocolError::TooLong(_))));
+        assert!(matches!(frames.take::<Report>(), Err(ProtocolError::TooLong(_))));
     }
 }

@@ -163,11 +163,7 @@ impl Shim {
                         self.leave(number);
                     }
                 }
-                Source::Input(number) => {
-                    if let Some(process) = self.processes.get_mut(&number) {
-                        process.feed();
-                    }
-                }
+                Source::Input(number) => self.feed(number),
                 Source::Output(number, stream) => drop(self.pump(number, stream)),
             }
         }
@@ -266,6 +262,18 @@ impl Shim {
         !connection.is_half_closed() && self.processes.get(&process).is_none_or(Process::takes_input)
     }
 
+    /// Writes input that waits to its process, then takes what its clients had to keep back.
+    fn feed(&mut self, number: u64) {
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        process.feed();
+        let feeders = self.connections.iter().filter(|(name, connection)| match connection.role {
+            Role::Exec => **name == number,
+            Role::New | Role::Attached(_) => number == MAIN,
+        });
+        let feeders: Vec<u64> = feeders.map(|(name, _)| *name).collect();
+        feeders.into_iter().for_each(|name| self.serve(name));
+    }
+
     fn answer(&mut self, number: u64, request: Request) -> Result<(), Gone> {
         let Some(connection) = self.connections.get_mut(&number) else { return Ok(()) };
         let target = if connection.role == Role::Exec { number } else { MAIN };
@@ -349,7 +357,7 @@ impl Shim {
         };
         match made {
             Ok((pid, stdio)) => {
-                self.processes.insert(number, Process::new(pid, stdio).sized(&exec.process));
+                self.processes.insert(number, Process::new(pid, stdio));
                 connection.report(&Report::Started(Started { pid: pid.unsigned_abs(), started_ms: now_ms() }))
             }
             Err(failure) => connection.report(&Report::Failed(failure)),

@@ -89,7 +89,7 @@ impl Output {
         };
         let mut bytes = [0u8; 16 * 1024];
         loop {
-            if let Some(report) = frames.next()? {
+            if let Some(report) = frames.take()? {
                 return Ok(Some(report));
             }
             match reader.read(&mut bytes).await? {

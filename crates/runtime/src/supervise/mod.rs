@@ -196,10 +196,9 @@ impl Runtime {
     fn listen(&self, id: &str) -> Result<UnixListener, RuntimeError> {
         let dir = self.dir(id);
         let path = dir.join(file::SOCKET);
+        // What an earlier run has left means nothing to this one.
+        self.forget(id);
         fs::create_dir_all(&dir).map_err(io_error(id, "make its run directory"))?;
-        for old in [file::SOCKET, file::STATE] {
-            let _ = fs::remove_file(dir.join(old));
-        }
         socket::bind(&path).map_err(io_error(id, "listen for its attachers"))
     }
 

@@ -95,7 +95,8 @@ fn a_terminal_is_one_and_has_a_size() {
 #[test]
 fn control_c_reaches_the_foreground() {
     with_house(|house| async move {
-        let mut container = house.container(&["sh", "-c", "trap 'echo caught; exit 9' INT; echo up; while :; do sleep 0.01; done"]);
+        let mut container =
+            house.container(&["sh", "-c", "trap 'echo caught; exit 9' INT; echo up; while :; do sleep 0.01; done"]);
         container.process.terminal = Terminal::Pty { height: 24, width: 80 };
         container.process.stdin = Stdin::Once;
         let mut attached = house.runtime.attach(container.id.as_str(), EVERYTHING).await.unwrap();

@@ -37,7 +37,7 @@ fn what_must_be_refused_is() {
     with_house(|house| async move {
         let script = "
             mount -t tmpfs x /tmp 2>/dev/null && echo mounted
-            echo 1 > /proc/sys/vm/swappiness 2>/dev/null && echo wrote sysctl
+            (echo 1 > /proc/sys/vm/swappiness) 2>/dev/null && echo wrote sysctl
             touch /sys/x 2>/dev/null && echo wrote sys
             touch /sys/fs/cgroup/x 2>/dev/null && echo wrote cgroup
             mkdir /sys/fs/cgroup/memory/x 2>/dev/null && echo made a cgroup
@@ -64,7 +64,8 @@ fn a_privileged_container_may() {
 fn namespaces_are_its_own_unless_shared() {
     with_house(|house| async move {
         let script = "for n in cgroup ipc mnt pid uts; do ls -l /proc/self/ns/$n | awk '{print $NF}'; done";
-        let here = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap().to_string_lossy().into_owned();
+        let here =
+            |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap().to_string_lossy().into_owned();
         let own = sh(&house, script, |_| {}).await;
         for name in ["cgroup", "ipc", "mnt", "pid", "uts"] {
             assert!(!own.contains(&here(name)), "{name}: {own}");
@@ -111,7 +112,11 @@ fn mounts_are_as_asked() {
             },
             access,
         };
-        let tmpfs = Mount { target: "/mem".to_owned(), source: MountSource::Tmpfs { options: vec!["size=1m".to_owned()] }, access: Access::ReadWrite };
+        let tmpfs = Mount {
+            target: "/mem".to_owned(),
+            source: MountSource::Tmpfs { options: vec!["size=1m".to_owned()] },
+            access: Access::ReadWrite,
+        };
         let script = "
             cat /ro/file
             touch /ro/x 2>/dev/null && echo wrote /ro
@@ -134,9 +139,14 @@ fn sysctls_limits_and_devices() {
         let script = "cat /proc/sys/kernel/msgmax; ulimit -n; head -c 3 /dev/zero | wc -c; cat /proc/self/oom_score_adj; ls /dev/kmsg";
         let output = sh(&house, script, |container| {
             container.security.sysctls.insert("kernel.msgmax".to_owned(), "4242".to_owned());
-            container.resources.ulimits = vec![model::container::Ulimit { name: "nofile".to_owned(), soft: 111, hard: 222 }];
+            container.resources.ulimits =
+                vec![model::container::Ulimit { name: "nofile".to_owned(), soft: 111, hard: 222 }];
             container.security.oom_score_adj = 77;
-            container.security.devices = vec![model::container::Device { path: "/dev/kmsg".into(), target: "/dev/kmsg".into(), permissions: "r".to_owned() }];
+            container.security.devices = vec![model::container::Device {
+                path: "/dev/kmsg".into(),
+                target: "/dev/kmsg".into(),
+                permissions: "r".to_owned(),
+            }];
         });
         assert_eq!(output.await, "4242\n111\n3\n77\n/dev/kmsg\n");
     });

@@ -24,11 +24,38 @@ fn it_joins_the_container() {
         house.start(&container).await.unwrap();
         let script = |text: &str| wish(&["sh", "-c", text]);
         for (name, wish, expected, code) in [
-            ("env", ExecWish { env: vec!["B=2".to_owned()], ..script("echo $A$B $HOME; id -u; id -G") }, "12 /home/web\n33\n34 44\n", 0),
+            (
+                "env",
+                ExecWish { env: vec!["B=2".to_owned()], ..script("echo $A$B $HOME; id -u; id -G") },
+                "12 /home/web\n33\n34 44\n",
+                0,
+            ),
             ("code", script("exit 42"), "", 42),
-            ("user", ExecWish { user: Some("0:44".to_owned()), cwd: Some("/etc".to_owned()), ..script("id -u; id -g; pwd") }, "0\n44\n/etc\n", 0),
-            ("root", ExecWish { user: Some("root".to_owned()), privileged: true, ..script("grep -c Seccomp:.0 /proc/self/status") }, "1\n", 0),
-            ("confined", ExecWish { user: Some("root".to_owned()), ..wish(&["grep", "^CapEff\\|^Seccomp:", "/proc/self/status"]) }, "CapEff:\t00000000a80425fb\nSeccomp:\t2\n", 0),
+            (
+                "user",
+                ExecWish { user: Some("0:44".to_owned()), cwd: Some("/etc".to_owned()), ..script("id -u; id -g; pwd") },
+                "0\n44\n/etc\n",
+                0,
+            ),
+            (
+                "root",
+                ExecWish {
+                    user: Some("root".to_owned()),
+                    privileged: true,
+                    ..script("grep -c Seccomp:.0 /proc/self/status")
+                },
+                "1\n",
+                0,
+            ),
+            (
+                "confined",
+                ExecWish {
+                    user: Some("root".to_owned()),
+                    ..wish(&["grep", "^CapEff\\|^Seccomp:", "/proc/self/status"])
+                },
+                "CapEff:\t00000000a80425fb\nSeccomp:\t2\n",
+                0,
+            ),
             ("errors", script("echo bad >&2; exit 1"), "bad\n", 1),
         ] {
             assert_eq!(run(&house, &container, name, wish).await, (expected.to_owned(), code), "{name}");
@@ -60,7 +87,11 @@ fn it_has_a_terminal_of_its_own() {
         let container = house.container(&["sleep", "1000"]);
         house.start(&container).await.unwrap();
         let terminal = Some(TerminalWish { rows: 11, columns: 22 });
-        let wish = ExecWish { terminal, stdin: true, ..wish(&["sh", "-c", "stty size; read x; stty size; echo $TERM; exit 4"]) };
+        let wish = ExecWish {
+            terminal,
+            stdin: true,
+            ..wish(&["sh", "-c", "stty size; read x; stty size; echo $TERM; exit 4"])
+        };
         house.runtime.exec_create("tty", container.id.as_str(), wish).unwrap();
         let mut attached = house.runtime.exec_start("tty").await.unwrap();
         read_until(&mut attached, "11 22\r\n").await;
@@ -77,7 +108,10 @@ fn input_flows_and_ends() {
     with_house(|house| async move {
         let container = house.container(&["sleep", "1000"]);
         house.start(&container).await.unwrap();
-        house.runtime.exec_create("cat", container.id.as_str(), ExecWish { stdin: true, ..wish(&["wc", "-c"]) }).unwrap();
+        house
+            .runtime
+            .exec_create("cat", container.id.as_str(), ExecWish { stdin: true, ..wish(&["wc", "-c"]) })
+            .unwrap();
         let mut attached = house.runtime.exec_start("cat").await.unwrap();
         for _ in 0..32 {
             attached.input.write(&[b'x'; 32 * 1024]).await.unwrap();

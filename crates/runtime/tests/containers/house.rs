@@ -93,9 +93,9 @@ impl House {
     /// A container that runs `args`; change it before the start.
     pub fn container(&self, args: &[&str]) -> Container {
         static COUNT: AtomicU32 = AtomicU32::new(1);
-        let number = u64::from(std::process::id()) << 32 | u64::from(COUNT.fetch_add(1, Ordering::Relaxed));
-        let id: ContainerId = format!("{number:064x}").parse().unwrap();
-        let sandbox: SandboxId = format!("{number:064x}").parse().unwrap();
+        let number = u64::from(COUNT.fetch_add(1, Ordering::Relaxed)) << 32 | u64::from(std::process::id());
+        let id: ContainerId = format!("{number:012x}{number:052x}").parse().unwrap();
+        let sandbox: SandboxId = format!("{number:012x}{number:052x}").parse().unwrap();
         Container {
             name: format!("c{number}"),
             id,

@@ -110,7 +110,12 @@ fn limits_are_set_and_changed() {
         let stats = house.runtime.stats(id).await.unwrap();
         assert_eq!((stats.memory.limit_bytes, stats.pids.limit, stats.pids.current), (Some(64 << 20), Some(50), 1));
         assert_eq!(house.runtime.top(id).await.unwrap(), [started.pid]);
-        let resources = model::container::Resources { memory: Some(32 << 20), pids: Some(-1), cpu_shares: Some(512), ..Default::default() };
+        let resources = model::container::Resources {
+            memory: Some(32 << 20),
+            pids: Some(-1),
+            cpu_shares: Some(512),
+            ..Default::default()
+        };
         house.runtime.update(id, &resources).await.unwrap();
         let stats = house.runtime.stats(id).await.unwrap();
         assert_eq!((stats.memory.limit_bytes, stats.pids.limit), (Some(32 << 20), None));
@@ -131,7 +136,8 @@ fn running_out_of_memory_is_told() {
 #[test]
 fn logs_rotate_and_read_back() {
     with_house(|house| async move {
-        let mut container = house.container(&["sh", "-c", "i=0; while [ $i -lt 100 ]; do echo line$i; i=$((i+1)); done"]);
+        let mut container =
+            house.container(&["sh", "-c", "i=0; while [ $i -lt 100 ]; do echo line$i; i=$((i+1)); done"]);
         container.log = Log::JsonFile { max_size: Some(2000), max_file: 3 };
         house.run(&container).await;
         let last = reader::read(&house.log(&container), reader::Wish { tail: Some(30), ..Default::default() }).unwrap();
@@ -179,7 +185,10 @@ fn an_external_runtime_gives_the_same() {
             eprintln!("SKIPPED: Debian's runc is not installed");
             return;
         }
-        for (args, expected) in [(vec!["sh", "-c", "echo $$; exit 3"], ("1\n", 3)), (vec!["grep", "^CapBnd\\|^Seccomp:", "/proc/self/status"], ("CapBnd:\t00000000a80425fb\nSeccomp:\t2\n", 0))] {
+        for (args, expected) in [
+            (vec!["sh", "-c", "echo $$; exit 3"], ("1\n", 3)),
+            (vec!["grep", "^CapBnd\\|^Seccomp:", "/proc/self/status"], ("CapBnd:\t00000000a80425fb\nSeccomp:\t2\n", 0)),
+        ] {
             let mut container = house.container(&args);
             container.external_runtime = Some(runc.clone());
             let (output, exit) = house.run(&container).await;

@@ -31,7 +31,10 @@ fn what_ended_without_a_daemon_is_told() {
         house.start(&container).await.unwrap();
         let exit = house.wait(&container).await;
         let adopted = house.second_runtime().adopt().await.unwrap();
-        assert!(matches!(&adopted[..], [Adopted::Ended { exit: told, started_ms: Some(_), .. }] if *told == exit), "{adopted:?}");
+        assert!(
+            matches!(&adopted[..], [Adopted::Ended { exit: told, started_ms: Some(_), .. }] if *told == exit),
+            "{adopted:?}"
+        );
     });
 }
 
@@ -41,7 +44,8 @@ fn a_killed_shim_takes_its_container_along() {
         let container = house.container(&["sleep", "1000"]);
         let started = house.start(&container).await.unwrap();
         let shim = parent_of(started.pid);
-        rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL)
+            .unwrap();
         let exit = tokio::time::timeout(LIMIT, house.wait(&container)).await.unwrap();
         assert_eq!((exit.code, exit.error.as_deref()), (137, Some("its shim was killed")));
         until("the process is gone", || !std::path::Path::new(&format!("/proc/{}", started.pid)).exists()).await;
