@@ -22,8 +22,8 @@ use netstate::{
 use crate::{
     fragment::{Fragment, bridge_table, main_table},
     names::{
-        self, BRIDGES, FORWARD, HAIRPIN, INTERNAL, LINKED_ONLY, LISTENER_PORT, OUTPUT, POSTROUTING, PREROUTING,
-        PUBLISH, RAW_PREROUTING, SAME, TRUSTED,
+        self, BRIDGES, FORWARD, INTERNAL, LINKED_ONLY, LISTENER_PORT, OUTPUT, POSTROUTING, PREROUTING, PUBLISH,
+        RAW_PREROUTING, SAME, TRUSTED,
     },
 };
 
@@ -84,7 +84,7 @@ fn main_sets(fragment: &mut Fragment, table: &TableKey) {
     for name in [BRIDGES, INTERNAL] {
         set(name, &[IfName], &[], false);
     }
-    for name in [SAME, HAIRPIN, TRUSTED] {
+    for name in [SAME, TRUSTED] {
         set(name, &[IfName, IfName], &[], false);
     }
     for (family, address) in [(Family::V4, Ipv4Addr), (Family::V6, Ipv6Addr)] {
@@ -98,6 +98,7 @@ fn main_sets(fragment: &mut Fragment, table: &TableKey) {
             set(name, &[address], &[], true);
         }
         set(names.snat, &[address], &[address], true);
+        set(names.hairpin, &[address, address], &[], true);
         set(names.linked, &[address, address], &[], false);
     }
 }
@@ -166,17 +167,16 @@ fn forward() -> Vec<Rule> {
 }
 
 fn postrouting() -> Vec<Rule> {
-    let hairpin = member(vec![Field::IifName, Field::OifName], HAIRPIN);
-    let mut rules = vec![
-        rule(
-            "from loopback",
-            vec![member(vec![Field::OifName], BRIDGES), within(Field::Ip4Saddr, loopback4())],
-            Action::Masquerade,
-        ),
-        rule("back to its own network", vec![hairpin, Match::CtStatus(CtStatus::Dnat)], Action::Masquerade),
-    ];
+    let mut rules = vec![rule(
+        "from loopback",
+        vec![member(vec![Field::OifName], BRIDGES), within(Field::Ip4Saddr, loopback4())],
+        Action::Masquerade,
+    )];
     for family in Family::BOTH {
         let names = names::of(family);
+        // The addresses tell, not the link it came by: where br_netfilter leads the packet there is none.
+        let hairpin = member(vec![saddr(family), daddr(family)], names.hairpin);
+        rules.push(rule("back to its own network", vec![hairpin, Match::CtStatus(CtStatus::Dnat)], Action::Masquerade));
         let outside = || not_bridge(Field::OifName);
         let (family_of_nat, fields) = (nat(family), vec![saddr(family)]);
         let map = NatTarget::Map {

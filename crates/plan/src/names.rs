@@ -27,8 +27,6 @@ pub const POSTROUTING: &str = "postrouting";
 pub const BRIDGES: &str = "bridges";
 /// Set of pairs of one bridge with itself: those whose sandboxes may talk to each other.
 pub const SAME: &str = "same";
-/// Set of pairs of one bridge with itself: all. A sandbox that reaches another of its own bridge through a published port is masked.
-pub const HAIRPIN: &str = "hairpin";
 /// Set of link names: bridges that reach nothing beyond themselves.
 pub const INTERNAL: &str = "internal";
 /// Set of pairs of a link of the host and a bridge: packets from the one may enter the other.
@@ -54,6 +52,9 @@ pub struct FamilyNames {
     pub masquerade: &'static str,
     /// Map: subnet -> the address with which its packets leave.
     pub snat: &'static str,
+    /// Set: pairs of one subnet with itself. A sandbox that reaches one of its own network through a published port is masked, or the
+    /// answer would not come back this way.
+    pub hairpin: &'static str,
     /// Set: pairs of addresses that are linked explicitly.
     pub linked: &'static str,
 }
@@ -75,6 +76,7 @@ const V4: FamilyNames = FamilyNames {
     unprotected: "unprotected4",
     masquerade: "masq4",
     snat: "snat4",
+    hairpin: "hairpin4",
     linked: "linked4",
 };
 
@@ -87,5 +89,6 @@ const V6: FamilyNames = FamilyNames {
     unprotected: "unprotected6",
     masquerade: "masq6",
     snat: "snat6",
+    hairpin: "hairpin6",
     linked: "linked6",
 };

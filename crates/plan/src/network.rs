@@ -15,7 +15,7 @@ use netstate::{
 use crate::{
     Wish,
     fragment::{self, Fragment, ifname},
-    names::{self, BRIDGES, HAIRPIN, INTERNAL, SAME, TRUSTED},
+    names::{self, BRIDGES, INTERNAL, SAME, TRUSTED},
 };
 
 /// What a network comes to.
@@ -28,6 +28,7 @@ pub fn fragment(state: &State, id: &NetworkId) -> Option<Fragment> {
     for family in Family::BOTH {
         if let Some(subnet) = bridge.subnet(family) {
             addresses(&mut fragment, &key, subnet);
+            fragment.member(names::of(family).hairpin, [fragment::net(subnet.net), fragment::net(subnet.net)]);
             outside(&mut fragment, bridge, family, subnet.net);
         }
     }
@@ -61,7 +62,6 @@ fn link(fragment: &mut Fragment, id: &NetworkId, key: &LinkKey, bridge: &Bridge)
 fn membership(fragment: &mut Fragment, bridge: &Bridge) {
     let name = || ifname(&bridge.link);
     fragment.member(BRIDGES, [name()]);
-    fragment.member(HAIRPIN, [name(), name()]);
     if bridge.icc == Icc::Allowed {
         fragment.member(SAME, [name(), name()]);
     }
