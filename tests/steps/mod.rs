@@ -43,11 +43,16 @@ impl Default for Stage {
 impl Stage {
     /// Plays one line. Facts and comments decide nothing.
     pub fn play(&mut self, line: &str) -> Vec<Outcome> {
+        let commands = self.read(line);
+        commands.into_iter().map(|command| self.submit(command)).collect()
+    }
+
+    /// The commands of one line, for a host where things are as in `state`.
+    pub fn read(&mut self, line: &str) -> Vec<Command> {
         let line = line.split('#').next().unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();
         let Some((verb, rest)) = words.split_first() else { return Vec::new() };
-        let commands = self.commands(verb, rest);
-        commands.into_iter().map(|command| self.submit(command)).collect()
+        self.commands(verb, rest)
     }
 
     /// Decides a command, and takes it as having happened.

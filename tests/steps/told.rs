@@ -118,6 +118,7 @@ fn task_text(task: &Task) -> String {
         Task::RestartAt { container, due_ms } => format!("restart {container} at {due_ms}"),
         Task::Limit(id) => format!("limit {id}"),
         Task::Reap(id) => format!("reap {id}"),
+        Task::MakeVolume(name) => format!("make volume:{name}"),
         Task::DropVolume(name) => format!("drop volume:{name}"),
     }
 }

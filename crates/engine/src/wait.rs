@@ -25,12 +25,15 @@ pub enum WaitFor {
 /// How a launch went: nothing, or the exit code and the reason.
 pub type Launched = Result<(), (i32, String)>;
 
+/// Those who wait, by container.
+type Waiting<T> = Mutex<HashMap<ContainerId, Vec<T>>>;
+
 /// Everybody who waits.
 #[derive(Default)]
 pub struct Waiters {
-    ends: Mutex<HashMap<ContainerId, Vec<(WaitFor, oneshot::Sender<Exit>)>>>,
-    launches: Mutex<HashMap<ContainerId, Vec<oneshot::Sender<Launched>>>>,
-    reaps: Mutex<HashMap<ContainerId, Vec<oneshot::Sender<()>>>>,
+    ends: Waiting<(WaitFor, oneshot::Sender<Exit>)>,
+    launches: Waiting<oneshot::Sender<Launched>>,
+    reaps: Waiting<oneshot::Sender<()>>,
 }
 
 impl Waiters {
@@ -112,7 +115,10 @@ impl Waiters {
 pub fn last_exit(state: &State, id: &ContainerId) -> Exit {
     match state.containers.get(id).map(|c| &c.phase) {
         Some(Phase::Exited(exit) | Phase::Restarting { exit, .. }) => exit.clone(),
-        _ => Exit::default(),
+        Some(Phase::Created) => Exit::default(),
+        // Removed by force while it ran.
+        Some(_) => Exit { code: 137, ..Exit::default() },
+        None => Exit::default(),
     }
 }
 

@@ -84,6 +84,7 @@ impl Supervisor {
             Task::RestartAt { container, due_ms } => self.restart_at(container, due_ms).await,
             Task::Limit(container) => self.limit(&container).await,
             Task::Reap(container) => self.reap(&container).await,
+            Task::MakeVolume(name) => self.make_volume(&name),
             Task::DropVolume(name) => self.drop_volume(&name),
         }
     }
@@ -173,6 +174,14 @@ impl Supervisor {
         }
         files::remove(&self.places.container(container));
         self.engine.shared().waiters.reaped(container);
+    }
+
+    fn make_volume(&self, name: &str) {
+        let data = self.places.volume(name).join("_data");
+        if let Err(error) = std::fs::create_dir_all(&data) {
+            // The first container that mounts it tries again, and says so.
+            warn!(name, %error, "cannot make the volume's directory");
+        }
     }
 
     fn drop_volume(&self, name: &str) {

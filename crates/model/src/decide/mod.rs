@@ -55,6 +55,8 @@ pub enum Task {
     Limit(ContainerId),
     /// The container is gone from the state: remove what is left of it (control group, writable layer, logs).
     Reap(ContainerId),
+    /// The volume is new in the state: make its directory.
+    MakeVolume(String),
     /// The volume is gone from the state: remove its directory.
     DropVolume(String),
 }

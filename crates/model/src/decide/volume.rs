@@ -26,6 +26,7 @@ pub fn create(draft: &mut Draft, volume: Volume) -> Result<(), Refusal> {
     let name = volume.name.clone();
     draft.put(Record::Volume(Arc::new(volume)));
     draft.tell_volume(&name, "create", &[]);
+    draft.task(Task::MakeVolume(name));
     Ok(())
 }
 
