@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{
@@ -16,8 +17,6 @@ use tokio::{
     sync::mpsc,
 };
 use tracing::debug;
-
-use crate::cli::{map::Format, trace::Protocol};
 
 /// What can be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +44,32 @@ pub enum Ask {
     },
     /// Leave the host.
     Down,
+}
+
+/// How a map is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Format {
+    /// A tree for the terminal
+    Text,
+    /// For programs
+    Json,
+    /// For Graphviz
+    Dot,
+    /// For Markdown pages
+    Mermaid,
+    /// A picture
+    Svg,
+}
+
+/// Protocols of virtual packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Protocol {
+    /// RFC 9293
+    Tcp,
+    /// RFC 768
+    Udp,
+    /// RFC 792, RFC 4443
+    Icmp,
 }
 
 /// Why there is no answer.

@@ -9,7 +9,7 @@ mod trace;
 use engine::Engine;
 use netstate::map::Map;
 
-use crate::{admin::Ask, cli::map::Format};
+use crate::admin::{Ask, Format};
 
 /// What answers are made from.
 pub struct View {

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{Daemon, Outcome};
-use crate::admin::{self, Ask};
+use crate::admin::{self, Ask, Format};
 
 /// Draw hosts, bridges, veths, containers, addresses and ports
 #[derive(Args)]
@@ -15,21 +15,6 @@ pub struct Map {
     output: Format,
     #[command(flatten)]
     daemon: Daemon,
-}
-
-/// How a map is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
-pub enum Format {
-    /// A tree for the terminal
-    Text,
-    /// For programs
-    Json,
-    /// For Graphviz
-    Dot,
-    /// For Markdown pages
-    Mermaid,
-    /// A picture
-    Svg,
 }
 
 impl Map {

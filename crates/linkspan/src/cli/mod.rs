@@ -5,8 +5,8 @@ mod diff;
 mod doctor;
 mod down;
 mod explain;
-pub mod map;
-pub mod trace;
+mod map;
+mod trace;
 mod up;
 
 use std::{path::PathBuf, process::ExitCode};

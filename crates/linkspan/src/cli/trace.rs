@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{Daemon, Outcome};
-use crate::admin::{self, Ask};
+use crate::admin::{self, Ask, Protocol};
 
 /// Send a virtual packet and say where it ends, hop by hop
 #[derive(Args)]
@@ -20,17 +20,6 @@ pub struct Trace {
     protocol: Protocol,
     #[command(flatten)]
     daemon: Daemon,
-}
-
-/// Protocols of virtual packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
-pub enum Protocol {
-    /// RFC 9293
-    Tcp,
-    /// RFC 768
-    Udp,
-    /// RFC 792, RFC 4443
-    Icmp,
 }
 
 impl Trace {

@@ -10,7 +10,7 @@ use netstate::{
 };
 
 use super::labels;
-use crate::cli::trace::Protocol;
+use crate::admin::Protocol;
 
 /// The source port of virtual packets.
 const SOURCE_PORT: u16 = 49_152;
