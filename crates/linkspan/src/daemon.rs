@@ -4,29 +4,29 @@ use std::{
     env,
     fs::{self, File},
     io,
-    net::{Ipv6Addr, TcpListener, UdpSocket},
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use engine::{Engine, EngineError, Parts, Places};
-use kernel::conntrack::Conntrack;
-use model::{host::Settings, port::Protocol};
+use model::host::Settings;
 use netstate::netns::NetnsName;
-use proxy::listener::{Listening, tcp, udp};
 use runtime::{
     Runtime, RuntimeSettings,
     image::{self, ImageError},
 };
-use rustix::fs::{FlockOperation, Gid, Uid, chown, flock};
+use rustix::{
+    fs::{FlockOperation, Gid, Uid, chown, flock},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use store::{Store, StoreError};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
-    admin, config,
+    admin, config, listeners,
     view::{self, View},
     world::RealWorld,
 };
@@ -93,6 +93,7 @@ pub fn run(setup: Setup) -> Result<(), DaemonError> {
     if !rustix::process::geteuid().is_root() {
         return Err(DaemonError::NotRoot);
     }
+    raise_file_limit();
     let _lock = lock(&setup.run_dir)?;
     directory(&setup.data_root, 0o711)?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
@@ -129,7 +130,7 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
         settings: setup.settings.clone(),
     })
     .await?;
-    let _listeners = listeners(&engine, connections);
+    let _listeners = listeners::serve(&engine, connections);
     let surprised = engine.clone();
     tokio::spawn(async move {
         while let Some(what) = surprises.recv().await {
@@ -189,29 +190,17 @@ async fn wait(mut view: View, mut questions: tokio::sync::mpsc::Receiver<admin::
     }
 }
 
-/// The two sockets that serve what NAT cannot; without IPv6 on the host there is nothing for them to do.
-fn listeners(engine: &Engine, connections: Conntrack) -> Vec<Listening> {
-    let address = (Ipv6Addr::UNSPECIFIED, plan::names::LISTENER_PORT);
-    let connections = Mutex::new(connections);
-    let original = move |client, local| {
-        let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.original_destination(Protocol::Udp.number(), client, local).ok().flatten()
-    };
-    let tcp =
-        TcpListener::bind(address).and_then(|l| tcp::serve(l, Arc::clone(engine.listeners()), tcp::Limits::default()));
-    let udp = UdpSocket::bind(address)
-        .and_then(|s| udp::serve(s, Arc::clone(engine.listeners()), original, udp::Limits::default()));
-    let served = [tcp, udp].into_iter().filter_map(|listening| {
-        listening
-            .inspect_err(|error| warn!(%error, "ports published on IPv6 for containers with IPv4 only will not answer"))
-            .ok()
-    });
-    served.collect()
-}
-
 fn log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_default();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+}
+
+/// Each sandbox with names holds two sockets, and each client some: as many files as may be.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, "the number of open files stays limited");
+    }
 }
 
 /// Holds the run directory for this daemon alone.
