@@ -10,6 +10,16 @@ pub struct Host {
     kernel: Box<dyn Kernel>,
     desired: NetState,
     observed: NetState,
+    sight: Sight,
+}
+
+/// How far what was observed can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// It is so.
+    Sure,
+    /// An operation failed, and a failure may hide an effect: netlink(7) can lose an answer.
+    Doubtful,
 }
 
 /// What was found to differ from what must be, when nobody had asked for a change.
@@ -22,7 +32,7 @@ pub struct Drift {
 impl Host {
     /// The host as the kernel shows it now; nothing is changed.
     pub fn new(kernel: Box<dyn Kernel>) -> Self {
-        Self { kernel, desired: NetState::default(), observed: NetState::default() }
+        Self { kernel, desired: NetState::default(), observed: NetState::default(), sight: Sight::Doubtful }
     }
 
     /// Makes the whole host as the state says: at start, after a surprise, and to leave (with an empty state).
@@ -46,11 +56,14 @@ impl Host {
         Ok(diff::diff(&self.desired, &self.observed))
     }
 
-    /// Brings about one change: only what the change's wishes are about is looked at.
+    /// Brings about one change: only what the change's wishes are about is looked at, unless something failed before.
     pub fn change(&mut self, before: &State, after: &State, change: &Change) -> Result<(), Fault> {
         let mut touched = BTreeSet::new();
         for wish in plan::affected(before, after, change) {
             self.rewish(&plan::fragment(before, &wish), plan::fragment(after, &wish), &mut touched);
+        }
+        if self.sight == Sight::Doubtful {
+            self.observe()?;
         }
         let plan = diff::diff_keys(&self.desired, &self.observed, touched);
         self.carry_out(&plan)
@@ -81,6 +94,7 @@ impl Host {
         let settings = self.desired.objects.keys().filter(|key| matches!(key, Key::Sysctl(_))).cloned().collect();
         self.kernel.expect(&self.desired);
         self.observed = self.kernel.observe(&settings)?;
+        self.sight = Sight::Sure;
         Ok(())
     }
 
@@ -92,7 +106,10 @@ impl Host {
         for op in plan.ops.iter().take(report.done) {
             self.note(op);
         }
-        report.fault.map_or(Ok(()), Err)
+        report.fault.map_or(Ok(()), |fault| {
+            self.sight = Sight::Doubtful;
+            Err(fault)
+        })
     }
 
     /// The kernel has carried it out: it is now seen.

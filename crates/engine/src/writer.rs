@@ -225,3 +225,6 @@ fn exit_of(command: &Command) -> Option<Exit> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
