@@ -27,7 +27,7 @@ pub use end::{kill, stop};
 pub use find::Found;
 pub use places::Places;
 
-use crate::{Engine, writer::Work};
+use crate::{Engine, EngineError, writer::Work};
 
 /// Milliseconds since 1970 UTC.
 pub fn now_ms() -> i64 {
@@ -35,6 +35,9 @@ pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// How long after a failure of the journal it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Does what decisions leave to be done about processes.
 #[derive(Clone)]
@@ -99,15 +102,14 @@ impl Supervisor {
             Ok(started) => {
                 let started_ms = i64::try_from(started.started_ms).unwrap_or(i64::MAX);
                 let run = Run { pid: started.pid, started_ms };
-                let told =
-                    self.engine.submit(Command::Started { container: container.clone(), run }).await.map(|_| Ok(()));
+                let told = self.tell(Command::Started { container: container.clone(), run }).await.map(|()| Ok(()));
                 self.follow(container.clone());
                 told
             }
             Err(launch::Refused { code, message }) => {
                 let exit = Exit { code, finished_ms: now_ms(), error: Some(message.clone()), ..Exit::default() };
-                let told = self.engine.submit(Command::Exited { container: container.clone(), exit }).await;
-                told.map(|_| Err((code, message)))
+                let told = self.tell(Command::Exited { container: container.clone(), exit }).await;
+                told.map(|()| Err((code, message)))
             }
         };
         let launched = told.unwrap_or_else(|error| Err((125, error.to_string())));
@@ -127,11 +129,23 @@ impl Supervisor {
             let started_ms =
                 supervisor.engine.state().containers.get(&container).and_then(|c| c.run().map(|run| run.started_ms));
             let exit = find::exit(exit, started_ms.unwrap_or_default());
-            if let Err(error) = supervisor.engine.submit(Command::Exited { container: container.clone(), exit }).await {
+            if let Err(error) = supervisor.tell(Command::Exited { container: container.clone(), exit }).await {
                 // A forced removal takes the container away before its end is told.
                 debug!(%container, %error, "the end of a process concerned nobody");
             }
         });
+    }
+
+    /// Tells the engine what has come true. While the journal cannot be written, as on a full disk, it is told again: nobody else
+    /// knows of it.
+    async fn tell(&self, fact: Command) -> Result<(), EngineError> {
+        loop {
+            match self.engine.submit(fact.clone()).await {
+                Err(EngineError::Store(error)) => warn!(%error, "what has happened is told again"),
+                told => return told.map(|_| ()),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     fn check_health(&self, container: &ContainerId) {
@@ -154,7 +168,7 @@ impl Supervisor {
     async fn restart_at(&self, container: ContainerId, due_ms: i64) {
         let pause_ms = u64::try_from(due_ms.saturating_sub(now_ms())).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-        if let Err(error) = self.engine.submit(Command::RestartDue(container.clone())).await {
+        if let Err(error) = self.tell(Command::RestartDue(container.clone())).await {
             // It was stopped, started or removed in the meantime.
             debug!(%container, %error, "not restarted");
         }
