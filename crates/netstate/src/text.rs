@@ -15,7 +15,7 @@ impl fmt::Display for NetState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (key, object) in &self.objects {
             if key.table().is_none() {
-                writeln!(f, "{}", line(key, object))?;
+                writeln!(f, "{}", self::object(key, object))?;
             }
         }
         for key in self.objects.keys() {
@@ -37,7 +37,7 @@ impl fmt::Display for Plan {
 fn operation(op: &Op) -> String {
     match op {
         Op::Create { key, object: Object::Chain(chain) } => format!("+ {key}{}", rules_of(chain, "+")),
-        Op::Create { key, object } => format!("+ {}\n", line(key, object)),
+        Op::Create { key, object } => format!("+ {}\n", self::object(key, object)),
         Op::Change { key, from: Object::Chain(from), to: Object::Chain(to) } => {
             format!("~ {key}\n{}", changed_rules(from, to))
         }
@@ -49,8 +49,8 @@ fn operation(op: &Op) -> String {
     }
 }
 
-/// An object that is not a chain: its key, and what it is.
-fn line(key: &Key, object: &Object) -> String {
+/// One object: its key, and what it is. A chain's rules follow below.
+pub fn object(key: &Key, object: &Object) -> String {
     let body = match object {
         Object::Netns(_) | Object::Addr(_) | Object::Table(_) => String::new(),
         Object::Link(link) => link_body(link),
@@ -123,7 +123,7 @@ fn change(key: &Key, from: &Object, to: &Object) -> String {
         (Object::Route(from), Object::Route(to)) => {
             format!("{key} {} -> {}", route_body(from), route_body(to))
         }
-        (_, to) => line(key, to),
+        (_, to) => object(key, to),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use model::State;
-use netstate::{Key, NetState};
+use netstate::{Key, text};
 use plan::{Desired, Wish};
 
 use super::labels;
@@ -68,8 +68,7 @@ fn told(state: &State, wish: &Wish) -> String {
 }
 
 fn object(desired: &Desired, key: &Key) -> String {
-    let object = desired.net.objects.get(key).map(|object| (key.clone(), object.clone()));
-    NetState { objects: object.into_iter().collect() }.to_string()
+    desired.net.objects.get(key).map(|object| text::object(key, object)).unwrap_or_default()
 }
 
 /// Whether one of the words of an object is what was asked for.
