@@ -14,7 +14,7 @@ mod sides;
 mod started;
 mod table;
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use crate::{
     dist, packages,
@@ -37,6 +37,9 @@ pub struct Bench {
     /// Only this engine
     #[arg(long, value_name = "ENGINE")]
     only: Option<Only>,
+    /// Measure this linkspan instead of building one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Write the table to benches/one-host.md too
     #[arg(long)]
     save: bool,
@@ -62,7 +65,7 @@ impl Bench {
         packages::install("what the bench looks with", &["busybox-static", "iproute2", "iptables", "util-linux"])?;
         let mut engines = Sides {
             docker: self.wants(Only::Docker).and_then(|()| docker()),
-            linkspan: self.wants(Only::Linkspan).and_then(|()| linkspan()),
+            linkspan: self.wants(Only::Linkspan).and_then(|()| linkspan(self.binary.clone())),
         };
         let title = title(&engines)?;
         let rows: Vec<_> = if self.rows.is_empty() { rows::ROWS.iter().collect() } else { self.rows };
@@ -97,11 +100,11 @@ fn docker() -> Result<Engine> {
     Engine::start(Kind::Docker)
 }
 
-fn linkspan() -> Result<Engine> {
+fn linkspan(binary: Option<PathBuf>) -> Result<Engine> {
     if !succeeds(&mut command("docker", ["--version"])) {
         packages::install("the docker command", &["docker.io"])?;
     }
-    let binary = dist::run()?;
+    let binary = binary.map_or_else(dist::run, Ok)?;
     let binary = fs::canonicalize(&binary).map_err(|e| format!("cannot find {}: {e}", binary.display()))?;
     Engine::start(Kind::Linkspan(binary))
 }

@@ -1,6 +1,9 @@
 //! The containers of the bench: one process that says it runs, and sleeps.
 
-use std::thread;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -9,6 +12,9 @@ use crate::run::Result;
 
 /// The first port that is published.
 pub const FIRST_PORT: u16 = 20_000;
+
+/// How many there were, so that each has a name of its own.
+static CREATED: AtomicUsize = AtomicUsize::new(0);
 
 /// What a container is to have.
 pub struct Wanted<'a> {
@@ -82,7 +88,8 @@ pub fn at_once<T: Sync, U: Send>(things: &[T], action: impl Fn(&T) -> Result<U> 
 }
 
 fn create_and_start(engine: &Engine, wanted: &Wanted) -> Result<String> {
-    let said = engine.api.ask("POST", "/containers/create", Some(&body(engine, wanted)))?;
+    let path = format!("/containers/create?name=bench{}", CREATED.fetch_add(1, Ordering::Relaxed));
+    let said = engine.api.ask("POST", &path, Some(&body(engine, wanted)))?;
     let id = said["Id"].as_str().ok_or("a container was created without an id")?.to_owned();
     engine.api.ask("POST", &format!("/containers/{id}/start"), None)?;
     Ok(id)

@@ -133,7 +133,8 @@ fn number(figure: f64) -> String {
         size if size >= 0.1 => 2,
         _ => 3,
     };
-    let text = format!("{figure:.decimals$}");
+    // The sum of no figures is less than nothing to the format.
+    let text = format!("{:.decimals$}", figure + 0.0);
     let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
     let (whole, fraction) = text.split_once('.').map_or((text, String::new()), |(w, f)| (w, format!(".{f}")));
     let groups: Vec<_> = whole.as_bytes().rchunks(3).rev().map(|digits| String::from_utf8_lossy(digits)).collect();
@@ -166,7 +167,7 @@ mod tests {
             AtLeast(5e4),
             "| it | — | 50,100 /s | — | at least 50,000 /s | met |",
         );
-        check(Ok(0.0), Ok(0.0), Unit::Count, Shown, "| it | 0 | 0 | — |  |  |");
+        check(Ok(0.0), Ok(-0.0), Unit::Count, Shown, "| it | 0 | 0 | — |  |  |");
         check(Ok(4.3), Err("none"), Unit::Megabytes, AtMost(1.0), "| it | 4.30 MB | — | — | at most 1 MB |  |");
         check(
             Ok(10.0),
