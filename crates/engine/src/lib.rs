@@ -3,21 +3,26 @@
 //! Nothing here chooses (that is `model::decide`) and nothing here speaks to Linux (that is behind `netstate::Kernel` and [`World`]).
 #![forbid(unsafe_code)]
 
+mod clock;
 mod commit;
 mod error;
 mod events;
+mod found;
 mod handle;
 mod host;
+mod open;
 mod supervise;
 mod userspace;
 mod wait;
+mod work;
 mod world;
 mod writer;
 
 pub use commit::Mode;
 pub use error::EngineError;
 pub use events::Events;
-pub use handle::{Engine, Parts, WaitFor};
+pub use handle::{Engine, WaitFor};
 pub use host::{Drift, Host};
+pub use open::Parts;
 pub use supervise::Places;
 pub use world::World;

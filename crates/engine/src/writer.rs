@@ -11,12 +11,13 @@ use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use crate::{
-    EngineError, Events, Host, World,
+    EngineError, Events, Host, World, clock,
     commit::{self, Mode},
+    found::Found,
     host::Drift,
-    supervise::Found,
     userspace::{self, Userspace},
     wait::Waiters,
+    work::Work,
 };
 
 /// What the writer is asked.
@@ -43,14 +44,6 @@ pub struct Shared {
     pub waiters: Waiters,
     /// What is to be done about processes and their files.
     pub work: tokio::sync::mpsc::UnboundedSender<Work>,
-}
-
-/// Something to be done outside the writer.
-pub enum Work {
-    /// A task that a decision left.
-    Task(Task),
-    /// The network has changed under a container that runs: its files are written again.
-    Files(ContainerId),
 }
 
 /// The one writer.
@@ -202,7 +195,7 @@ impl Writer {
             return;
         }
         info!(cause, repairs = drift.repairs.len(), "the host's network was put right");
-        let at_ms = crate::supervise::now_ms();
+        let at_ms = clock::now_ms();
         let attributes = [("cause".to_owned(), cause.to_owned()), ("repairs".to_owned(), drift.repairs.join("; "))];
         self.shared.events.emit(Event {
             at_ms,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use model::{
     Command, ContainerId, Refusal,
-    container::{Container, Phase},
+    command::{AnonymousVolumes, Force},
+    container::Container,
 };
 use runtime::RuntimeError;
 
@@ -14,49 +15,67 @@ use crate::{Engine, EngineError, WaitFor};
 /// How long after SIGKILL a process may take to be gone, before that is an error.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
-/// Asks the process to end, and kills it after the timeout. Returns when it has ended.
-pub async fn stop(
-    engine: &Engine,
-    container: &ContainerId,
-    timeout_s: Option<i64>,
-    signal: Option<i32>,
-) -> Result<(), EngineError> {
-    let found = find(engine, container)?;
-    let ended = engine.wait(container, WaitFor::NotRunning);
-    engine.submit(Command::Stop(container.clone())).await?;
-    tokio::pin!(ended);
-    send(engine, container, signal.unwrap_or(found.stop.signal)).await?;
-    if matches!(found.phase, Phase::Paused(_)) {
-        // A frozen process takes no signal.
-        engine.submit(Command::Unpause(container.clone())).await?;
-    }
-    let timeout_s = timeout_s.unwrap_or(found.stop.timeout_s);
-    match u64::try_from(timeout_s) {
-        // Negative: for ever.
-        Err(_) => drop(ended.await?),
-        Ok(seconds) => {
-            if tokio::time::timeout(Duration::from_secs(seconds), &mut ended).await.is_err() {
-                send(engine, container, SIGKILL).await?;
-                gone(container, tokio::time::timeout(AFTER_KILL, ended).await)?;
+impl Engine {
+    /// Asks the process to end with its stop signal, and kills it after the timeout (seconds; negative: never; none: the container's own).
+    /// Returns when it has ended.
+    pub async fn stop(
+        &self,
+        container: &ContainerId,
+        timeout_s: Option<i64>,
+        signal: Option<i32>,
+    ) -> Result<(), EngineError> {
+        let found = find(self, container)?;
+        let ended = self.wait(container, WaitFor::NotRunning);
+        self.submit(Command::Stop(container.clone())).await?;
+        tokio::pin!(ended);
+        send(self, container, signal.unwrap_or(found.stop.signal)).await?;
+        let timeout_s = timeout_s.unwrap_or(found.stop.timeout_s);
+        match u64::try_from(timeout_s) {
+            // Negative: for ever.
+            Err(_) => drop(ended.await?),
+            Ok(seconds) => {
+                if tokio::time::timeout(Duration::from_secs(seconds), &mut ended).await.is_err() {
+                    send(self, container, SIGKILL).await?;
+                    gone(container, tokio::time::timeout(AFTER_KILL, ended).await)?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Sends a signal; after SIGKILL it returns when the process is gone.
-pub async fn kill(engine: &Engine, container: &ContainerId, signal: i32) -> Result<(), EngineError> {
-    let found = find(engine, container)?;
-    let ended = engine.wait(container, WaitFor::NotRunning);
-    engine.submit(Command::Kill { container: container.clone(), signal }).await?;
-    send(engine, container, signal).await?;
-    if signal == SIGKILL {
-        if matches!(found.phase, Phase::Paused(_)) {
-            engine.submit(Command::Unpause(container.clone())).await?;
+    /// Sends a signal; after SIGKILL it returns when the process is gone.
+    pub async fn kill(&self, container: &ContainerId, signal: i32) -> Result<(), EngineError> {
+        let ended = self.wait(container, WaitFor::NotRunning);
+        self.submit(Command::Kill { container: container.clone(), signal }).await?;
+        send(self, container, signal).await?;
+        if signal == SIGKILL {
+            gone(container, tokio::time::timeout(AFTER_KILL, ended).await)?;
         }
-        gone(container, tokio::time::timeout(AFTER_KILL, ended).await)?;
+        Ok(())
     }
-    Ok(())
+
+    /// Removes a container; one that runs is killed first if that may be. Returns when nothing is left of it.
+    pub async fn remove(
+        &self,
+        container: &ContainerId,
+        force: Force,
+        volumes: AnonymousVolumes,
+    ) -> Result<(), EngineError> {
+        let runs = self.state().containers.get(container).is_some_and(|c| c.is_live());
+        if runs && force == Force::Kill {
+            match self.stop(container, Some(0), Some(9)).await {
+                Ok(()) | Err(EngineError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let reaped = self.shared.waiters.reap(container);
+        match self.submit(Command::RemoveContainer { container: container.clone(), force, volumes }).await {
+            // It removes itself when it ends.
+            Err(EngineError::Refused(Refusal::NotFound { .. })) if runs => return Ok(()),
+            other => other?,
+        };
+        reaped.await.map_err(|_| EngineError::Closed)
+    }
 }
 
 fn find(engine: &Engine, container: &ContainerId) -> Result<Container, EngineError> {

@@ -1,25 +1,16 @@
 //! Finding everything again when the daemon starts: what runs goes on, what ended is told, what belongs to nobody is removed.
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 use model::{
-    Command, ContainerId,
-    container::{Container, Exit, Phase, Run},
+    ContainerId,
+    container::{Exit, Run},
 };
 use runtime::Adopted;
 use tracing::{info, warn};
 
-use super::{Supervisor, files, now_ms};
-use crate::EngineError;
-
-/// What an earlier daemon had started.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Processes that live.
-    pub running: BTreeMap<ContainerId, Run>,
-    /// Those that ended while nobody was there.
-    pub ended: BTreeMap<ContainerId, Exit>,
-}
+use super::{Supervisor, files};
+use crate::{EngineError, found::Found};
 
 impl Supervisor {
     /// Looks through the run directory and the data root.
@@ -57,30 +48,6 @@ impl Supervisor {
 }
 
 impl Found {
-    /// What must be decided about a container that the journal has as live; none if it simply goes on.
-    pub fn command(&self, container: &Container) -> Option<Command> {
-        let id = container.id.clone();
-        match (self.running.get(&id), &container.phase) {
-            (Some(run), Phase::Starting) => Some(Command::Started { container: id, run: run.clone() }),
-            (Some(_), _) => None,
-            (None, _) => Some(Command::Recover { exit: self.exit(container), container: id }),
-        }
-    }
-
-    /// How it ended. One whose run directory is gone went with a reboot.
-    fn exit(&self, container: &Container) -> Exit {
-        let lost = || Exit {
-            code: 255,
-            started_ms: container.run().map_or(0, |run| run.started_ms),
-            finished_ms: now_ms(),
-            ..Exit::default()
-        };
-        match &container.phase {
-            Phase::Restarting { exit, .. } => exit.clone(),
-            _ => self.ended.get(&container.id).cloned().unwrap_or_else(lost),
-        }
-    }
-
     fn note(&mut self, container: ContainerId, adopted: Adopted) {
         match adopted {
             Adopted::Running { started, .. } => {

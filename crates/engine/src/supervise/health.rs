@@ -8,8 +8,7 @@ use model::{
 };
 use runtime::{ExecWish, RuntimeError};
 
-use super::now_ms;
-use crate::Engine;
+use crate::{Engine, clock::now_ms};
 
 /// How much of a check's output is kept, bytes.
 const KEPT: usize = 4096;

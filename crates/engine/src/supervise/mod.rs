@@ -11,7 +11,7 @@ mod places;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use model::{
@@ -23,18 +23,9 @@ use runtime::RuntimeError;
 use tokio::{sync::mpsc, task::AbortHandle};
 use tracing::{debug, warn};
 
-pub use end::{kill, stop};
-pub use find::Found;
 pub use places::Places;
 
-use crate::{Engine, EngineError, writer::Work};
-
-/// Milliseconds since 1970 UTC.
-pub fn now_ms() -> i64 {
-    // A clock before 1970 counts as 1970.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
+use crate::{Engine, EngineError, clock::now_ms, work::Work};
 
 /// How long after a failure of the journal it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -113,7 +104,7 @@ impl Supervisor {
             }
         };
         let launched = told.unwrap_or_else(|error| Err((125, error.to_string())));
-        self.engine.shared().waiters.launched(&container, &launched);
+        self.engine.shared.waiters.launched(&container, &launched);
     }
 
     /// Waits for the end of a process that runs, and tells the engine; checks its health meanwhile.
@@ -187,7 +178,7 @@ impl Supervisor {
             warn!(%container, %error, "cannot remove its writable layer");
         }
         files::remove(&self.places.container(container));
-        self.engine.shared().waiters.reaped(container);
+        self.engine.shared.waiters.reaped(container);
     }
 
     fn make_volume(&self, name: &str) {

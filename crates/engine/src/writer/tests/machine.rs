@@ -19,10 +19,11 @@ use tokio::{runtime::Handle, sync::mpsc, sync::watch};
 
 use crate::{
     Events, Host, World,
-    supervise::Found,
+    found::Found,
     userspace::Userspace,
     wait::Waiters,
-    writer::{Shared, Work, Writer},
+    work::Work,
+    writer::{Shared, Writer},
 };
 
 /// A machine. What is in it outlives the daemons.

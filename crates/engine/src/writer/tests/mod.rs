@@ -16,7 +16,7 @@ use sim::{Effect, Faulty, When};
 use crate::{
     EngineError,
     commit::{Mode, mode},
-    writer::Work,
+    work::Work,
 };
 use machine::{Daemon, Death, Fate, Machine, Shelf};
 use steps::Stage;
