@@ -52,7 +52,7 @@ pub struct File {
 pub struct Network {
     /// The default network's bridge.
     pub bridge: Option<String>,
-    /// The default network's address and prefix, as `172.17.0.1/16`.
+    /// The default network's address and prefix, as `172.17.0.1/16`; else it gets the first free subnet of the pools.
     pub bip: Option<IpNet>,
     /// The default network's IPv6 address and prefix.
     pub bip6: Option<IpNet>,
@@ -132,7 +132,7 @@ impl Network {
         }
         Ok(Settings {
             default_bridge: self.bridge.clone().unwrap_or_else(|| "docker0".to_owned()),
-            default_ipv4: Some(subnet(self.bip.unwrap_or_else(default_bip))?),
+            default_ipv4: self.bip.map(subnet).transpose()?,
             default_ipv6: self.bip6.map(subnet).transpose()?,
             pools: if pools.is_empty() { default_pools() } else { pools },
             mtu: self.mtu,
@@ -170,13 +170,10 @@ fn subnet(address: IpNet) -> Result<Subnet, ConfigError> {
     })
 }
 
-fn default_bip() -> IpNet {
-    net([172, 17, 0, 1], 16)
-}
-
-/// Docker's first subnets in Docker's sizes, then thousands of smaller ones.
+/// Docker's first subnets in Docker's sizes, of which the default network gets the first, then thousands of smaller ones.
 fn default_pools() -> Vec<Pool> {
     [
+        ([172, 17, 0, 0], 16, 16),
         ([172, 18, 0, 0], 15, 16),
         ([172, 20, 0, 0], 14, 16),
         ([172, 24, 0, 0], 14, 16),
@@ -215,7 +212,7 @@ mod tests {
 
     #[test]
     fn files() {
-        check("", "docker0 Some((172.17.0.0/16, Some(172.17.0.1)))");
+        check("", "docker0 None");
         check("[network]\nbridge = 'br0'\nbip = '10.1.2.3/24'", "br0 Some((10.1.2.0/24, Some(10.1.2.3)))");
         check("[network]\nbip = '10.1.2.0/24'", "must be an address of the network");
         check("[network]\nmtu = 20", "between 68 and 65535");

@@ -239,6 +239,10 @@ fn docker_socket(setup: &Setup) -> Result<(UnixListener, PathBuf), DaemonError> 
 fn bind(path: &Path, mode: u32, group: Option<Gid>) -> Result<UnixListener, DaemonError> {
     let failed = |what| move |source| DaemonError::Path { what, path: path.to_owned(), source };
     let fresh = path.with_extension("new");
+    // A container's root may have no /var/run.
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(failed("make the directory of the socket"))?;
+    }
     for old in [path, &fresh] {
         match fs::remove_file(old) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("replace the socket")(e)),
