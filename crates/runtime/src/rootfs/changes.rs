@@ -63,7 +63,7 @@ fn walk(lower: &[PathBuf], upper: &Path, relative: &Path, found: &mut Vec<Change
         let relative = relative.join(entry.file_name());
         let path = Path::new("/").join(&relative);
         let below = lookup(lower, &relative);
-        if below.is_none() && MOUNT_POINTS.iter().any(|point| path == Path::new(point)) {
+        if below.is_none() && is_mount_point(&path) {
             continue;
         }
         let metadata = fs::symlink_metadata(entry.path())?;
@@ -84,7 +84,10 @@ fn walk(lower: &[PathBuf], upper: &Path, relative: &Path, found: &mut Vec<Change
             None => Some(ChangeKind::Added),
             // A directory that was only passed through on the way to a change says nothing of its own.
             Some(below) if metadata.is_dir() && below.is_dir() => {
-                (found.len() > before || differs(&metadata, &below)).then_some(ChangeKind::Changed)
+                // Mount points that were made in it gave it a new time.
+                let timed = !holds_mount_points(&entry.path(), &path);
+                let changed = found.len() > before || differs(&metadata, &below, timed);
+                changed.then_some(ChangeKind::Changed)
             }
             Some(_) => Some(ChangeKind::Changed),
         };
@@ -109,11 +112,19 @@ fn hidden(lower: &[PathBuf], upper: &Path, relative: &Path, found: &mut Vec<Chan
     Ok(())
 }
 
-fn differs(one: &Metadata, other: &Metadata) -> bool {
-    let key = |metadata: &Metadata| {
-        (metadata.mode(), metadata.uid(), metadata.gid(), metadata.mtime(), metadata.mtime_nsec())
-    };
-    key(one) != key(other)
+fn is_mount_point(path: &Path) -> bool {
+    MOUNT_POINTS.iter().any(|point| path == Path::new(point))
+}
+
+fn holds_mount_points(upper: &Path, path: &Path) -> bool {
+    let entries = fs::read_dir(upper).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| is_mount_point(&path.join(entry.file_name())))
+}
+
+fn differs(one: &Metadata, other: &Metadata, timed: bool) -> bool {
+    let owned = |metadata: &Metadata| (metadata.mode(), metadata.uid(), metadata.gid());
+    let time = |metadata: &Metadata| (metadata.mtime(), metadata.mtime_nsec());
+    owned(one) != owned(other) || timed && time(one) != time(other)
 }
 
 /// What the image has at a path.

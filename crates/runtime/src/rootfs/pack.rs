@@ -5,7 +5,10 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read, Write},
-    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    os::{
+        fd::OwnedFd,
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -28,6 +31,9 @@ pub(super) enum Mounts {
     /// Their mount points are empty.
     LeaveOut,
 }
+
+/// What a header holds of a link's target.
+const LINK_BYTES: usize = 100;
 
 struct Packer<W: Write> {
     builder: Builder<W>,
@@ -71,7 +77,8 @@ impl<W: Write> Packer<W> {
         if kind != FileType::Directory && stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 header.set_entry_type(EntryType::Link);
-                return self.builder.append_link(&mut header, path, first);
+                let first = first.clone();
+                return self.append_link(header, path, &first);
             }
             self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
@@ -81,7 +88,7 @@ impl<W: Write> Packer<W> {
             FileType::Symlink => {
                 header.set_entry_type(EntryType::Symlink);
                 let target = readlinkat(directory, name, Vec::new())?;
-                self.builder.append_link(&mut header, path, OsString::from_vec(target.into_bytes()))
+                self.append_link(header, path, Path::new(&OsString::from_vec(target.into_bytes())))
             }
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo => {
                 header.set_entry_type(match kind {
@@ -91,7 +98,7 @@ impl<W: Write> Packer<W> {
                 });
                 header.set_device_major(major(stat.st_rdev))?;
                 header.set_device_minor(minor(stat.st_rdev))?;
-                self.builder.append_data(&mut header, path, io::empty())
+                self.append(header, path, io::empty())
             }
             // A socket means nothing without its process.
             _ => Ok(()),
@@ -102,7 +109,7 @@ impl<W: Write> Packer<W> {
         header.set_entry_type(EntryType::Directory);
         let mut slashed = path.as_os_str().to_owned();
         slashed.push("/");
-        self.builder.append_data(&mut header, slashed, io::empty())?;
+        self.append(header, Path::new(&slashed), io::empty())?;
         match self.open(above, name, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::XDEV | Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
@@ -128,7 +135,7 @@ impl<W: Write> Packer<W> {
             Err(Errno::NOENT) => return Ok(()),
             Err(Errno::XDEV) => {
                 header.set_size(0);
-                return self.builder.append_data(&mut header, path, io::empty());
+                return self.append(header, path, io::empty());
             }
             other => File::from(other?),
         };
@@ -140,7 +147,26 @@ impl<W: Write> Packer<W> {
         let size = file.metadata()?.len();
         header.set_size(size);
         // A file that shrinks meanwhile must still fill its place, or all that follows is garbage.
-        self.builder.append_data(&mut header, path, file.take(size).chain(io::repeat(0)).take(size))
+        self.append(header, path, file.take(size).chain(io::repeat(0)).take(size))
+    }
+
+    fn append_link(&mut self, mut header: Header, path: &Path, target: &Path) -> io::Result<()> {
+        if !is_literal(&header, path) || target.as_os_str().len() > LINK_BYTES {
+            return self.builder.append_link(&mut header, path, target);
+        }
+        header.set_link_name_literal(target.as_os_str().as_bytes())?;
+        self.append(header, path, io::empty())
+    }
+
+    /// Appends under this very name: the library would drop `./`, by which clients know what to rename.
+    fn append(&mut self, mut header: Header, path: &Path, data: impl Read) -> io::Result<()> {
+        if !is_literal(&header, path) {
+            return self.builder.append_data(&mut header, path, data);
+        }
+        let name = path.as_os_str().as_bytes();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_cksum();
+        self.builder.append(&header, data)
     }
 
     fn open(&self, directory: &OwnedFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -148,6 +174,12 @@ impl<W: Write> Packer<W> {
         resolve.set(ResolveFlags::NO_XDEV, self.mounts == Mounts::LeaveOut);
         openat2(directory, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)
     }
+}
+
+/// Whether a name begins with `./` and fits; where it does not fit the library keeps it as it is.
+fn is_literal(header: &Header, path: &Path) -> bool {
+    let name = path.as_os_str().as_bytes();
+    name.starts_with(b"./") && name.len() <= header.as_old().name.len()
 }
 
 fn header(stat: &Stat) -> Header {
