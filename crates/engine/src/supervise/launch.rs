@@ -13,11 +13,12 @@ use runtime::{
     RuntimeError,
     image::{ImageError, ImageId},
     oci::{self, OciError, Peers, capabilities},
+    rootfs::FilesError,
     shim::launch::{Launch, Rootfs},
 };
 use thiserror::Error;
 
-use super::{Supervisor, files};
+use super::{Supervisor, files, volumes};
 
 /// Why a process could not be started, and the exit code for it.
 #[derive(Debug)]
@@ -49,6 +50,19 @@ pub enum PrepareError {
     /// A bind mount's path is missing.
     #[error("invalid mount config for type \"bind\": bind source path does not exist: {0}")]
     Missing(PathBuf),
+    /// What a volume's options name is missing.
+    #[error(
+        "error while mounting volume '{volume}': its device {device} does not exist: make it, or make the volume anew with another"
+    )]
+    Device {
+        /// Its name.
+        volume: String,
+        /// The option.
+        device: String,
+    },
+    /// A volume cannot be filled.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The file system refused.
     #[error("cannot make {path}: {source}")]
     File {
@@ -72,6 +86,9 @@ impl Supervisor {
         let image: ImageId = container.image.id.parse().map_err(|_| PrepareError::Image(container.image.id.clone()))?;
         let snapshot = self.engine.images().create_snapshot(id.as_str(), &image).await?;
         let rootfs = Rootfs::Overlay { lower: snapshot.lower, upper: snapshot.upper, work: snapshot.work };
+        bind_sources(container)?;
+        let volumes = volumes::of(&state, &self.places, container)?;
+        volumes::fill(container, &rootfs, &volumes).await?;
         let own = sandbox.namespace == Namespace::Own;
         let host = oci::Host {
             rootfs,
@@ -80,7 +97,7 @@ impl Supervisor {
             hostname: sandbox.hostname.clone(),
             domainname: sandbox.domainname.clone(),
             files: self.network_files(&state, container, sandbox)?,
-            volumes: self.volumes(container)?,
+            volumes,
             init: (container.process.init == Init::Init).then(|| PathBuf::from("/proc/self/exe")),
             log: self.places.log(id),
             network_sysctls: if own { sandbox.sysctls.clone() } else { BTreeMap::new() },
@@ -114,28 +131,6 @@ impl Supervisor {
             .collect()
     }
 
-    /// Makes the directories of volumes, and those of bind mounts that ask for it.
-    fn volumes(&self, container: &Container) -> Result<BTreeMap<String, PathBuf>, PrepareError> {
-        let mut volumes = BTreeMap::new();
-        for mount in &container.mounts {
-            match &mount.source {
-                MountSource::Volume { name, .. } => {
-                    let data = self.places.volume(name).join("_data");
-                    fs::create_dir_all(&data).map_err(file(&data))?;
-                    volumes.insert(name.clone(), data);
-                }
-                MountSource::Bind { path, missing: Missing::Create, .. } if !path.exists() => {
-                    fs::create_dir_all(path).map_err(file(path))?;
-                }
-                MountSource::Bind { path, missing: Missing::Refuse, .. } if !path.exists() => {
-                    return Err(PrepareError::Missing(path.clone()));
-                }
-                MountSource::Bind { .. } | MountSource::Tmpfs { .. } => {}
-            }
-        }
-        Ok(volumes)
-    }
-
     /// Writes the files of a running container again: its network has changed.
     pub fn refresh_files(&self, id: &ContainerId) {
         let state = self.engine.state();
@@ -145,6 +140,22 @@ impl Supervisor {
             tracing::warn!(container = %id, %error, "its hosts file is not up to date");
         }
     }
+}
+
+/// Makes the directories of bind mounts that ask for it.
+fn bind_sources(container: &Container) -> Result<(), PrepareError> {
+    for mount in &container.mounts {
+        match &mount.source {
+            MountSource::Bind { path, missing: Missing::Create, .. } if !path.exists() => {
+                fs::create_dir_all(path).map_err(file(path))?;
+            }
+            MountSource::Bind { path, missing: Missing::Refuse, .. } if !path.exists() => {
+                return Err(PrepareError::Missing(path.clone()));
+            }
+            MountSource::Bind { .. } | MountSource::Volume { .. } | MountSource::Tmpfs { .. } => {}
+        }
+    }
+    Ok(())
 }
 
 /// The processes whose namespaces are joined.
@@ -176,7 +187,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> PrepareError {
+pub(super) fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> PrepareError {
     let path = path.to_owned();
     move |source| PrepareError::File { path, source }
 }

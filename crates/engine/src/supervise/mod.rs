@@ -7,6 +7,7 @@ mod find;
 mod health;
 mod launch;
 mod places;
+mod volumes;
 
 use std::{
     collections::HashMap,

@@ -19,7 +19,7 @@ use model::container::{Access, Container, Log, MountSource, Namespaces, Privileg
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde_json::{Value, json};
 
-use crate::shim::launch::{Launch, LogDriver, OciRuntime, Rootfs};
+use crate::shim::launch::{Launch, LogDriver, OciRuntime, Rootfs, file};
 use user::Identity;
 
 /// Paths that are hidden from a container unless asked otherwise.
@@ -68,6 +68,20 @@ pub enum OciError {
     /// The engine has not said where it is.
     #[error("volume {0} has no place on the host")]
     NoVolume(String),
+    /// A directory of a volume cannot be mounted.
+    #[error("cannot access path {subpath:?} in volume {volume}")]
+    Subpath {
+        /// Its name.
+        volume: String,
+        /// In the volume.
+        subpath: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its content is not known before it is mounted.
+    #[error("volume {0} is a file system of its own, of which no directory can be mounted: mount the whole")]
+    NoSubpath(String),
     /// The working directory cannot be made.
     #[error("cannot make the working directory {:?}", path.display())]
     Cwd {
@@ -98,7 +112,7 @@ pub struct Host {
     /// Files made by the engine, and where they go: `/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname`.
     pub files: Vec<(PathBuf, String)>,
     /// Where named volumes are.
-    pub volumes: BTreeMap<String, PathBuf>,
+    pub volumes: BTreeMap<String, VolumeData>,
     /// The executable that is the small init; it must be static.
     pub init: Option<PathBuf>,
     /// The log file.
@@ -107,6 +121,22 @@ pub struct Host {
     pub network_sysctls: BTreeMap<String, String>,
     /// What the daemon may give away: [`capabilities::available`].
     pub capabilities: BTreeSet<String>,
+}
+
+/// What a named volume consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeData {
+    /// A directory of the host.
+    Directory(PathBuf),
+    /// A file system that is mounted in each container.
+    Filesystem {
+        /// Its type, as mount(8) takes it.
+        kind: String,
+        /// What is mounted.
+        device: String,
+        /// mount(8) options.
+        options: Vec<String>,
+    },
 }
 
 /// A process in each namespace that is joined; none when it is not joined.
@@ -136,6 +166,7 @@ pub fn launch(container: &Container, host: &Host) -> Result<Launch, OciError> {
                 LogDriver::JsonFile { path: host.log.clone(), max_size_bytes: max_size, max_files: max_file.max(1) }
             }
         },
+        shm_of: host.peers.ipc,
         runtime: container.external_runtime.clone().map_or(OciRuntime::BuiltIn, OciRuntime::Program),
     })
 }
@@ -192,6 +223,11 @@ pub fn spec(container: &Container, host: &Host) -> Result<Spec, OciError> {
 pub fn enter(launch: &mut Launch, rootfs: &Path) -> Result<(), OciError> {
     if let Some(root) = launch.spec.root_mut() {
         root.set_path(rootfs.to_owned());
+    }
+    for mount in launch.spec.mounts_mut().iter_mut().flatten() {
+        if mount.source().as_deref() == Some(Path::new(file::SHM)) {
+            mount.set_source(Some(rootfs.with_file_name(file::SHM)));
+        }
     }
     let mut process = launch.spec.process().clone().unwrap_or_default();
     process::enter(&mut process, &launch.identity, rootfs)?;

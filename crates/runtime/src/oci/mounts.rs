@@ -1,12 +1,17 @@
 //! What is mounted in a container besides its root: the usual kernel filesystems, the engine's files, the user's
 //! mounts, in an order in which none hides another by accident.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use model::container::{Access, Container, Mount, MountSource, Privilege, Share};
 use serde_json::{Value, json};
 
-use super::{Host, OciError, process::INIT_PATH};
+use crate::shim::launch::file;
+
+use super::{Host, OciError, VolumeData, process::INIT_PATH};
 use model::container::Init;
 
 /// `/dev/shm` unless asked otherwise.
@@ -40,11 +45,9 @@ fn usual(container: &Container, host: &Host) -> Vec<Value> {
     let shm_bytes = container.resources.shm_size.unwrap_or(SHM_BYTES);
     let shm = match (&container.namespaces.ipc, host.peers.ipc) {
         (Share::Host, _) => bind(Path::new("/dev/shm"), "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]),
-        (Share::Container(_), Some(pid)) => bind(
-            &PathBuf::from(format!("/proc/{pid}/root/dev/shm")),
-            "/dev/shm",
-            &["bind", "nosuid", "noexec", "nodev"],
-        ),
+        (Share::Container(_), Some(_)) => {
+            bind(Path::new(file::SHM), "/dev/shm", &["bind", "nosuid", "noexec", "nodev"])
+        }
         _ => kernel(
             "/dev/shm",
             "tmpfs",
@@ -71,9 +74,11 @@ fn usual(container: &Container, host: &Host) -> Vec<Value> {
         shm,
     ];
     // A queue that the host has not mounted cannot be shared.
-    mounts.retain(|mount| {
-        mount["type"] != "bind" || mount["source"].as_str().is_none_or(|source| Path::new(source).exists())
-    });
+    mounts.retain(|mount| mount["source"] != "/dev/mqueue" || Path::new("/dev/mqueue").exists());
+    // For cgroup v1, libcontainer looks itself up in /proc by an id that is another's outside of the namespace it has joined.
+    if host.peers.pid.is_some() && !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        mounts.retain(|mount| mount["type"] != "cgroup");
+    }
     mounts
 }
 
@@ -87,14 +92,21 @@ fn wanted(mount: &Mount, host: &Host) -> Result<Value, OciError> {
             bind(path, &mount.target, &options)
         }
         MountSource::Volume { name, subpath, .. } => {
-            let root = host.volumes.get(name).ok_or_else(|| OciError::NoVolume(name.clone()))?;
-            let source = match subpath {
-                Some(subpath) => root.join(subpath.trim_start_matches('/')),
-                None => root.clone(),
-            };
-            let mut options = vec!["rbind", "rprivate"];
-            options.extend(read_only.then_some("ro"));
-            bind(&source, &mount.target, &options)
+            let data = host.volumes.get(name).ok_or_else(|| OciError::NoVolume(name.clone()))?;
+            match (data, subpath) {
+                (VolumeData::Directory(root), subpath) => {
+                    let source = below(name, root, subpath.as_deref().unwrap_or_default())?;
+                    let mut options = vec!["rbind", "rprivate"];
+                    options.extend(read_only.then_some("ro"));
+                    bind(&source, &mount.target, &options)
+                }
+                (VolumeData::Filesystem { kind, device, options }, None) => {
+                    let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+                    options.extend(read_only.then_some("ro"));
+                    kernel(&mount.target, kind, device, &options)
+                }
+                (VolumeData::Filesystem { .. }, Some(_)) => return Err(OciError::NoSubpath(name.clone())),
+            }
         }
         MountSource::Tmpfs { options } => {
             let mut all = vec!["noexec", "nosuid", "nodev"];
@@ -104,6 +116,17 @@ fn wanted(mount: &Mount, host: &Host) -> Result<Value, OciError> {
             kernel(&mount.target, "tmpfs", "tmpfs", &all)
         }
     })
+}
+
+/// A directory in a volume. Whoever writes to the volume may have put a link there, which must not lead out of it.
+fn below(name: &str, root: &Path, subpath: &str) -> Result<PathBuf, OciError> {
+    let failed = |source| OciError::Subpath { volume: name.to_owned(), subpath: subpath.to_owned(), source };
+    let root = root.canonicalize().map_err(failed)?;
+    let path = root.join(subpath.trim_start_matches('/')).canonicalize().map_err(failed)?;
+    if !path.starts_with(&root) {
+        return Err(failed(io::Error::other("it leads out of the volume")));
+    }
+    Ok(path)
 }
 
 fn kernel(target: &str, kind: &str, source: &str, options: &[&str]) -> Value {

@@ -3,6 +3,7 @@
 
 pub mod changes;
 mod extract;
+mod fill;
 pub mod overlay;
 mod pack;
 pub mod tree;
@@ -124,10 +125,11 @@ impl Files {
         self.look(path).map_err(|source| not_found("look at", path, source))
     }
 
-    /// Writes `path`, with all below it, as a tar archive in which it has its own name.
+    /// Writes `path`, with all below it, as a tar archive in which it has its own name, or `.` when it ends so.
     pub fn get(&self, path: &Path, out: impl Write) -> Result<(), FilesError> {
         let name = name_of(path);
-        let name = if name.is_empty() { PathBuf::from(".") } else { PathBuf::from(name) };
+        let content = path.as_os_str().as_encoded_bytes().ends_with(b"/.");
+        let name = if name.is_empty() || content { PathBuf::from(".") } else { PathBuf::from(name) };
         let (directory, entry) = self.place(path).map_err(|source| not_found("open", path, source))?;
         let packed = match entry {
             Some(entry) => pack::entry(&directory, &entry, &name, pack::Mounts::Follow, out),

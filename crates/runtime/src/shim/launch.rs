@@ -21,6 +21,8 @@ pub mod file {
     pub const SOCKET: &str = "sock";
     /// Where the container's root is mounted, in the shim's own mount namespace only.
     pub const ROOTFS: &str = "rootfs";
+    /// Where another container's `/dev/shm` is mounted when it is shared, in the shim's own mount namespace only.
+    pub const SHM: &str = "shm";
     /// The OCI bundle's configuration as the OCI runtime reads it.
     pub const CONFIG: &str = "config.json";
     /// What the shim itself had to say, normally nothing.
@@ -42,6 +44,8 @@ pub struct Launch {
     pub stdin: Stdin,
     /// Where output is kept.
     pub log: LogDriver,
+    /// A process whose `/dev/shm` the container shares.
+    pub shm_of: Option<u32>,
     /// The program that makes the container.
     pub runtime: OciRuntime,
 }

@@ -124,6 +124,9 @@ fn create(dir: &Path, launch: &Launch) -> Result<(Oci, i32, Stdio), Failure> {
     mount::enter_private_namespace(dir)
         .and_then(|()| mount::mount_root(&launch.rootfs, &rootfs))
         .map_err(|error| refused(&error))?;
+    if let Some(pid) = launch.shm_of {
+        mount::mount_shm_of(pid, &dir.join(file::SHM)).map_err(|error| refused(&error))?;
+    }
     let mut launch = launch.clone();
     crate::oci::enter(&mut launch, &rootfs).map_err(|error| refused(&error))?;
     let stdin = launch.stdin != Stdin::Null;

@@ -2,13 +2,24 @@
 //! with the shim; nothing reaches the host.
 
 use std::{
-    fs, io,
-    os::unix::ffi::OsStrExt,
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount};
+use rustix::{
+    fs::CWD,
+    mount::{
+        MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
+        mount_change, move_mount, open_tree, unmount,
+    },
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 
 use crate::{
     rootfs::overlay::{OverlayError, overlay_options},
@@ -26,6 +37,15 @@ pub enum MountError {
     Root {
         /// Where.
         target: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// See the message.
+    #[error("cannot share /dev/shm of process {pid}")]
+    Shm {
+        /// Whose.
+        pid: u32,
         /// Why.
         #[source]
         source: io::Error,
@@ -57,6 +77,29 @@ pub fn mount_root(rootfs: &Rootfs, target: &Path) -> Result<(), MountError> {
                 .map_err(|e| OverlayError::refused(e.into(), upper).into())
         }
     }
+}
+
+/// Mounts the `/dev/shm` that process `pid` sees at `target`, which is created.
+///
+/// A path through `/proc/PID/root` would not do: the kernel refuses to bind what is in another mount namespace, open_tree(2). So
+/// the mount is copied from within that namespace, and this process, which has one thread, returns with the copy.
+pub fn mount_shm_of(pid: u32, target: &Path) -> Result<(), MountError> {
+    fs::create_dir_all(target)
+        .and_then(|()| shm_of(pid))
+        .and_then(|shm| Ok(move_mount(shm, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?))
+        .map_err(|source| MountError::Shm { pid, source })
+}
+
+fn shm_of(pid: u32) -> io::Result<OwnedFd> {
+    let own = File::open("/proc/self/ns/mnt")?;
+    let working = std::env::current_dir()?;
+    let theirs = File::open(format!("/proc/{pid}/ns/mnt"))?;
+    let enter = |namespace: &File| move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount));
+    enter(&theirs)?;
+    let copied = open_tree(CWD, "/dev/shm", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
+    enter(&own)?;
+    std::env::set_current_dir(working)?;
+    Ok(copied?)
 }
 
 /// Detaches the root filesystem, so that its layers can be used again at once.
