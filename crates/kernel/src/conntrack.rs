@@ -15,6 +15,7 @@ use crate::{
     nft::{HEADER_LEN, header},
 };
 
+const UDP: u8 = 17;
 const GET: u16 = 1; // IPCTNL_MSG_CT_*
 const DELETE: u16 = 2;
 const TUPLE_ORIG: u16 = 1; // CTA_*
@@ -86,6 +87,15 @@ impl Conntrack {
         deleted.map_err(|refusal| refusal.fault(format!("forget connections of {}", filter.address)))
     }
 
+    /// Forgets the UDP flows of both families whose first packet was sent to an address and port that the test picks.
+    pub fn forget_udp(&mut self, is_stale: impl Fn(SocketAddr) -> bool) -> Result<(), Fault> {
+        let picked = |c: &Connection| c.protocol == Some(UDP) && c.original_destination.is_some_and(&is_stale);
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            self.forget_listed(family as u8, picked).map_err(|refusal| refusal.fault("forget UDP flows"))?;
+        }
+        Ok(())
+    }
+
     /// Where the connection of `client` with `local` was meant to go before it was translated; none when there is no such connection.
     pub fn original_destination(
         &mut self,
@@ -120,13 +130,17 @@ impl Conntrack {
     }
 
     fn forget_one_by_one(&mut self, filter: &Filter) -> Result<(), Refusal> {
+        self.forget_listed(family(filter.address), |connection| connection.has(filter))
+    }
+
+    fn forget_listed(&mut self, family: u8, picked: impl Fn(&Connection) -> bool) -> Result<(), Refusal> {
         let found = std::cell::RefCell::new(Vec::new());
-        let ask = header(family(filter.address), 0);
+        let ask = header(family, 0);
         self.socket.dump(
             message_type(GET),
             &ask.0,
             || found.borrow_mut().clear(),
-            |message| found.borrow_mut().extend(read(message.body).filter(|c| c.has(filter)).map(|c| c.body)),
+            |message| found.borrow_mut().extend(read(message.body).filter(&picked).map(|c| c.body)),
         )?;
         for body in found.into_inner() {
             match self.socket.ask(Request::new(message_type(DELETE), 0, body)) {

@@ -5,6 +5,7 @@
 //! kernel waits once for all instead of 30 ms for each), and settings of one namespace (one visit).
 
 mod addr;
+mod conntrack;
 mod link;
 mod netns;
 mod nft;
@@ -31,6 +32,12 @@ impl Failure {
 
 /// Carries out the plan until the first failure.
 pub(crate) fn apply(linux: &mut Linux, plan: &Plan) -> Report {
+    let report = in_order(linux, plan);
+    conntrack::forget_stale(linux, &plan.ops[..report.done]);
+    report
+}
+
+fn in_order(linux: &mut Linux, plan: &Plan) -> Report {
     let mut done = 0;
     while let Some(first) = plan.ops.get(done) {
         let rest = &plan.ops[done..];

@@ -20,9 +20,6 @@ use crate::{
     netlink::{Socket, route},
 };
 
-/// The metric the kernel gives an IPv6 route without one (`IP6_RT_PRIO_USER`).
-const IPV6_DEFAULT_METRIC: u32 = 1024;
-
 /// Adds our routes over our links. A container's default route, set by us, is foreign to a linkspan inside the container, whose
 /// protocol number is the same: there it leads over a link that is not marked.
 pub(crate) fn observe(
@@ -108,10 +105,6 @@ pub(crate) fn facts(message: &RouteMessage) -> Option<RouteFacts> {
             RouteAttribute::Metrics(metrics) => facts.mtu = mtu(metrics),
             _ => {}
         }
-    }
-    // No metric is written as none, in both families.
-    if facts.destination.addr().is_ipv6() && facts.metric == IPV6_DEFAULT_METRIC {
-        facts.metric = 0;
     }
     Some(facts)
 }

@@ -170,7 +170,10 @@ pub fn endpoint(state: &mut NetState, number: u16) {
         state.put(AddrKey { link: far.clone(), address: net(&address) }, Addr {});
     }
     let route = |destination: &str, via: &str| {
-        let key = RouteKey { netns: far.netns.clone(), table: MAIN, destination: net(destination), metric: 0 };
+        let destination = net(destination);
+        // The kernel gives an IPv6 route one when it is asked for none.
+        let metric = if destination.addr().is_ipv4() { 0 } else { 1024 };
+        let key = RouteKey { netns: far.netns.clone(), table: MAIN, destination, metric };
         (key, Route { device: far.name.clone(), via: Some(via.parse().expect("an address")) })
     };
     for (key, route) in [route("0.0.0.0/0", "172.17.0.1"), route("::/0", "fd00::1")] {
