@@ -23,7 +23,7 @@ impl Supervisor {
                 Ok(container) if state.containers.contains_key(&container) => found.note(container, adopted),
                 _ => {
                     info!(id, "removing what is left of a container that is gone");
-                    self.engine.runtime().reap(id).await?;
+                    super::report(id, "remove it", self.engine.runtime().reap(id).await);
                 }
             }
         }

@@ -11,6 +11,7 @@ mod volumes;
 
 use std::{
     collections::HashMap,
+    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -68,13 +69,13 @@ impl Supervisor {
         match task {
             Task::Launch(container) => self.launch(container).await,
             Task::Kill(container) => {
-                report(&container, "kill it", self.engine.runtime().signal(container.as_str(), SIGKILL).await)
+                report(container.as_str(), "kill it", self.engine.runtime().signal(container.as_str(), SIGKILL).await)
             }
             Task::Freeze(container) => {
-                report(&container, "freeze it", self.engine.runtime().pause(container.as_str()).await)
+                report(container.as_str(), "freeze it", self.engine.runtime().pause(container.as_str()).await)
             }
             Task::Thaw(container) => {
-                report(&container, "thaw it", self.engine.runtime().resume(container.as_str()).await)
+                report(container.as_str(), "thaw it", self.engine.runtime().resume(container.as_str()).await)
             }
             Task::RestartAt { container, due_ms } => self.restart_at(container, due_ms).await,
             Task::Limit(container) => self.limit(&container).await,
@@ -169,12 +170,16 @@ impl Supervisor {
     async fn limit(&self, container: &ContainerId) {
         let state = self.engine.state();
         let Some(found) = state.containers.get(container) else { return };
-        report(container, "limit it", self.engine.runtime().update(container.as_str(), &found.resources).await);
+        report(
+            container.as_str(),
+            "limit it",
+            self.engine.runtime().update(container.as_str(), &found.resources).await,
+        );
     }
 
     async fn reap(&self, container: &ContainerId) {
         self.stop_checks(container);
-        report(container, "remove what is left of it", self.engine.runtime().reap(container.as_str()).await);
+        report(container.as_str(), "remove what is left of it", self.engine.runtime().reap(container.as_str()).await);
         if let Err(error) = self.engine.images().remove_snapshot(container.as_str()).await {
             warn!(%container, %error, "cannot remove its writable layer");
         }
@@ -198,9 +203,9 @@ impl Supervisor {
 /// The signal that no process can refuse (signal(7)).
 const SIGKILL: i32 = 9;
 
-fn report(container: &ContainerId, what: &str, result: Result<(), RuntimeError>) {
+fn report(container: &str, what: &str, result: Result<(), RuntimeError>) {
     match result {
         Ok(()) | Err(RuntimeError::NotRunning(_)) => {}
-        Err(error) => warn!(%container, %error, "cannot {what}"),
+        Err(error) => warn!(container, %error, cause = error.source(), "cannot {what}"),
     }
 }

@@ -1,13 +1,18 @@
 //! Finding the containers of an earlier daemon: those that still run are followed again, those that ended are
 //! reported, half-made ones are removed.
 
-use std::{fs, io};
+use std::{error::Error, fs, io, time::Duration};
+
+use tracing::warn;
 
 use super::{Entry, Live, Runtime, RuntimeError, cgroup_of, io_error};
 use crate::shim::{
-    launch::State,
+    launch::{State, file},
     protocol::{Exit, Report, Request, Started},
 };
+
+/// How long a shim may take to start its container before it counts as lost.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A container that an earlier daemon had started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,48 +47,54 @@ impl Runtime {
         ids.sort_unstable();
         let mut adopted = Vec::new();
         for id in ids {
-            adopted.extend(self.adopt_one(&id).await?);
+            match self.adopt_one(&id).await {
+                Ok(found) => adopted.extend(found),
+                // One that resists must not keep the others from being adopted.
+                Err(error) => warn!(id, %error, cause = error.source(), "cannot adopt what is left of a container"),
+            }
         }
         Ok(adopted)
     }
 
     async fn adopt_one(&self, id: &str) -> Result<Option<Adopted>, RuntimeError> {
+        let id_of = || id.to_owned();
+        if let Some((started, live)) = self.follow(id).await {
+            self.containers().insert(id_of(), Entry::Live(live));
+            return Ok(Some(Adopted::Running { id: id_of(), started }));
+        }
+        // No shim writes it any more.
         let dir = self.dir(id);
-        let Ok(state) = State::read(&dir) else {
-            // No shim has come as far as to write one.
-            self.reap(id).await?;
-            return Ok(None);
-        };
-        let started =
-            state.process.zip(state.started_ms).map(|(process, started_ms)| Started { pid: process.pid, started_ms });
-        let ended = |exit: Exit| Some(Adopted::Ended { id: id.to_owned(), started_ms: state.started_ms, exit });
-        match (state.exit.clone(), started) {
-            (Some(exit), _) => Ok(ended(exit)),
-            (None, None) => {
-                // The shim ends by itself when it sees that its daemon has gone.
+        match State::read(&dir) {
+            Ok(State { exit: Some(exit), started_ms, .. }) => {
+                Ok(Some(Adopted::Ended { id: id_of(), started_ms, exit }))
+            }
+            Ok(State { process: Some(_), started_ms: Some(started_ms), .. }) => {
+                let exit = self.lost(id, cgroup_of(&dir, id)).await;
+                Ok(Some(Adopted::Ended { id: id_of(), started_ms: Some(started_ms), exit }))
+            }
+            Ok(_) | Err(_) => {
+                // It never ran.
                 self.reap(id).await?;
                 Ok(None)
             }
-            (None, Some(started)) => match self.follow(id, &state, started).await {
-                Some(live) => {
-                    self.containers().insert(id.to_owned(), Entry::Live(live));
-                    Ok(Some(Adopted::Running { id: id.to_owned(), started }))
-                }
-                None => Ok(ended(self.lost(id, cgroup_of(&dir, id)).await)),
-            },
         }
     }
 
-    /// Connects to a shim of an earlier daemon; none when it has died.
-    async fn follow(&self, id: &str, state: &State, started: Started) -> Option<Live> {
-        if !state.shim.lives() {
+    /// Connects to the shim of an earlier daemon. One that is about to start its container does so whether or not that daemon lives,
+    /// so its start is waited for. None when there is no shim, or it has come to its end: its state file says how.
+    async fn follow(&self, id: &str) -> Option<(Started, Live)> {
+        let dir = self.dir(id);
+        let died = State::read(&dir).is_ok_and(|state| !state.shim.lives());
+        if died || !dir.join(file::LAUNCH).exists() {
             return None;
         }
+        // Refused when nobody listens: then a shim without a state was never made, or has died.
         let (mut output, mut input) = self.connect(id).ok()?;
         input.send(&Request::Wait).await.ok()?;
-        match output.next().await {
-            Ok(Some(Report::Started(_))) => Some(self.supervise(id, started, (output, input), None)),
-            // It ended just now; its state file says how.
+        match tokio::time::timeout(START_LIMIT, output.next()).await {
+            Ok(Ok(Some(Report::Started(started)))) => {
+                Some((started, self.supervise(id, started, (output, input), None)))
+            }
             _ => None,
         }
     }

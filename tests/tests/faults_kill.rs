@@ -1,0 +1,266 @@
+//! The daemon, the shim, the container and the host die; nothing is lost, and nothing stays that should not.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use conformance::{Host, eventually};
+
+/// How often the daemon is killed.
+const KILLS: u32 = 100;
+
+/// Somebody who does everything all the time, whether there is a daemon or not; `$1` tells apart those who do.
+const LOAD: &str = r#"
+    n=$1
+    while [ ! -e /run/enough ]; do
+        docker network create net$n
+        docker run -d --name a$n --cgroup-parent $PARENT --network net$n -p 127.0.0.1::80 -v vol$n:/v busybox sleep 1000
+        docker network connect bridge a$n
+        docker run --rm --name b$n --cgroup-parent $PARENT --network net$n busybox true
+        docker network disconnect net$n a$n
+        docker stop -t 0 a$n
+        docker start a$n
+        docker rm -f a$n
+        docker rm -f b$n
+        docker volume rm vol$n
+        docker network rm net$n
+    done >/dev/null 2>&1
+"#;
+
+#[test]
+fn the_daemon_is_killed_a_hundred_times() {
+    let Some(host) = Host::start() else { return };
+    let parent = format!("/linkspan-kill-{}", std::process::id());
+    let rules = host.sh("nft list ruleset").ok();
+    let run = |words: &str| host.docker(&format!("run -d --cgroup-parent {parent} {words}")).ok();
+    run("--name echo -p 8080:80 busybox socat TCP-LISTEN:80,fork,reuseaddr EXEC:cat");
+    run("--name always --restart always --network none busybox sleep 100000");
+    let short = run("--name short busybox sh -c 'echo said; exit 7'");
+    eventually("the short one has ended", || {
+        (host.docker("inspect -f {{.State.Running}} short").ok() == "false").then_some(())
+    });
+    let facts = || {
+        let what = "'{{.Name}} {{.State.Status}} {{.State.Pid}} {{.State.ExitCode}} {{.RestartCount}} {{json .NetworkSettings.Networks}} {{json .NetworkSettings.Ports}}'";
+        host.docker(&format!("inspect -f {what} echo always short")).ok()
+    };
+    let before = facts();
+    let mut line = Line::open(&host, "socat - TCP:192.0.2.1:8080");
+    let mut load: Vec<Child> = (0..3).map(|n| start(&host, &parent, n)).collect();
+
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.subsec_nanos()) | 1;
+    eprintln!("seed {seed}");
+    let mut random = seed;
+    for kill in 0..KILLS {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(Duration::from_millis(u64::from(random >> 16) % 250));
+        host.kill_daemon();
+        line.echoes(&format!("no daemon {kill}"));
+        host.start_daemon();
+        line.echoes(&format!("daemon {kill}"));
+    }
+
+    host.sh("touch /run/enough").ok();
+    for child in &mut load {
+        child.wait().expect("the load ends");
+    }
+    assert_eq!(facts(), before, "what ran before runs on");
+    assert_eq!(host.docker("logs short").ok(), "said");
+    assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
+    line.echoes("the end");
+    host.sh(
+        "docker rm -f $(docker ps -aq) >/dev/null; docker volume rm $(docker volume ls -q); docker network prune -f",
+    )
+    .out
+    .clear();
+    host.kill_daemon();
+    host.start_daemon();
+    nothing_is_left(&host, &parent, &rules, &short);
+}
+
+fn start(host: &Host, parent: &str, n: u32) -> Child {
+    let mut load = host.inside();
+    load.args(["sh", "-c", LOAD, "load", &n.to_string()]).env("PARENT", parent).stdin(Stdio::null());
+    load.spawn().expect("nsenter runs")
+}
+
+fn nothing_is_left(host: &Host, parent: &str, rules: &str, short: &str) {
+    assert_eq!(host.docker("ps -aq").ok(), "");
+    assert_eq!(host.docker("volume ls -q").ok(), "");
+    assert_eq!(
+        host.docker("network ls --format {{.Name}}").ok().split_whitespace().collect::<Vec<_>>(),
+        ["bridge", "host", "none"]
+    );
+    assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
+    assert_eq!(
+        host.sh("ls /run/linkspan/netns /run/linkspan/containers | grep '^[0-9a-f]'; true").ok(),
+        "",
+        "run directory"
+    );
+    eventually("the links are gone", || {
+        let links = host.sh("ip -o link | grep -v -e ' lo:' -e ' uplink@' -e ' docker0:'; true").ok();
+        links.is_empty().then_some(())
+    });
+    assert_eq!(host.sh("nft list ruleset").ok(), rules, "rules");
+    assert_eq!(host.sh("ps -eo args | grep '[s]him '; true").ok(), "", "shims");
+    assert_eq!(
+        host.sh("grep -e overlay -e nsfs /proc/self/mountinfo | grep -v /run/netns/outside; true").ok(),
+        "",
+        "mounts"
+    );
+    let groups = format!(
+        "find /sys/fs/cgroup -mindepth 2 -path '*{parent}/*' -type d; find /sys/fs/cgroup -path '*/linkspan/{short}' -type d"
+    );
+    assert_eq!(host.sh(&groups).ok(), "", "control groups");
+    host.sh(&format!("find /sys/fs/cgroup -depth -name '{}' -type d -exec rmdir {{}} +", &parent[1..])).ok();
+    let data = host.data_root();
+    for dir in ["containers", "volumes"] {
+        let left: Vec<_> =
+            fs::read_dir(data.join(dir)).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+        assert!(left.is_empty(), "{dir}: {left:?}");
+    }
+    host.kill_daemon();
+    let rows =
+        host.sh(&format!("sqlite3 {}/state.db 'select kind, count(*) from record group by kind'", data.display())).ok();
+    assert_eq!(rows, "network|3\nsettings|1", "rows of the journal");
+    host.start_daemon();
+}
+
+/// A conversation over one connection.
+struct Line {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Line {
+    fn open(host: &Host, script: &str) -> Self {
+        let mut outside = host.inside();
+        outside.args(["ip", "netns", "exec", "outside", "sh", "-c", script]);
+        let mut child = outside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nsenter runs");
+        let (to, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let mut line = Self { child, to, from: BufReader::new(from) };
+        line.echoes("hello");
+        line
+    }
+
+    fn echoes(&mut self, words: &str) {
+        writeln!(self.to, "{words}").expect("the connection takes words");
+        let mut answer = String::new();
+        self.from.read_line(&mut answer).expect("the connection answers");
+        assert_eq!(answer.trim_end(), words, "the connection broke");
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_shim_is_killed() {
+    let Some(host) = Host::start() else { return };
+    for daemon in ["there", "away"] {
+        let id = host.docker("run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /var/www").ok();
+        let pid = host.docker("inspect -f {{.State.Pid}} web").ok();
+        let shim = format!("pgrep -f '[s]him /run/linkspan/containers/{id}'");
+        if daemon == "away" {
+            host.kill_daemon();
+        }
+        host.sh(&format!("kill -9 $({shim})")).ok();
+        if daemon == "away" {
+            host.start_daemon();
+        }
+        eventually("its end is known", || {
+            (host.docker("inspect -f '{{.State.Status}} {{.State.ExitCode}}' web").ok() == "exited 137").then_some(())
+        });
+        host.sh(&format!("kill -0 {pid}")).fails();
+        assert_eq!(host.sh("ls /run/linkspan/netns").ok(), "");
+        assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
+        host.docker("start web").ok();
+        assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:8080").ok(), "hello", "it can be started again");
+        host.docker("rm -f web").ok();
+        assert_eq!(host.sh("ls /run/linkspan/containers").ok(), "", "{daemon}");
+        assert_eq!(host.sh(&format!("find /sys/fs/cgroup -name {id} -type d")).ok(), "");
+    }
+}
+
+#[test]
+fn a_process_is_killed() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name one busybox sleep 1000").ok();
+    host.docker("run -d --name again --restart always -p 8080:80 busybox httpd -f -p 80 -h /var/www").ok();
+    host.sh("kill -9 $(docker inspect -f {{.State.Pid}} one again)").ok();
+    assert_eq!(host.docker("wait one").ok(), "137");
+    eventually("the other runs again", || {
+        let state = host.docker("inspect -f '{{.State.Status}} {{.RestartCount}}' again").ok();
+        (state == "running 1").then_some(())
+    });
+    assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:8080").ok(), "hello");
+}
+
+#[test]
+fn the_host_is_rebooted() {
+    let Some(host) = Host::start() else { return };
+    host.docker("network create mine").ok();
+    host.docker("run -d --name always --restart always --network mine -p 8080:80 busybox httpd -f -p 80 -h /var/www")
+        .ok();
+    host.docker("run -d --name unless --restart unless-stopped busybox sleep 1000").ok();
+    host.docker("run -d --name stopped --restart unless-stopped busybox sleep 1000").ok();
+    host.docker("stop -t 0 stopped").ok();
+    host.docker("run -d --name never --network mine busybox sleep 1000").ok();
+    host.docker("run -d --rm --name once busybox sleep 1000").ok();
+    let pids = host.docker("inspect -f {{.State.Pid}} always unless never once").ok().replace('\n', " ");
+    host.kill_daemon();
+    host.sh(&format!("kill -9 $(pgrep -f '[s]him /run/linkspan/') {pids}")).ok();
+    host.sh("nft flush ruleset; for link in $(ip -o link | grep -o -e 'docker0' -e 'br-[0-9a-f]*' | sort -u); do ip link del $link; done").ok();
+    host.sh("umount /run/linkspan/netns/* 2>/dev/null; umount /run/linkspan/netns; rm -rf /run/linkspan").ok();
+    host.start_daemon();
+    eventually("those that always run do", || {
+        (host.docker("ps --format {{.Names}}").ok().split_whitespace().count() == 2).then_some(())
+    });
+    assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:8080").ok(), "hello");
+    let state = |name: &str| host.docker(&format!("inspect -f '{{{{.State.Status}}}} {{{{.State.ExitCode}}}}' {name}"));
+    assert_eq!(state("never").ok(), "exited 255");
+    assert_eq!(state("stopped").ok(), "exited 137");
+    eventually("what was to be removed is", || (state("once").code != 0).then_some(()));
+    assert_eq!(host.sh("ls /run/linkspan/netns | wc -l").ok(), "2");
+    assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
+    host.docker("start never").ok();
+}
+
+#[test]
+fn a_damaged_journal_is_refused() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name web busybox sleep 1000").ok();
+    host.docker("network create mine").ok();
+    host.kill_daemon();
+    let journal = host.data_root().join("state.db");
+    let name = journal.display();
+    // What SQLite still has in its log belongs to it.
+    host.sh(&format!("sqlite3 {name} 'pragma wal_checkpoint(truncate)' && cp {name} /run/whole && rm -f {name}-*"))
+        .ok();
+    let check = |harm: &str, said: &str| {
+        host.sh(&format!("cp /run/whole {name}; {harm}")).ok();
+        let up = host.linkspan(&format!("up --data-root {}", host.data_root().display()));
+        up.fails_with(said);
+    };
+    check(&format!("truncate -s 0 {name}"), "move it away to start without");
+    check(&format!("truncate -s 5000 {name}"), "move it away to start without");
+    check(&format!("truncate -s 50 {name}"), "move it away");
+    check(&format!("head -c 100000 /dev/urandom > {name}"), "move it away");
+    check(&format!("dd if=/dev/urandom of={name} bs=1 seek=4096 count=4096 conv=notrunc status=none"), "is damaged");
+    check(
+        &format!("sqlite3 {name} \"update record set body = '{{}}' where kind = 'container'\""),
+        "a record cannot be read",
+    );
+    check(&format!("sqlite3 {name} 'pragma user_version = 99'"), "use the version that wrote it");
+    host.sh(&format!("cp /run/whole {name}")).ok();
+    host.start_daemon();
+    assert_eq!(host.docker("ps --format {{.Names}}").ok(), "web", "nothing was harmed by the refusals");
+}
