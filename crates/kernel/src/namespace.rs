@@ -108,6 +108,24 @@ pub(crate) fn list(run_dir: &Path) -> Result<Vec<String>, Refusal> {
     Ok(names)
 }
 
+/// Removes files that keep no namespace: of an earlier boot, or of somebody who died between making the file and mounting it, or between
+/// unmounting and removing it. Nobody may be making namespaces meanwhile.
+pub fn sweep(run_dir: &Path) -> io::Result<()> {
+    let directory = directory(run_dir);
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let file = entry?.path();
+        if !is_namespace(&file) {
+            fs::remove_file(&file)?;
+        }
+    }
+    unshare_if_empty(&directory);
+    Ok(())
+}
+
 /// Whether two namespace files stand for one namespace.
 pub(crate) fn same(a: &File, b: &File) -> io::Result<bool> {
     let (a, b) = (a.metadata()?, b.metadata()?);

@@ -113,6 +113,8 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
         images.assemble_demo(Path::new("/proc/self/exe")).await?;
     }
     let places = Places { data_root: setup.data_root.clone(), run_dir: setup.run_dir.clone() };
+    let stale = |source| DaemonError::Path { what: "clear stale namespaces from", path: setup.run_dir.clone(), source };
+    kernel::namespace::sweep(&setup.run_dir).map_err(stale)?;
     let kernel = kernel::Linux::open(&setup.run_dir)?;
     let (host, seen) = (kernel.facts()?, kernel.facts()?);
     let connections = kernel.conntrack(&NetnsName::Host)?;
