@@ -87,7 +87,12 @@ impl Waiters {
                     Phase::Exited(exit) | Phase::Restarting { exit, .. } if was_live => self.ended(&id, exit),
                     _ => {}
                 },
-                None => self.removed(&id, &ended.cloned().unwrap_or_else(|| last_exit(before, &id))),
+                None => {
+                    // Nobody waits for the end of what is removed by force: it is killed.
+                    let killed = || Exit { code: 137, ..Exit::default() };
+                    let last = || if was_live { killed() } else { last_exit(before, &id) };
+                    self.removed(&id, &ended.cloned().unwrap_or_else(last));
+                }
             }
         }
     }

@@ -87,12 +87,9 @@ pub(super) async fn rename(api: &Arc<Api>, name: &str, query: &Query) -> Result<
 pub(super) async fn remove(api: &Arc<Api>, name: &str, query: &Query) -> Result<Answer, ApiError> {
     let state = api.engine.state();
     let container = find::container(&state, name)?;
-    let command = Command::RemoveContainer {
-        container: container.id.clone(),
-        force: if query.flag("force") { Force::Kill } else { Force::No },
-        volumes: if query.flag("v") { AnonymousVolumes::Remove } else { AnonymousVolumes::Keep },
-    };
-    api.engine.submit(command).await?;
+    let force = if query.flag("force") { Force::Kill } else { Force::No };
+    let volumes = if query.flag("v") { AnonymousVolumes::Remove } else { AnonymousVolumes::Keep };
+    api.engine.remove(&container.id, force, volumes).await?;
     Ok(answer::done())
 }
 

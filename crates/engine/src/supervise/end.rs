@@ -54,26 +54,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a container; one that runs is killed first if that may be. Returns when nothing is left of it.
+    /// Removes a container; one that runs is killed if that may be. Returns when nothing is left of it.
     pub async fn remove(
         &self,
         container: &ContainerId,
         force: Force,
         volumes: AnonymousVolumes,
     ) -> Result<(), EngineError> {
-        let runs = self.state().containers.get(container).is_some_and(|c| c.is_live());
-        if runs && force == Force::Kill {
-            match self.stop(container, Some(0), Some(9)).await {
-                Ok(()) | Err(EngineError::Refused(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
         let reaped = self.shared.waiters.reap(container);
-        match self.submit(Command::RemoveContainer { container: container.clone(), force, volumes }).await {
-            // It removes itself when it ends.
-            Err(EngineError::Refused(Refusal::NotFound { .. })) if runs => return Ok(()),
-            other => other?,
-        };
+        self.submit(Command::RemoveContainer { container: container.clone(), force, volumes }).await?;
         reaped.await.map_err(|_| EngineError::Closed)
     }
 }
