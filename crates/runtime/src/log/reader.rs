@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
@@ -45,18 +45,20 @@ pub struct Reader {
 struct Current {
     inode: u64,
     file: BufReader<File>,
-    /// The start of a line that is still being written.
+    /// The start of a line that is still being written, or a whole one that was put back.
     line: Vec<u8>,
 }
 
 impl Reader {
     /// Opens the log whose current file is `path`. With a tail this scans backwards over so many lines.
     pub fn open(path: &Path, wish: Wish) -> io::Result<Self> {
-        let (age, offset) = match wish.tail {
-            Some(lines) => tail_start(path, lines)?,
-            None => (oldest(path), 0),
+        let current = match wish.tail {
+            Some(lines) => {
+                let (age, offset) = tail_start(path, lines)?;
+                Current::open(&rotated(path, age), offset)?
+            }
+            None => Current::oldest(path)?,
         };
-        let current = Current::open(&rotated(path, age), offset)?;
         Ok(Self { path: path.to_owned(), wish, current, over: false })
     }
 
@@ -84,46 +86,57 @@ impl Reader {
 
     fn opened(&mut self) -> io::Result<Option<&mut Current>> {
         if self.current.is_none() {
-            self.current = Current::open(&self.path, 0)?;
+            self.current = Current::oldest(&self.path)?;
         }
         Ok(self.current.as_mut())
     }
 
     /// Goes on to the file that followed the one that is at its end; false when that is the newest.
+    ///
+    /// The writer renames from the oldest to the newest meanwhile, so every look at the names may be outdated by the next.
     fn advance(&mut self) -> io::Result<bool> {
         let Some(current) = &mut self.current else { return Ok(false) };
-        let age = (0..AGES_MAX)
-            .map_while(|age| fs::metadata(rotated(&self.path, age)).ok())
-            .position(|file| file.ino() == current.inode);
-        match age {
-            // It was cut back to nothing: a log of one file is rotated so.
-            Some(0) if current.file.get_ref().metadata()?.len() < current.file.stream_position()? => {
+        let Some(age) = current.age(&self.path) else {
+            // It has been rotated out of existence, and what followed it perhaps too.
+            self.current = Current::oldest(&self.path)?;
+            return Ok(self.current.is_some());
+        };
+        if age == 0 {
+            // A log of one file is cut back to nothing instead.
+            let shrunk = current.file.get_ref().metadata()?.len() < current.file.stream_position()?;
+            if shrunk {
                 current.file.seek(SeekFrom::Start(0))?;
                 current.line.clear();
-                Ok(true)
             }
-            Some(0) => Ok(false),
-            Some(age) => {
-                // What is written between the last read and the rotation is still to come.
-                if let Some(line) = current.line()? {
-                    current.unread(line);
-                    return Ok(true);
-                }
-                let newer = u32::try_from(age).unwrap_or(AGES_MAX) - 1;
-                self.current = Current::open(&rotated(&self.path, newer), 0)?;
-                Ok(self.current.is_some())
-            }
-            // It has been rotated out of existence, or the newest is just being made.
-            None if !self.path.exists() => Ok(false),
-            None => {
-                self.current = Current::open(&rotated(&self.path, oldest(&self.path)), 0)?;
-                Ok(self.current.is_some())
-            }
+            return Ok(shrunk);
         }
+        // What was written between the last read and the rotation is still to come.
+        if let Some(line) = current.line()? {
+            current.line = line;
+            return Ok(true);
+        }
+        let Some(newer) = Current::open(&rotated(&self.path, age - 1), 0)? else { return Ok(false) };
+        // Ours is renamed before its follower is: if it is where it was, so was the follower when it was opened.
+        if current.age(&self.path) == Some(age) {
+            self.current = Some(newer);
+        }
+        Ok(true)
     }
 }
 
 impl Current {
+    /// The file with the earliest entries.
+    fn oldest(path: &Path) -> io::Result<Option<Self>> {
+        loop {
+            let age = oldest(path);
+            let current = Self::open(&rotated(path, age), 0)?;
+            // The oldest is the first to be renamed.
+            if oldest(path) == age {
+                return Ok(current);
+            }
+        }
+    }
+
     fn open(path: &Path, offset: u64) -> io::Result<Option<Self>> {
         let mut file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -133,14 +146,18 @@ impl Current {
         Ok(Some(Self { inode: file.metadata()?.ino(), file: BufReader::new(file), line: Vec::new() }))
     }
 
-    /// The next whole line.
+    /// The next whole line, which may have been put back.
     fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        self.file.read_until(b'\n', &mut self.line)?;
+        if !self.line.ends_with(b"\n") {
+            self.file.read_until(b'\n', &mut self.line)?;
+        }
         Ok(self.line.ends_with(b"\n").then(|| std::mem::take(&mut self.line)))
     }
 
-    fn unread(&mut self, line: Vec<u8>) {
-        self.line = line;
+    /// How often this file has been rotated; none when it is not among the log's files any more.
+    fn age(&self, path: &Path) -> Option<u32> {
+        let mut files = ages(path);
+        files.find(|(_, file)| file.ino() == self.inode).map(|(age, _)| age)
     }
 }
 
@@ -191,7 +208,18 @@ impl Follower {
 }
 
 fn oldest(path: &Path) -> u32 {
-    (1..AGES_MAX).take_while(|age| rotated(path, *age).exists()).last().unwrap_or(0)
+    ages(path).last().map_or(0, |(age, _)| age)
+}
+
+/// The files of a log from the newest to the oldest. While one is being renamed, one age has none.
+fn ages(path: &Path) -> impl Iterator<Item = (u32, Metadata)> {
+    let mut missing = 0;
+    let looked_at = (0..AGES_MAX).map(move |age| (age, fs::metadata(rotated(path, age)).ok()));
+    let found = looked_at.take_while(move |(_, file)| {
+        missing = if file.is_some() { 0 } else { missing + 1 };
+        missing < 2
+    });
+    found.filter_map(|(age, file)| Some((age, file?)))
 }
 
 /// In which file, and where in it, the last `lines` lines start.
@@ -306,20 +334,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_sees_every_line_once() {
-        for (max_size_bytes, max_files) in [(None, 1), (Some(100), 50)] {
+        const LINES: i64 = 200;
+        for (max_size_bytes, max_files) in [(None, 1), (Some(100), 200)] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("log");
             let mut follower = Follower::new(Reader::open(&path, Wish::default()).unwrap()).unwrap();
             let writing = std::thread::spawn(move || {
                 let mut writer = Writer::open(&path, max_size_bytes, max_files).unwrap();
-                (0..40).for_each(|line| write(&mut writer, line..line + 1));
+                write(&mut writer, 0..LINES);
             });
             let mut seen = Vec::new();
-            while seen.len() < 40 {
+            while seen.len() < LINES as usize {
                 seen.push(follower.next().await.unwrap().unwrap());
             }
             writing.join().unwrap();
-            assert_eq!(numbers(seen), (0..40).collect::<Vec<_>>());
+            assert_eq!(numbers(seen), (0..LINES).collect::<Vec<_>>());
             assert_eq!(follower.next_now().unwrap(), None);
         }
     }

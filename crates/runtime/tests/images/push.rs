@@ -75,6 +75,12 @@ fn what_is_pushed_comes_back_the_same() {
             .remove_image(id.as_str(), RemoveOptions { force: true, ..Default::default() }, &[])
             .await
             .expect("removes");
+        // A repository's digests go with its last tag, whatever other names the image has.
+        here.tag(id.as_str(), "kept").await.expect("tags");
+        for tag in ["v1", "v2"] {
+            here.remove_image(&format!("{name}:{tag}"), RemoveOptions::default(), &[]).await.expect("removes");
+        }
+        assert_eq!(here.image(&id).expect("kept").repo_digests, [String::new(); 0]);
         let by_digest = format!("{name}@{digest}");
         assert_eq!(there.pull(pull_request(&by_digest), &settings).await.expect("pulls").id, id);
         let missing = there.pull(pull_request(&format!("{name}:v3")), &settings).await.expect_err("missing");
