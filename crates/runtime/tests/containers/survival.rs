@@ -25,6 +25,25 @@ fn another_daemon_takes_over() {
 }
 
 #[test]
+fn a_start_outlives_the_daemon_that_asked_for_it() {
+    with_house(|house| async move {
+        let container = house.container(&["sleep", "1000"]);
+        let (id, dir) = (container.id.to_string(), house.path("run/containers").join(container.id.as_str()));
+        let starting = tokio::spawn({
+            let house = house.clone();
+            async move { house.start(&container).await }
+        });
+        until("there is a shim", || dir.join("state.json").exists()).await;
+        starting.abort();
+        let second = house.second_runtime();
+        let adopted = second.adopt().await.unwrap();
+        assert!(matches!(&adopted[..], [Adopted::Running { .. }]), "{adopted:?}");
+        second.signal(&id, 9).await.unwrap();
+        assert_eq!(second.wait(&id).await.unwrap().code, 137);
+    });
+}
+
+#[test]
 fn what_ended_without_a_daemon_is_told() {
     with_house(|house| async move {
         let container = house.container(&["sh", "-c", "exit 5"]);
