@@ -38,6 +38,8 @@ pub fn settings(words: &[&str]) -> Settings {
         mtu: None,
         publish_address: None,
         dns: Vec::new(),
+        forwarding_ipv4: model::host::Forwarding::Before,
+        forwarding_ipv6: model::host::Forwarding::Before,
     };
     let pools: Vec<_> =
         words.iter().map(pair).filter(|(name, _)| *name == "pool").map(|(_, value)| pool(value)).collect();

@@ -19,6 +19,7 @@ use crate::{
     Wish,
     fragment::{self, Fragment, address, ifname, mac},
     names,
+    network::IPV6_MTU,
     sandbox::{has_ipv6, netns},
 };
 
@@ -35,7 +36,7 @@ pub fn fragment(state: &State, id: &EndpointId) -> Option<Fragment> {
     let mut fragment = Fragment::default();
     pair(&mut fragment, endpoint, &inside, bridge)?;
     let ipv6 = lease.ipv6.is_some() && has_ipv6(sandbox);
-    if !ipv6 {
+    if !ipv6 && bridge.mtu >= IPV6_MTU {
         fragment.sysctl(&inside.netns, format!("net/ipv6/conf/{}/disable_ipv6", lease.ifname), "1");
     }
     for address in addresses(endpoint, lease).filter(|address| ipv6 || address.addr().is_ipv4()) {

@@ -18,6 +18,9 @@ use crate::{
     names::{self, BRIDGES, INTERNAL, SAME, TRUSTED},
 };
 
+/// A link that carries less has no IPv6 (RFC 8200, 5), nor settings for it.
+pub(crate) const IPV6_MTU: u32 = 1280;
+
 /// What a network comes to.
 pub fn fragment(state: &State, id: &NetworkId) -> Option<Fragment> {
     let bridge = state.networks.get(id)?.bridge()?;
@@ -51,8 +54,10 @@ fn link(fragment: &mut Fragment, id: &NetworkId, key: &LinkKey, bridge: &Bridge)
         // Lets the host's 127.0.0.1 reach published ports; everybody else is kept from it by `raw_prerouting`.
         fragment.sysctl(&NetnsName::Host, format!("net/ipv4/conf/{name}/route_localnet"), "1");
     }
-    let disable_ipv6 = if bridge.ipv6.is_some() { "0" } else { "1" };
-    fragment.sysctl(&NetnsName::Host, format!("net/ipv6/conf/{name}/disable_ipv6"), disable_ipv6);
+    if bridge.mtu >= IPV6_MTU {
+        let disable_ipv6 = if bridge.ipv6.is_some() { "0" } else { "1" };
+        fragment.sysctl(&NetnsName::Host, format!("net/ipv6/conf/{name}/disable_ipv6"), disable_ipv6);
+    }
     if bridge.ipv6.is_some() {
         // The host does not let a sandbox be its router.
         fragment.sysctl(&NetnsName::Host, format!("net/ipv6/conf/{name}/accept_ra"), "0");
