@@ -16,7 +16,7 @@ use model::{
     command::{AnonymousVolumes, Force},
     container::{Exit, HealthResult, Resources, Run},
     decide,
-    host::{HostRoute, Listener},
+    host::{Forwarding, HostRoute, Listener},
     port::Protocol,
 };
 
@@ -149,6 +149,10 @@ impl Stage {
                     self.facts.listeners.push(Listener { protocol, address, port, holder });
                 }
                 "ephemeral" => self.facts.ephemeral = Some(wishes::range(value)),
+                "forwarding" => {
+                    assert_eq!(value, "off");
+                    (self.facts.forwarding_ipv4, self.facts.forwarding_ipv6) = (Forwarding::ByUs, Forwarding::ByUs);
+                }
                 "mtu" => self.facts.default_mtu = Some(value.parse().unwrap()),
                 other => panic!("no such fact: {other}"),
             }

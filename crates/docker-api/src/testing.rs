@@ -40,6 +40,8 @@ pub(crate) fn opened() -> State {
         mtu: None,
         publish_address: None,
         dns: Vec::new(),
+        forwarding_ipv4: model::host::Forwarding::Before,
+        forwarding_ipv6: model::host::Forwarding::Before,
     };
     after(&State::default(), Command::Open(settings))
 }

@@ -138,6 +138,8 @@ impl Network {
             mtu: self.mtu,
             publish_address: self.publish_address,
             dns: self.dns.clone(),
+            forwarding_ipv4: model::host::Forwarding::Before,
+            forwarding_ipv6: model::host::Forwarding::Before,
         })
     }
 }

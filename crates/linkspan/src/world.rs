@@ -12,7 +12,7 @@ use engine::{Places, World};
 use kernel::facts;
 use model::{
     Command, ContainerId, Facts, SandboxId, State,
-    host::{HostRoute, Listener},
+    host::{Forwarding, HostRoute, Listener},
     port::{HostPorts, PortRange, Protocol},
 };
 use netstate::Fault;
@@ -88,7 +88,12 @@ impl World for RealWorld {
         let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         let mut facts = Facts { now_ms, nonce: self.nonce(), ..Facts::default() };
         match command {
-            Command::Open(_) | Command::CreateNetwork(_) => self.look_at_routes(&mut facts),
+            Command::Open(_) => {
+                facts.forwarding_ipv4 = forwarding("/proc/sys/net/ipv4/ip_forward");
+                facts.forwarding_ipv6 = forwarding("/proc/sys/net/ipv6/conf/all/forwarding");
+                self.look_at_routes(&mut facts);
+            }
+            Command::CreateNetwork(_) => self.look_at_routes(&mut facts),
             Command::Start(container) | Command::RestartDue(container) | Command::Recover { container, .. } => {
                 self.look_at_listeners(state, container, &mut facts);
             }
@@ -105,6 +110,14 @@ impl World for RealWorld {
 
     fn resolv_conf(&self) -> ResolvConf {
         ResolvConf::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+    }
+}
+
+/// Who has the host forward, if linkspan comes now.
+fn forwarding(setting: &str) -> Forwarding {
+    match fs::read_to_string(setting) {
+        Ok(value) if value.trim() == "0" => Forwarding::ByUs,
+        _ => Forwarding::Before,
     }
 }
 

@@ -27,6 +27,22 @@ pub struct Settings {
     pub publish_address: Option<IpAddr>,
     /// DNS servers of containers that do not say theirs; empty means the host's.
     pub dns: Vec<IpAddr>,
+    /// Who has the host forward IPv4; decided when the daemon first starts.
+    #[serde(default)]
+    pub forwarding_ipv4: Forwarding,
+    /// Who has the host forward IPv6; decided when the daemon first starts.
+    #[serde(default)]
+    pub forwarding_ipv6: Forwarding,
+}
+
+/// Who has the host forward packets from link to link, of one family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Forwarding {
+    /// The host did before linkspan came, and goes on as it was.
+    #[default]
+    Before,
+    /// Linkspan turned it on, for its own networks: links that are none of them must not find a way through the host by that.
+    ByUs,
 }
 
 /// What is true of the host at the moment of a decision.
@@ -38,6 +54,10 @@ pub struct Facts {
     pub nonce: u64,
     /// Destinations of the host's routes that are not ours, the default routes left out, with the link.
     pub routes: Vec<HostRoute>,
+    /// What forwards IPv4, if linkspan comes now.
+    pub forwarding_ipv4: Forwarding,
+    /// What forwards IPv6, if linkspan comes now.
+    pub forwarding_ipv6: Forwarding,
     /// MTU of the default route's link.
     pub default_mtu: Option<u32>,
     /// The host's range of ports for callers that do not choose.

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::{
     State,
     address::Family,
+    host::Forwarding,
     network::{Bridge, Icc},
 };
 use netstate::{
@@ -48,7 +49,7 @@ pub fn fragment(state: &State) -> Option<Fragment> {
     if bridges(state).any(|bridge| bridge.ipv6.is_some()) {
         fragment.sysctl(&NetnsName::Host, "net/ipv6/conf/all/forwarding", "1");
     }
-    main(&mut fragment);
+    main(&mut fragment, state);
     if bridges(state).any(|bridge| bridge.icc == Icc::LinkedOnly) {
         linked_only(&mut fragment);
     }
@@ -59,7 +60,7 @@ fn bridges(state: &State) -> impl Iterator<Item = &Bridge> {
     state.networks.values().filter_map(|network| network.bridge())
 }
 
-fn main(fragment: &mut Fragment) {
+fn main(fragment: &mut Fragment, state: &State) {
     let table = main_table();
     fragment.put(table.clone(), Table {});
     main_sets(fragment, &table);
@@ -70,7 +71,7 @@ fn main(fragment: &mut Fragment) {
     chain(PREROUTING, hook(ChainType::Nat, Hook::Prerouting, DSTNAT), vec![published()]);
     chain(OUTPUT, hook(ChainType::Nat, Hook::Output, DSTNAT), vec![published()]);
     chain(PUBLISH, None, publish());
-    chain(FORWARD, hook(ChainType::Filter, Hook::Forward, FILTER), forward());
+    chain(FORWARD, hook(ChainType::Filter, Hook::Forward, FILTER), forward(state));
     chain(POSTROUTING, hook(ChainType::Nat, Hook::Postrouting, SRCNAT), postrouting());
 }
 
@@ -139,9 +140,24 @@ fn publish() -> Vec<Rule> {
     rules
 }
 
-fn forward() -> Vec<Rule> {
+/// What passes between links that are not ours is dropped where the host forwards only since we asked it to.
+fn no_way_through(state: &State) -> impl Iterator<Item = Rule> {
+    let settings = state.settings.as_deref();
+    let ipv6 = bridges(state).any(|bridge| bridge.ipv6.is_some());
+    let by_us = |by: Forwarding| by == Forwarding::ByUs;
+    let families = settings.into_iter().flat_map(move |settings| {
+        let ipv4 = by_us(settings.forwarding_ipv4).then_some(all(Family::V4));
+        ipv4.into_iter().chain((ipv6 && by_us(settings.forwarding_ipv6)).then_some(all(Family::V6)))
+    });
+    families.map(|to_all| {
+        rule("no way through", vec![not_bridge(Field::IifName), not_bridge(Field::OifName), to_all], Action::Drop)
+    })
+}
+
+fn forward(state: &State) -> Vec<Rule> {
     let pair = || vec![Field::IifName, Field::OifName];
-    let mut rules = vec![
+    let mut rules: Vec<Rule> = no_way_through(state).collect();
+    rules.extend([
         rule("not ours", vec![not_bridge(Field::IifName), not_bridge(Field::OifName)], Action::Accept),
         rule("known connection", vec![Match::CtState(vec![CtState::Established, CtState::Related])], Action::Accept),
         rule("same network", vec![member(pair(), SAME)], Action::Accept),
@@ -149,7 +165,7 @@ fn forward() -> Vec<Rule> {
         rule("into an internal network", vec![member(vec![Field::OifName], INTERNAL)], Action::Drop),
         rule("published port", vec![Match::CtStatus(CtStatus::Dnat)], Action::Accept),
         rule("trusted link", vec![member(pair(), TRUSTED)], Action::Accept),
-    ];
+    ]);
     for family in Family::BOTH {
         let names = names::of(family);
         let icmp = protocol_is(if family == Family::V4 { ICMP } else { ICMPV6 });
@@ -236,6 +252,11 @@ fn protocol_is(number: u8) -> Match {
 
 fn within(field: Field, net: IpNet) -> Match {
     Match::Within { field, op: Op::Eq, net }
+}
+
+/// Every packet of a family.
+fn all(family: Family) -> Match {
+    within(daddr(family), IpNet::new_assert(family.unspecified(), 0))
 }
 
 fn member(fields: Vec<Field>, set: &str) -> Match {

@@ -15,7 +15,10 @@ use crate::{
 };
 
 /// The daemon starts with these settings.
-pub fn open(draft: &mut Draft, settings: Settings) -> Result<(), Refusal> {
+pub fn open(draft: &mut Draft, mut settings: Settings) -> Result<(), Refusal> {
+    let before = draft.state.settings.as_ref().map(|before| (before.forwarding_ipv4, before.forwarding_ipv6));
+    let now = (draft.facts.forwarding_ipv4, draft.facts.forwarding_ipv6);
+    (settings.forwarding_ipv4, settings.forwarding_ipv6) = before.unwrap_or(now);
     let settings = Arc::new(settings);
     draft.put(Record::Settings(Arc::clone(&settings)));
     let bridge = default_bridge(draft, &settings)?;
