@@ -3,7 +3,11 @@
 use std::sync::{Arc, mpsc};
 
 use arc_swap::ArcSwap;
-use model::{Command, ContainerId, State, container::Exit};
+use model::{
+    Command, Container, ContainerId, State,
+    command::{AnonymousVolumes, Force},
+    container::{AfterExit, Exit},
+};
 use netstate::{NetState, Plan};
 use plan::listener::ListenerTable;
 use tokio::sync::{oneshot, watch};
@@ -46,7 +50,15 @@ impl Engine {
     /// Starts a container and returns when its process runs, or could not be started (`EngineError::Launch`).
     pub async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {
         let launched = self.shared.waiters.launch(container);
-        self.submit(Command::Start(container.clone())).await?;
+        if let Err(refused) = self.submit(Command::Start(container.clone())).await {
+            // One that removes itself at its end never comes to an end: it goes now, and who waits for that is told.
+            let state = self.state();
+            let leaves = |c: &Container| c.after_exit == AfterExit::Remove && !c.is_live();
+            if state.containers.get(container).is_some_and(|c| leaves(c)) {
+                let _ = self.remove(container, Force::No, AnonymousVolumes::Remove).await;
+            }
+            return Err(refused);
+        }
         match launched.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err((code, message))) => Err(EngineError::Launch { code, message }),
