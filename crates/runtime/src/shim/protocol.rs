@@ -116,6 +116,8 @@ pub enum Report {
     Output(Stream, Vec<u8>),
     /// The process of this connection ended; nothing follows.
     Exited(Exit),
+    /// A resize or signal on a connection that is neither attached nor an exec's has been carried out.
+    Done,
 }
 
 /// A peer sent what is not a frame of this protocol.
@@ -186,6 +188,7 @@ impl Message for Report {
             Self::Failed(failure) => json_frame(out, 65, failure),
             Self::Output(stream, bytes) => output_frame(out, *stream, bytes),
             Self::Exited(exit) => json_frame(out, 68, exit),
+            Self::Done => frame(out, 69, &[]),
         }
     }
 
@@ -196,6 +199,7 @@ impl Message for Report {
             66 => Self::Output(Stream::Stdout, data.to_vec()),
             67 => Self::Output(Stream::Stderr, data.to_vec()),
             68 => Self::Exited(from_json(kind, data)?),
+            69 => Self::Done,
             other => return Err(ProtocolError::UnknownType(other)),
         })
     }

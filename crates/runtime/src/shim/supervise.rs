@@ -31,7 +31,7 @@ use crate::{
         launch::{ExecLaunch, LogDriver, State, Stdin, file},
         mount, now_ms,
         process::{Output, Process},
-        protocol::{Failure, Replay, Report, Request, Started, Stream},
+        protocol::{Failure, Replay, Report, Request, Started, Stream, WindowSize},
         sentence,
     },
 };
@@ -306,25 +306,45 @@ impl Shim {
             }
             Request::CloseStdin => self.end_input(target),
             Request::Resize(size) => {
-                if let Some(process) = self.processes.get(&target) {
-                    let _ = process.resize(size);
-                }
+                self.resize(target, size);
+                return self.done(number);
             }
             Request::ResizeExec(pid, size) => {
-                if let Some(process) = self.processes.values().find(|process| process.pid.unsigned_abs() == pid) {
-                    let _ = process.resize(size);
+                let found = self.processes.iter().find(|(_, process)| process.pid.unsigned_abs() == pid);
+                if let Some(target) = found.map(|(number, _)| *number) {
+                    self.resize(target, size);
                 }
+                return self.done(number);
             }
             Request::Signal(signal) => {
-                // A process that has ended but was not waited for keeps its id, so this cannot hit another.
-                let process = self.processes.get(&target).filter(|process| process.exit_code.is_none());
-                let signal = Signal::try_from(signal).ok();
-                if let Some((process, signal)) = process.zip(signal) {
-                    let _ = kill(Pid::from_raw(process.pid), signal);
-                }
+                self.signal(target, signal);
+                return self.done(number);
             }
         }
         Ok(())
+    }
+
+    fn resize(&self, target: u64, size: WindowSize) {
+        if let Some(process) = self.processes.get(&target) {
+            // Only a terminal that has just gone refuses.
+            let _ = process.resize(size);
+        }
+    }
+
+    fn signal(&self, target: u64, signal: i32) {
+        // A process that has ended but was not waited for keeps its id, so this cannot hit another.
+        let process = self.processes.get(&target).filter(|process| process.exit_code.is_none());
+        if let Some((process, signal)) = process.zip(Signal::try_from(signal).ok()) {
+            let _ = kill(Pid::from_raw(process.pid), signal);
+        }
+    }
+
+    /// Tells a client that has nothing but a question that it has been dealt with.
+    fn done(&mut self, number: u64) -> Result<(), Gone> {
+        match self.connections.get_mut(&number) {
+            Some(connection) if connection.role == Role::New => connection.report(&Report::Done),
+            _ => Ok(()),
+        }
     }
 
     fn start(&mut self) {

@@ -73,7 +73,7 @@ impl Output {
         loop {
             match self.next().await? {
                 Some(Report::Output(stream, bytes)) => return Ok(Some((stream, bytes))),
-                Some(Report::Started(_)) => {}
+                Some(Report::Started(_) | Report::Done) => {}
                 Some(Report::Exited(_) | Report::Failed(_)) | None => return Ok(None),
             }
         }

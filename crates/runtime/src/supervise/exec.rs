@@ -99,11 +99,7 @@ impl Runtime {
         let Some(pid) = state.pid.filter(|_| state.running) else {
             return Err(RuntimeError::NotRunning(state.container));
         };
-        let (_output, mut input) = self.connect(&state.container)?;
-        input
-            .send(&Request::ResizeExec(pid, size))
-            .await
-            .map_err(io_error(&state.container, "resize the terminal of its exec"))
+        self.ask(&state.container, &Request::ResizeExec(pid, size)).await
     }
 
     async fn exec_run(&self, container: &str, wish: &ExecWish) -> Result<(Started, Output, Input), RuntimeError> {

@@ -311,12 +311,21 @@ impl Runtime {
 
     /// Sends a signal to the first process of a container.
     pub async fn signal(&self, id: &str, signal: i32) -> Result<(), RuntimeError> {
-        let live = self.live(id)?;
+        self.live(id)?;
         nix::sys::signal::Signal::try_from(signal).map_err(|_| RuntimeError::Signal(signal))?;
-        let (_output, mut input) = self.connect(id)?;
-        input.send(&Request::Signal(signal)).await.map_err(|source| {
-            if live.runs() { io_error(id, "signal it")(source) } else { RuntimeError::NotRunning(id.to_owned()) }
-        })
+        self.ask(id, &Request::Signal(signal)).await
+    }
+
+    /// Has its shim do something, and returns when that is done.
+    async fn ask(&self, id: &str, request: &Request) -> Result<(), RuntimeError> {
+        let not_running = || RuntimeError::NotRunning(id.to_owned());
+        // The shim listens for as long as its container runs.
+        let (mut output, mut input) = self.connect(id).map_err(|_| not_running())?;
+        input.send(request).await.map_err(|_| not_running())?;
+        match output.next().await {
+            Ok(Some(Report::Done)) => Ok(()),
+            _ => Err(not_running()),
+        }
     }
 
     /// Stops every process of a container until [`Runtime::resume`].
@@ -361,8 +370,7 @@ impl Runtime {
     /// Gives the terminal of a container a new size.
     pub async fn resize(&self, id: &str, size: WindowSize) -> Result<(), RuntimeError> {
         self.live(id)?;
-        let (_output, mut input) = self.connect(id)?;
-        input.send(&Request::Resize(size)).await.map_err(io_error(id, "resize its terminal"))
+        self.ask(id, &Request::Resize(size)).await
     }
 
     /// The ids of all processes of a container, in the host's namespace, in ascending order.
