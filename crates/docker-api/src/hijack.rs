@@ -33,6 +33,9 @@ use crate::{
 const READ_BYTES: usize = 16 << 10;
 /// How often to look whether a silent client is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a client has to read the answer's head by itself, and how often to look.
+const HEAD_WAIT: Duration = Duration::from_millis(100);
+const HEAD_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What comes from the client.
 pub(crate) enum Input {
@@ -44,10 +47,19 @@ pub(crate) enum Input {
 
 /// What goes to the client.
 pub(crate) enum Output {
-    /// The socket.
-    Socket(OwnedWriteHalf),
+    /// The socket, and whether the answer's head is still on its way through it.
+    Socket { socket: OwnedWriteHalf, head: Head },
     /// The body of the answer.
     Pipe(mpsc::Sender<io::Result<Bytes>>),
+}
+
+/// The head of the answer: some clients (docker-py) lose what they read together with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// The client may not have read it yet.
+    Sent,
+    /// It was read, or the client is not going to read it by itself.
+    Past,
 }
 
 /// Answers the call, and lets the session have the connection once the answer is out.
@@ -83,7 +95,7 @@ async fn take(upgrade: OnUpgrade) -> io::Result<(Input, Output)> {
         .downcast::<TokioIo<UnixStream>>()
         .map_err(|_| io::Error::other("the connection is not a unix socket"))?;
     let (read, write) = parts.io.into_inner().into_split();
-    Ok((Input::Socket { early: parts.read_buf, socket: read }, Output::Socket(write)))
+    Ok((Input::Socket { early: parts.read_buf, socket: read }, Output::Socket { socket: write, head: Head::Sent }))
 }
 
 impl Input {
@@ -129,8 +141,45 @@ impl Output {
     /// Sends bytes; waits for a slow client, and fails when it has left.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         match self {
-            Self::Socket(socket) => socket.write_all(&bytes).await,
+            Self::Socket { socket, head } => {
+                if *head == Head::Sent {
+                    until_read(socket).await;
+                    *head = Head::Past;
+                }
+                socket.write_all(&bytes).await
+            }
             Self::Pipe(sender) => sender.send(Ok(bytes)).await.map_err(|_| io::ErrorKind::BrokenPipe.into()),
         }
+    }
+}
+
+/// Waits until the client has read all that was sent, or long enough: one that sends all its input first does not read.
+async fn until_read(socket: &OwnedWriteHalf) {
+    let read = async {
+        while kernel::socket::unread_bytes(socket.as_ref()).is_ok_and(|bytes| bytes > 0) {
+            tokio::time::sleep(HEAD_LOOK_EVERY).await;
+        }
+    };
+    let _ = tokio::time::timeout(HEAD_WAIT, read).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_does_not_overtake_the_reading_of_the_head() {
+        let (server, mut client) = UnixStream::pair().unwrap();
+        let (_input, mut socket) = server.into_split();
+        socket.write_all(b"head").await.unwrap();
+        let mut output = Output::Socket { socket, head: Head::Sent };
+        let writing = tokio::spawn(async move { output.write(Bytes::from_static(b"body")).await });
+        tokio::task::yield_now().await;
+        let mut bytes = [0; 64];
+        let length = client.read(&mut bytes).await.unwrap();
+        assert_eq!(&bytes[..length], b"head");
+        writing.await.unwrap().unwrap();
+        let length = client.read(&mut bytes).await.unwrap();
+        assert_eq!(&bytes[..length], b"body");
     }
 }

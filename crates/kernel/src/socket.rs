@@ -1,10 +1,10 @@
-//! Work inside another network namespace. Only a throwaway thread ever changes its namespace; a socket made there stays there.
+//! Work inside another network namespace, and what the kernel knows of a socket. Only a throwaway thread ever changes its namespace; a socket made there stays there.
 
 use std::{
     fs::File,
     io,
     net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     panic::resume_unwind,
     path::Path,
     thread,
@@ -28,6 +28,14 @@ pub fn in_namespace<T: Send>(path: &Path, f: impl FnOnce() -> T + Send) -> io::R
 /// The sockets of a sandbox's DNS server at [`DNS_ADDRESS`], inside the namespace at `path`, for UDP and TCP.
 pub fn dns_sockets(path: &Path) -> io::Result<(UdpSocket, TcpListener)> {
     in_namespace(path, || Ok((UdpSocket::bind(DNS_ADDRESS)?, TcpListener::bind(DNS_ADDRESS)?)))?
+}
+
+/// How much of what was sent through a unix socket its peer has not read yet: 0 or more, in the kernel's memory for it (unix(7), SIOCOUTQ).
+pub fn unread_bytes(socket: impl AsFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open for as long as it is borrowed, and this request writes one int, which outlives the call.
+    let code = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(usize::try_from(bytes).unwrap_or(0)) }
 }
 
 /// As [`in_namespace`], for a namespace that is open.
@@ -64,4 +72,24 @@ pub(crate) fn on_throwaway_thread<T: Send>(f: impl FnOnce() -> T + Send) -> io::
         let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, f)?;
         thread.join().map_or_else(|panic| resume_unwind(panic), Ok)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+
+    use super::unread_bytes;
+
+    #[test]
+    fn what_a_peer_has_not_read() {
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+        assert_eq!(unread_bytes(&here).unwrap(), 0);
+        here.write_all(b"hello").unwrap();
+        assert!(unread_bytes(&here).unwrap() > 0);
+        there.read_exact(&mut [0; 5]).unwrap();
+        assert_eq!(unread_bytes(&here).unwrap(), 0);
+    }
 }
