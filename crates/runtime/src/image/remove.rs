@@ -86,11 +86,15 @@ fn remove(
             }
             untag(state, &reference, removed);
             let rest: Vec<Reference> = references.into_iter().filter(|other| *other != reference).collect();
-            let only_digests = rest.iter().all(|other| other.digest().is_some() && other.same_repository(&reference));
-            if reference.digest().is_some() && !rest.is_empty() || !only_digests {
+            // A repository's digests go with its last tag.
+            let tagged = |other: &Reference| other.digest().is_none() && other.same_repository(&reference);
+            let alone = reference.digest().is_none() && !rest.iter().any(tagged);
+            let (digests, rest): (Vec<_>, Vec<_>) =
+                rest.into_iter().partition(|other| alone && other.same_repository(&reference));
+            digests.iter().for_each(|digest| untag(state, digest, removed));
+            if !rest.is_empty() {
                 return Ok(Vec::new());
             }
-            rest.iter().for_each(|digest| untag(state, digest, removed));
         }
         None => {
             if references.len() > 1 && !is_one_repository(&references, None) && !options.force {
