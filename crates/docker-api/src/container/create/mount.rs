@@ -39,9 +39,6 @@ pub(super) fn mounts(
     now_ms: i64,
     random: random::Source<'_>,
 ) -> Result<(Vec<Mount>, Vec<Volume>), ApiError> {
-    if !matches!(host.volume_driver.as_str(), "" | "local") {
-        return Err(no_such_driver(&host.volume_driver));
-    }
     let mut gathered = Gathered { now_ms, random, mounts: BTreeMap::new(), volumes: BTreeMap::new() };
     for text in host.volumes_from.iter().flatten() {
         gathered.volumes_from(state, text)?;
@@ -49,6 +46,10 @@ pub(super) fn mounts(
     let mut own = Gathered { now_ms, random: gathered.random, mounts: BTreeMap::new(), volumes: BTreeMap::new() };
     for text in host.binds.iter().flatten() {
         own.bind(text)?;
+    }
+    let foreign = !matches!(host.volume_driver.as_str(), "" | "local");
+    if foreign && !(own.volumes.is_empty() && config.volumes.as_ref().is_none_or(BTreeMap::is_empty)) {
+        return Err(no_such_driver(&host.volume_driver));
     }
     for given in &host.mounts {
         own.mount(given)?;

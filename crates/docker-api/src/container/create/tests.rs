@@ -307,7 +307,10 @@ fn refusals() {
             host(json!({ "Binds": ["a/b:/b"] })),
             "\"a/b\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
         ),
-        (host(json!({ "VolumeDriver": "nfs" })), "error looking up volume plugin nfs: plugin \"nfs\" not found"),
+        (
+            host(json!({ "VolumeDriver": "nfs", "Binds": ["data:/x"] })),
+            "error looking up volume plugin nfs: plugin \"nfs\" not found",
+        ),
         (
             host(json!({ "Mounts": [{ "Type": "bind", "Target": "/x" }] })),
             "invalid mount config for type \"bind\": field Source must not be empty",
