@@ -14,7 +14,7 @@ use model::{
         Access, AfterExit, Fill, HealthCheck, Image, Init, Log, Mount, MountSource, Namespaces, Phase, Privilege,
         Process, Resources, Restart, Seccomp, Security, Share, Stdin, Stop, Terminal, Want,
     },
-    endpoint::{EndpointWish, Link},
+    endpoint::{EndpointWish, Link, LinkTarget},
     host::Settings,
     network::{GatewayMode, Icc, Masquerade, Names, Reach},
     port::{HostPorts, PortRange, PortWish, Protocol},
@@ -173,7 +173,8 @@ fn endpoint(stage: &mut Stage, container: &str, text: &str) -> NewEndpoint {
             }
             "link" => {
                 let (other, alias) = value.split_once(':').unwrap();
-                wish.links.push(Link { container: stage.container(other), alias: alias.to_owned() });
+                let to = LinkTarget::Container(stage.container(other));
+                wish.links.push(Link { to, alias: alias.to_owned() });
             }
             other => panic!("no such endpoint option: {other}"),
         }

@@ -7,7 +7,7 @@ use std::{
 
 use model::{
     Container, Endpoint, Network, State,
-    endpoint::{EndpointWish, Link},
+    endpoint::{EndpointWish, Link, LinkTarget},
     network::{Driver, Names, Origin},
 };
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ pub(crate) fn wish(state: &State, network: &Network, settings: &EndpointSettings
         wish.mac = Some(mac.map_err(|_| ApiError::invalid(format!("invalid MAC address: {}", settings.mac_address)))?);
     }
     for text in settings.links.iter().flatten() {
-        wish.links.push(link(state, text)?);
+        wish.links.push(link(state, network, text)?);
     }
     driver_options(settings, &mut wish).map_err(|words| bad(network, &words))?;
     // Docker takes an address of an IPv6 subnet that was given to a network without IPv6, and does nothing with it.
@@ -92,8 +92,8 @@ pub(crate) fn wish(state: &State, network: &Network, settings: &EndpointSettings
     Ok(wish)
 }
 
-/// Reads `CONTAINER` or `CONTAINER:ALIAS`.
-pub(crate) fn link(state: &State, text: &str) -> Result<Link, ApiError> {
+/// Reads `CONTAINER` or `CONTAINER:ALIAS`. Where names are looked up when they are used, the container need not be there yet.
+pub(crate) fn link(state: &State, network: &Network, text: &str) -> Result<Link, ApiError> {
     let (name, alias) = text.split_once(':').unwrap_or((text, text));
     let name = name.strip_prefix('/').unwrap_or(name);
     // What a container's own document says after a rename: `/web:/app/alias`.
@@ -101,9 +101,16 @@ pub(crate) fn link(state: &State, text: &str) -> Result<Link, ApiError> {
     if name.is_empty() || alias.is_empty() || alias.contains(':') {
         return Err(ApiError::invalid(format!("bad format for links: {text}")));
     }
-    let container = find::container(state, name)
-        .map_err(|_| ApiError::invalid(format!("could not get container for {name}: No such container: {name}")))?;
-    Ok(Link { container: container.id.clone(), alias: alias.to_owned() })
+    let to = match find::container(state, name) {
+        Ok(container) if network.origin == Origin::User => LinkTarget::Name(container.name.clone()),
+        Ok(container) => LinkTarget::Container(container.id.clone()),
+        Err(_) if network.origin == Origin::User => LinkTarget::Name(name.to_owned()),
+        Err(_) => {
+            let words = format!("could not get container for {name}: No such container: {name}");
+            return Err(ApiError::invalid(words));
+        }
+    };
+    Ok(Link { to, alias: alias.to_owned() })
 }
 
 fn driver_options(settings: &EndpointSettings, wish: &mut EndpointWish) -> Result<(), String> {

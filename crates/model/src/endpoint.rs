@@ -61,9 +61,18 @@ pub struct EndpointWish {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// To which container.
-    pub container: ContainerId,
+    pub to: LinkTarget,
     /// The name it is known by.
     pub alias: String,
+}
+
+/// The container that a link leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkTarget {
+    /// This one.
+    Container(ContainerId),
+    /// Whichever has this name, even if none has it yet.
+    Name(String),
 }
 
 /// What was decided for an endpoint.

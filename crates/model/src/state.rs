@@ -7,7 +7,7 @@ use imbl::OrdMap;
 use crate::{
     change::{Change, Record, RecordKey},
     container::Container,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Link, LinkTarget},
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
     network::Network,
@@ -57,6 +57,15 @@ impl State {
             next.put(record.clone());
         }
         next
+    }
+
+    /// The container that a link leads to now.
+    pub fn linked(&self, link: &Link) -> Option<&Arc<Container>> {
+        let id = match &link.to {
+            LinkTarget::Container(id) => id,
+            LinkTarget::Name(name) => self.container_names.get(name)?,
+        };
+        self.containers.get(id)
     }
 
     /// The endpoints on a network, in order of id.

@@ -104,5 +104,5 @@ fn links(fragment: &mut Fragment, state: &State, endpoint: &Endpoint, lease: &Le
 }
 
 fn linked(state: &State, from: &Endpoint, to: &Endpoint) -> bool {
-    from.wish.links.iter().any(|link| state.residents.contains_key(&(to.sandbox.clone(), link.container.clone())))
+    from.wish.links.iter().filter_map(|link| state.linked(link)).any(|container| container.sandbox == to.sandbox)
 }

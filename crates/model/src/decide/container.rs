@@ -222,7 +222,10 @@ fn check_links(draft: &Draft, container: &Container, endpoint: &Endpoint) -> Res
     let network = draft.state.networks.get(&endpoint.network);
     let by_hosts_file = network.and_then(|n| n.bridge()).is_some_and(|bridge| bridge.names == Names::HostsFile);
     for link in endpoint.wish.links.iter().filter(|_| by_hosts_file) {
-        let other = draft.container(&link.container)?;
+        let other = draft
+            .state
+            .linked(link)
+            .ok_or_else(|| Refusal::NotFound { kind: "container", name: link.alias.clone() })?;
         if other.run().is_none() {
             let words = format!(
                 "cannot link to a non running container: /{} AS /{}/{}",

@@ -9,7 +9,7 @@ use crate::{
     address::Family,
     change::{Record, RecordKey},
     command::Connect,
-    endpoint::{Endpoint, EndpointWish, Lease},
+    endpoint::{Endpoint, EndpointWish, Lease, LinkTarget},
     id::{ContainerId, EndpointId, NetworkId},
     network::{Driver, Network, Origin},
     refusal::Refusal,
@@ -91,10 +91,12 @@ pub fn check(draft: &Draft, network: &Network, wish: &EndpointWish) -> Result<()
             "invalid interface name {ifname:?}: use 1 to 15 bytes without '/', ':' or white space, and not lo"
         ));
     }
-    match wish.links.iter().find(|link| !draft.state.containers.contains_key(&link.container)) {
-        Some(link) => Err(Refusal::NotFound { kind: "container", name: link.container.to_string() }),
-        None => Ok(()),
+    for link in &wish.links {
+        if let LinkTarget::Container(id) = &link.to {
+            draft.container(id)?;
+        }
     }
+    Ok(())
 }
 
 /// Gives an endpoint of a bridge network its lease. Others have nothing to lease.

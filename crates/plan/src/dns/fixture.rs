@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::address::{Chosen, Mac, Subnet};
 use model::change::{Change, Record};
-use model::endpoint::{EndpointWish, Lease, Link};
+use model::endpoint::{EndpointWish, Lease, Link, LinkTarget};
 use model::network::{Bridge, Driver, GatewayMode, Icc, Masquerade, Names, Network, Origin, Reach};
 use model::sandbox::{DnsWish, Namespace, Sandbox, Up};
 use model::{ContainerId, Endpoint, EndpointId, NetworkId, SandboxId, State};
@@ -142,7 +142,7 @@ fn wish(change: impl FnOnce(&mut EndpointWish)) -> EndpointWish {
 /// Network 17 is the default one, 18, 19 (also IPv6) and 21 (IPv6 only) have names, 20 is internal. Sandbox 2, which may be changed,
 /// is on 18, 19 and 20; 3 on 17 and 19; 4 on 17; 5 on 20; 6 on 21.
 pub fn state(change: impl FnOnce(&mut Sandbox)) -> State {
-    let link = |alias: &str| Link { container: ContainerId::from_bytes([3; 32]), alias: alias.into() };
+    let link = |alias: &str| Link { to: LinkTarget::Container(ContainerId::from_bytes([3; 32])), alias: alias.into() };
     let mut two = sandbox(2, "Web");
     change(&mut two);
     let puts = vec![

@@ -49,7 +49,7 @@ fn extra_lines(sandbox: &Sandbox, gateway: &[IpAddr]) -> Vec<HostsLine> {
 /// On a network without DNS, a link is a line with the alias, the host name and the container's name.
 fn link_lines(state: &State, place: &Place<'_>) -> Vec<HostsLine> {
     let line = |link: &Link| {
-        let container = state.containers.get(&link.container)?;
+        let container = state.linked(link)?;
         let sandbox = state.sandboxes.get(&container.sandbox)?;
         let endpoint = state.endpoints_of(&sandbox.id).find(|endpoint| endpoint.network == place.network.id)?;
         let mut names = format!("{} {}", link.alias, sandbox.hostname);

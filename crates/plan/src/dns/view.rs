@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use model::endpoint::{Link, LinkTarget};
 use model::network::{Bridge, Names, Reach};
 use model::sandbox::Namespace;
 use model::{Endpoint, Network, NetworkId, Sandbox, SandboxId, State};
@@ -104,9 +105,12 @@ pub(super) fn wanted(state: &State, sandbox: &Sandbox, host: &ResolvConf) -> Wan
 }
 
 fn attached(state: &State, place: &Place<'_>) -> Attached {
-    let target = |link: &model::endpoint::Link| {
-        let container = state.containers.get(&link.container)?;
-        Some((link.alias.to_ascii_lowercase(), container.name.to_ascii_lowercase()))
+    let target = |link: &Link| {
+        let name = match &link.to {
+            LinkTarget::Container(id) => &state.containers.get(id)?.name,
+            LinkTarget::Name(name) => name,
+        };
+        Some((link.alias.to_ascii_lowercase(), name.to_ascii_lowercase()))
     };
     Attached { network: place.network.id.clone(), links: place.endpoint.wish.links.iter().filter_map(target).collect() }
 }

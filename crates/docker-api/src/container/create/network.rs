@@ -162,8 +162,12 @@ fn new_endpoints(
     if main.mac_address.is_empty() {
         main.mac_address.clone_from(&config.mac_address);
     }
-    let links =
-        host.links.iter().flatten().map(|text| endpoint::link(home.state, text)).collect::<Result<Vec<_>, _>>()?;
+    let links = host
+        .links
+        .iter()
+        .flatten()
+        .map(|text| endpoint::link(home.state, first, text))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut endpoints = Vec::new();
     let mut seen = BTreeSet::new();
     for (network, settings) in [(first, main)].into_iter().chain(others) {
