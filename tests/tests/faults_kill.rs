@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Stdio},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -32,8 +33,9 @@ const LOAD: &str = r#"
 
 #[test]
 fn the_daemon_is_killed_a_hundred_times() {
+    let group = Group(format!("linkspan-kill-{}", std::process::id()));
     let Some(host) = Host::start() else { return };
-    let parent = format!("/linkspan-kill-{}", std::process::id());
+    let parent = format!("/{}", group.0);
     let rules = host.sh("nft list ruleset").ok();
     let run = |words: &str| host.docker(&format!("run -d --cgroup-parent {parent} {words}")).ok();
     run("--name echo -p 8080:80 busybox socat TCP-LISTEN:80,fork,reuseaddr EXEC:cat");
@@ -114,7 +116,6 @@ fn nothing_is_left(host: &Host, parent: &str, rules: &str, short: &str) {
         "find /sys/fs/cgroup -mindepth 2 -path '*{parent}/*' -type d; find /sys/fs/cgroup -path '*/linkspan/{short}' -type d"
     );
     assert_eq!(host.sh(&groups).ok(), "", "control groups");
-    host.sh(&format!("find /sys/fs/cgroup -depth -name '{}' -type d -exec rmdir {{}} +", &parent[1..])).ok();
     let data = host.data_root();
     for dir in ["containers", "volumes"] {
         let left: Vec<_> =
@@ -126,6 +127,20 @@ fn nothing_is_left(host: &Host, parent: &str, rules: &str, short: &str) {
         host.sh(&format!("sqlite3 {}/state.db 'select kind, count(*) from record group by kind'", data.display())).ok();
     assert_eq!(rows, "network|3\nsettings|1", "rows of the journal");
     host.start_daemon();
+}
+
+/// A control group that every container of a test is below; it goes when they have gone with their host.
+struct Group(String);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let root = Path::new("/sys/fs/cgroup");
+        for controller in fs::read_dir(root).into_iter().flatten().flatten() {
+            // Not every entry is a hierarchy.
+            let _ = fs::remove_dir(controller.path().join(&self.0));
+        }
+        let _ = fs::remove_dir(root.join(&self.0));
+    }
 }
 
 /// A conversation over one connection.
