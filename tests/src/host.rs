@@ -51,6 +51,20 @@ impl Host {
         Some(host)
     }
 
+    /// The same with a configuration file, whose text is given.
+    ///
+    /// # Panics
+    /// When the daemon does not answer.
+    pub fn start_with_config(text: &str) -> Option<Self> {
+        let mut host = Self::empty()?;
+        let file = host.path().join("config.toml");
+        fs::write(&file, text).expect("the configuration is written");
+        host.arguments = vec!["--config".to_owned(), file.display().to_string()];
+        host.start_daemon();
+        host.load_image();
+        Some(host)
+    }
+
     /// The same with arguments for `linkspan up`, and without an image.
     ///
     /// # Panics

@@ -20,7 +20,7 @@ pub fn write(archive: &Path) {
             cp -L "$program" bin/
             for lib in $(ldd "$program" | grep -o '/[^ ]*'); do mkdir -p ".$(dirname "$lib")"; cp -L "$lib" ".$lib"; done
         done
-        printf '#!/bin/sh\nprintf "GET / HTTP/1.0\\r\\n\\r\\n" | socat -t 5 -T 5 - "TCP:$1" | tail -n 1\n' > bin/get
+        printf '#!/bin/sh\nprintf "GET / HTTP/1.0\\r\\n\\r\\n" | socat -t 5 -T 5 - "TCP:$1,connect-timeout=3" | tail -n 1\n' > bin/get
         chmod 755 bin/get
         printf 'root:x:0:0:root:/root:/bin/sh\nbin:x:2:2:bin:/bin:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n' > etc/passwd
         printf 'root:x:0:\nbin:x:2:\nwheel:x:10:root\nnogroup:x:65534:\n' > etc/group

@@ -7,10 +7,14 @@
 
 mod host;
 mod image;
+mod network;
 mod said;
+mod terminal;
 
 pub use host::Host;
+pub use network::From;
 pub use said::Said;
+pub use terminal::Terminal;
 
 /// Polls until the condition gives something, or fails saying what was waited for.
 ///

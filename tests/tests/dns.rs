@@ -1,0 +1,120 @@
+//! Names in containers: the embedded server, what it forwards and where, and what is written into the files.
+
+use conformance::{Host, eventually};
+
+/// A server outside that answers every question with 203.0.113.7, in shell: the question with an answer behind it.
+const UPSTREAM: &str = r#"
+hex=$(od -An -v -tx1 | tr -d ' \n')
+end=24
+while [ "${hex:$end:2}" != 00 ]; do end=$((end + 2 + 2 * 16#${hex:$end:2})); done
+question=${hex:24:$((end + 10 - 24))}
+echo "${hex}" >> ASKED
+answer="${hex:0:4}81800001000100000000${question}c00c000100010000003c0004cb007107"
+printf "$(echo "$answer" | sed 's/../\\x&/g')"
+"#;
+
+fn upstream(host: &Host, address: &str) {
+    let script = host.path().join(format!("dns-{address}"));
+    let asked = host.path().join(format!("asked-{address}"));
+    std::fs::write(&asked, "").unwrap();
+    std::fs::write(&script, UPSTREAM.replace("ASKED", &asked.display().to_string())).unwrap();
+    host.outside(&format!(
+        "socat UDP-RECVFROM:53,bind={address},fork EXEC:'bash {}' >/dev/null 2>&1 &",
+        script.display()
+    ))
+    .ok();
+    eventually("the server is there", || {
+        (host.outside(&format!("ss -lun | grep -q {address}:53")).code == 0).then_some(())
+    });
+}
+
+fn asked(host: &Host, address: &str) -> usize {
+    std::fs::read_to_string(host.path().join(format!("asked-{address}"))).unwrap().lines().count()
+}
+
+#[test]
+fn names_of_all_kinds() {
+    let Some(host) = Host::start() else { return };
+    host.docker("network create --subnet 10.1.0.0/24 net").ok();
+    host.idle("asker", "--network net");
+    host.idle("one", "--network net --network-alias shared -h boxy");
+    host.idle("two", "--network net --network-alias shared");
+    let lookup = |name: &str| host.exec("asker", &format!("nslookup {name} 127.0.0.11"));
+    let id = host.docker("inspect -f '{{slice .Id 0 12}}' one").ok();
+    for name in ["one", "ONE", "one.net", id.as_str(), "boxy"] {
+        assert!(lookup(name).ok().contains("10.1.0.3"), "{name}");
+    }
+    assert!(lookup("10.1.0.3").ok().contains("one.net"));
+    let both = lookup("shared").ok();
+    assert!(both.contains("10.1.0.3") && both.contains("10.1.0.4"), "{both}");
+    // Round robin: the first answer is not always the same.
+    let firsts = host.exec("asker", "for i in \\$(seq 16); do nslookup -type=a shared 127.0.0.11 | grep Address: | tail -n +2 | head -n 1; done | sort -u | wc -l");
+    assert_eq!(firsts.ok(), "2");
+    host.docker("network disconnect net two").ok();
+    assert!(!lookup("shared").ok().contains("10.1.0.4"));
+    host.docker("network connect --alias shared --alias late net two").ok();
+    assert!(lookup("late").ok().contains("10.1.0.4"));
+    host.docker("stop -t 0 one").ok();
+    assert!(!lookup("shared").ok().contains("10.1.0.3"));
+    lookup("one").fails();
+    host.docker("rename two renamed").ok();
+    assert!(lookup("renamed").ok().contains("10.1.0.4"));
+    lookup("two").fails();
+}
+
+#[test]
+fn what_is_forwarded_and_where() {
+    let Some(host) = Host::start() else { return };
+    host.outside("ip addr add 192.0.2.53/24 dev eth0").ok();
+    upstream(&host, "192.0.2.53");
+    host.docker("network create net").ok();
+    host.docker("network create --internal inner").ok();
+    // The first server is dead.
+    host.idle("cc", "--network net --dns 192.0.2.99 --dns 192.0.2.53 --dns-search example.org --dns-opt ndots:2");
+    let file = host.exec("cc", "cat /etc/resolv.conf").ok();
+    for line in ["nameserver 127.0.0.11", "search example.org"] {
+        assert!(file.lines().any(|l| l == line), "{file}");
+    }
+    assert!(file.contains("ndots:2"), "{file}");
+    assert!(host.exec("cc", "nslookup example.com 127.0.0.11").ok().contains("203.0.113.7"));
+    host.idle("in", "--network inner --dns 192.0.2.53");
+    let before = asked(&host, "192.0.2.53");
+    host.exec("in", "nslookup example.com 127.0.0.11").fails();
+    assert_eq!(asked(&host, "192.0.2.53"), before, "an internal network's names went outside");
+    // The default network has no server of ours.
+    host.idle("dd", "--dns 192.0.2.53 --dns-search . ");
+    assert_eq!(
+        host.exec("dd", "cat /etc/resolv.conf")
+            .ok()
+            .lines()
+            .filter(|l| l.starts_with("nameserver"))
+            .collect::<Vec<_>>(),
+        ["nameserver 192.0.2.53"]
+    );
+    assert!(host.exec("dd", "nslookup example.com").ok().contains("203.0.113.7"));
+    host.docker("run --rm --dns nonsense busybox true").fails_with("IP address is not correctly formatted");
+}
+
+#[test]
+fn hosts_files() {
+    let Some(host) = Host::start() else { return };
+    host.docker("network create --subnet 10.1.0.0/24 net").ok();
+    host.idle(
+        "aa",
+        "-h boxy --network net --add-host extra:203.0.113.9 --add-host 'six:[2001:db8::9]' --add-host gw:host-gateway",
+    );
+    let file = host.exec("aa", "cat /etc/hosts").ok().replace('\t', " ");
+    for line in ["127.0.0.1 localhost", "203.0.113.9 extra", "2001:db8::9 six", "172.17.0.1 gw", "10.1.0.2 boxy"] {
+        assert!(file.lines().any(|l| l == line), "{line} is not in\n{file}");
+    }
+    host.docker("network create --subnet 10.2.0.0/24 more").ok();
+    host.docker("network connect more aa").ok();
+    assert!(host.exec("aa", "cat /etc/hosts").ok().replace('\t', " ").contains("10.2.0.2 boxy"));
+    // Links on the default network.
+    host.serve("db", "-e SECRET=1 --expose 80");
+    host.idle("web", "--link db:store");
+    let file = host.exec("web", "cat /etc/hosts").ok().replace('\t', " ");
+    let id = host.docker("inspect -f '{{slice .Id 0 12}}' db").ok();
+    assert!(file.contains(&format!("172.17.0.2 store {id} db")), "{file}");
+    host.docker("run --rm --link nobody:x busybox true").fails_with("could not get container for nobody");
+}
