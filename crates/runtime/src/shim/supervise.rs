@@ -258,8 +258,13 @@ impl Shim {
     /// Whether what a client sends can be taken now.
     fn takes_input(&self, number: u64) -> bool {
         let Some(connection) = self.connections.get(&number) else { return false };
-        let process = if connection.role == Role::Exec { number } else { MAIN };
-        !connection.is_half_closed() && self.processes.get(&process).is_none_or(Process::takes_input)
+        let fed = match connection.role {
+            Role::Exec => self.processes.get(&number),
+            Role::Attached(wish) if wish.stdin => self.processes.get(&MAIN),
+            // Whoever feeds nobody is heard always: it may bring the very start that a full process waits for.
+            Role::Attached(_) | Role::New => None,
+        };
+        !connection.is_half_closed() && fed.is_none_or(Process::takes_input)
     }
 
     /// Writes input that waits to its process, then takes what its clients had to keep back.
