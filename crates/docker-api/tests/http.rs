@@ -13,7 +13,7 @@ use engine::{Engine, Parts, Places, World};
 use model::{
     Command, Facts, SandboxId, State,
     address::{Chosen, Pool, Subnet},
-    host::Settings,
+    host::{Forwarding, Settings},
 };
 use plan::dns::ResolvConf;
 use runtime::{
@@ -136,6 +136,8 @@ fn settings() -> Settings {
         mtu: None,
         publish_address: None,
         dns: Vec::new(),
+        forwarding_ipv4: Forwarding::Before,
+        forwarding_ipv6: Forwarding::Before,
     }
 }
 

@@ -80,7 +80,7 @@ fn what_is_pushed_comes_back_the_same() {
         for tag in ["v1", "v2"] {
             here.remove_image(&format!("{name}:{tag}"), RemoveOptions::default(), &[]).await.expect("removes");
         }
-        assert_eq!(here.image(&id).expect("kept").repo_digests, [String::new(); 0]);
+        assert!(here.image(&id).expect("kept").repo_digests.is_empty());
         let by_digest = format!("{name}@{digest}");
         assert_eq!(there.pull(pull_request(&by_digest), &settings).await.expect("pulls").id, id);
         let missing = there.pull(pull_request(&format!("{name}:v3")), &settings).await.expect_err("missing");
