@@ -24,17 +24,17 @@ pub fn of(container: &Container, host: &Host) -> Result<Vec<Value>, OciError> {
     own.sort_by_key(|mount| Path::new(&mount.target).components().count());
     // What the user mounts at a usual place stands instead of the usual.
     mounts.retain(|mount| !own.iter().any(|own| Some(own.target.as_str()) == mount["destination"].as_str()));
-    let taken = |path: &str| own.iter().any(|own| own.target == path);
-    for (source, target) in &host.files {
-        if !taken(target) {
-            mounts.push(bind(source, target, &["rbind", "rprivate"]));
-        }
-    }
     if let (Init::Init, Some(init)) = (container.process.init, &host.init) {
         mounts.push(bind(init, INIT_PATH, &["bind", "ro"]));
     }
-    for mount in own {
+    for mount in &own {
         mounts.push(wanted(mount, host)?);
+    }
+    // Last, so that a volume at /etc does not hide them.
+    for (source, target) in &host.files {
+        if !own.iter().any(|own| own.target == *target) {
+            mounts.push(bind(source, target, &["rbind", "rprivate"]));
+        }
     }
     Ok(mounts)
 }
