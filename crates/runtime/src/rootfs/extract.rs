@@ -42,6 +42,8 @@ pub(super) fn extract(root: &Root, base: &Path, archive: impl Read, wish: PutWis
     for entry in archive.entries().map_err(unreadable)? {
         extraction.put(entry.map_err(unreadable)?)?;
     }
+    // What pads the archive is read too: whoever writes it would see a broken pipe.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(unreadable)?;
     extraction.finish();
     Ok(())
 }
