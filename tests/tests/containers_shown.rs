@@ -1,0 +1,115 @@
+//! What docker shows of containers: lists and their filters, logs, statistics, events, the daemon itself.
+
+use conformance::{Host, eventually};
+
+#[test]
+fn lists_filters_and_formats() {
+    let Some(host) = Host::start() else { return };
+    let check = |words: &str, out: &str| assert_eq!(host.docker(words).ok(), out, "{words}");
+    host.docker("run --name failed busybox sh -c 'exit 3'").fails();
+    host.docker("create --name fresh busybox").ok();
+    host.docker("run -d --name box -p 8000-8002:8000-8002 -p 127.0.0.1:53:53/udp --expose 77 -l key=value -v data:/data --health-cmd true --health-interval 100ms busybox sleep 1000").ok();
+    eventually("healthy", || host.docker("ps").ok().contains("(healthy)").then_some(()));
+    let row = host.docker("ps --format '{{.Names}}|{{.State}}|{{.Image}}|{{.Command}}|{{.Labels}}|{{.Networks}}|{{.Mounts}}|{{.LocalVolumes}}'").ok();
+    assert_eq!(row, "box|running|busybox|\"sleep 1000\"|key=value|bridge|data|1");
+    let status = host.docker("ps --format '{{.Status}}'").ok();
+    assert!(status.starts_with("Up ") && status.ends_with(" (healthy)"), "{status}");
+    check(
+        "ps --format '{{.Ports}}'",
+        "127.0.0.1:53->53/udp, 77/tcp, 0.0.0.0:8000-8002->8000-8002/tcp, [::]:8000-8002->8000-8002/tcp",
+    );
+    check("port box 8001", "0.0.0.0:8001\n[::]:8001");
+    host.docker("port box 7").fails_with("No public port '7' published for box");
+    assert!(host.docker("ps -a --filter name=failed --format '{{.Status}}'").ok().starts_with("Exited (3) "));
+    check("ps -a --filter name=fresh --format '{{.Status}}'", "Created");
+    for (filter, names) in [
+        ("status=exited", "failed"),
+        ("status=created", "fresh"),
+        ("exited=3", "failed"),
+        ("label=key", "box"),
+        ("label=key=other", ""),
+        ("ancestor=busybox", "box failed fresh"),
+        ("health=healthy", "box"),
+        ("publish=8001", "box"),
+        ("expose=77", "box"),
+        ("network=bridge", "box failed fresh"),
+        ("volume=data", "box"),
+        ("volume=/data", "box"),
+        ("before=box", "failed fresh"),
+        ("since=failed", "box fresh"),
+        ("name=^bo", "box"),
+    ] {
+        let found = host.sh(&format!("docker ps -a --filter '{filter}' --format '{{{{.Names}}}}' | sort | xargs")).ok();
+        assert_eq!(found, names, "{filter}");
+    }
+    host.docker("ps --filter bogus=1").fails_with("invalid filter 'bogus'");
+    check("ps -a -n 2 --format '{{.Names}}'", "box\nfresh");
+    check("ps -l --format '{{.Names}}'", "box");
+    assert!(host.docker("ps -s --format '{{.Size}}'").ok().contains("(virtual "));
+    host.docker("rename box failed").fails_with("is already in use by container");
+    host.docker("rename box box").fails_with("Renaming a container with the same name as its current name");
+    host.docker("rename box 'x y'").fails_with("Invalid container name");
+    check("top box -o pid,comm | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2", "sleep");
+    let stats = host.sh("timeout -s KILL 3 docker stats --format '{{.Name}} {{.PIDs}}' box").out;
+    assert!(stats.matches("box 1").count() > 1, "a stream: {stats:?}");
+}
+
+#[test]
+fn logs_across_rotation() {
+    let Some(host) = Host::start() else { return };
+    let check = |words: &str, out: &str| assert_eq!(host.sh(words).ok(), out, "{words}");
+    host.docker("run --name rotated --log-opt max-size=10k --log-opt max-file=3 busybox sh -c 'for i in $(seq 1 1000); do echo line $i padding-padding; done'").ok();
+    let lines: Vec<String> = host.docker("logs rotated").ok().lines().map(str::to_owned).collect();
+    assert!((100..500).contains(&lines.len()), "three files of 10 kB: {}", lines.len());
+    let numbers: Vec<usize> = lines.iter().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1) && numbers.last() == Some(&1000), "{numbers:?}");
+    check("docker logs --tail 2 rotated", "line 999 padding-padding\nline 1000 padding-padding");
+    check("docker logs --since 1h rotated | wc -l", &lines.len().to_string());
+    check("docker logs --until 1h rotated | wc -l", "0");
+    check("docker logs --since 2100-01-01T00:00:00 rotated | wc -l", "0");
+    host.docker("run -d --name followed --log-opt max-size=2k --log-opt max-file=2 busybox sh -c 'for i in $(seq 1 300); do echo line $i; [ $((i % 30)) = 0 ] && sleep 0.1; done'").ok();
+    check("docker logs -f followed | wc -l", "300");
+    check("docker run --rm --log-driver none busybox echo shown", "shown");
+    host.docker("run --name unlogged --log-driver none busybox true").ok();
+    host.docker("logs unlogged").fails_with("configured logging driver does not support reading");
+    host.docker("run --rm --log-driver syslog busybox true").fails_with("no log driver named 'syslog' is registered");
+    host.docker("run --rm --log-opt bogus=1 busybox true")
+        .fails_with("unknown log opt 'bogus' for json-file log driver");
+}
+
+#[test]
+fn the_conditions_of_wait() {
+    let Some(host) = Host::start() else { return };
+    let wait = |name: &str, condition: &str, meanwhile: &str| {
+        let url = format!("http://docker/v1.50/containers/{name}/wait?condition={condition}");
+        host.sh(&format!("({meanwhile}) >/dev/null & curl -s -m 10 --unix-socket /var/run/docker.sock -X POST '{url}'"))
+            .ok()
+    };
+    host.docker("create --name box busybox sh -c 'sleep 0.3; exit 4'").ok();
+    assert_eq!(wait("box", "not-running", ":"), "{\"StatusCode\":0}");
+    assert_eq!(wait("box", "next-exit", "sleep 0.2; docker start box"), "{\"StatusCode\":4}");
+    assert_eq!(wait("box", "not-running", ":"), "{\"StatusCode\":4}");
+    assert_eq!(wait("box", "removed", "sleep 0.2; docker rm box"), "{\"StatusCode\":4}");
+    assert!(wait("box", "removed", ":").contains("No such container: box"));
+    host.docker("create --name other busybox").ok();
+    assert!(wait("other", "bogus", ":").contains("invalid condition"));
+    host.docker("run -d --name slow busybox sh -c 'sleep 0.5; exit 5'").ok();
+    assert_eq!(host.docker("wait slow").ok(), "5");
+}
+
+#[test]
+fn the_daemon_itself() {
+    let Some(host) = Host::start() else { return };
+    let info = host.docker("info");
+    assert!(!info.err.to_lowercase().contains("warning") && !info.err.to_lowercase().contains("error"), "{}", info.err);
+    assert!(info.ok().contains("Server Version"));
+    let version = host.docker("version --format '{{.Server.APIVersion}} {{.Server.MinAPIVersion}}'").ok();
+    assert_eq!(version, "1.50 1.24");
+    host.docker("swarm init").fails_with("no Swarm mode");
+    assert!(host.docker("plugin ls").ok().starts_with("ID"));
+    host.sh("mkdir /run/context && echo FROM busybox > /run/context/Dockerfile").ok();
+    let build = host.sh("DOCKER_BUILDKIT=0 docker build /run/context").fails();
+    println!("docker build: {build}");
+    let oldest = host.sh("DOCKER_API_VERSION=1.24 docker ps --format '{{.Names}}'");
+    oldest.ok();
+}

@@ -1,0 +1,132 @@
+//! What is mounted in containers: volumes and what fills them, binds, memory, and how mounts propagate.
+
+use conformance::Host;
+
+#[test]
+fn volumes_are_filled_listed_and_pruned() {
+    let Some(host) = Host::start() else { return };
+    let check = |words: &str, out: &str| assert_eq!(host.docker(words).ok(), out, "{words}");
+    // An image with content of its own, owned by somebody, where its volume is.
+    host.sh(&format!("mkdir -p {0}/own/deep; echo 1 > {0}/own/deep/file; ln -s deep {0}/own/link; chown -R 2:10 {0}/own; chmod 750 {0}/own", host.path().display())).ok();
+    host.docker("create --name seed busybox").ok();
+    host.docker(&format!("cp -a {}/own seed:/srv", host.path().display())).ok();
+    host.docker("commit -c 'VOLUME /srv' -c 'VOLUME /anonymous' seed seeded").ok();
+    host.docker("rm seed").ok();
+    check("run --rm -v site:/var/www busybox cat /var/www/index.html", "hello");
+    check("run --rm -v site:/mnt busybox ls /mnt", "index.html");
+    check("run --rm -v site:/etc busybox ls /etc", "hostname\nhosts\nindex.html\nresolv.conf");
+    check("run --rm -v empty:/var/www:nocopy busybox ls /var/www", "");
+    check("run --rm --mount type=volume,src=empty2,dst=/var/www,volume-nocopy busybox ls /var/www", "");
+    check(
+        "run --rm seeded stat -c '%u:%g %a %N' /srv /srv/deep/file /srv/link",
+        "2:10 750 /srv\n2:10 644 /srv/deep/file\n2:10 777 '/srv/link' -> 'deep'",
+    );
+    check("volume ls -q", "empty\nempty2\nsite");
+    // Anonymous ones go with --rm and rm -v, and stay with rm.
+    host.docker("run --name gone seeded true").ok();
+    check("volume ls -q --filter dangling=true", "empty\nempty2\nsite");
+    assert_eq!(host.docker("volume ls -q").ok().lines().count(), 5);
+    host.docker("rm -v gone").ok();
+    check("volume ls -q", "empty\nempty2\nsite");
+    host.docker("run --name gone seeded true").ok();
+    host.docker("rm gone").ok();
+    assert_eq!(host.docker("volume ls -q").ok().lines().count(), 5);
+    host.docker("volume prune -f").ok();
+    check("volume ls -q", "empty\nempty2\nsite");
+    check("volume create --label a=b labelled", "labelled");
+    check("volume ls -q --filter label=a=b", "labelled");
+    check("volume inspect -f '{{.Driver}} {{.Scope}} {{.Labels.a}}' labelled", "local local b");
+    assert!(host.docker("volume inspect -f '{{.Mountpoint}}' site").ok().ends_with("/volumes/site/_data"));
+    assert!(host.docker("volume prune -af").ok().contains("site"));
+    check("volume ls -q", "");
+}
+
+#[test]
+fn parts_of_volumes_and_drivers_options() {
+    let Some(host) = Host::start() else { return };
+    let check = |words: &str, out: &str| assert_eq!(host.docker(words).ok(), out, "{words}");
+    host.docker("run --rm -v sub:/d busybox sh -c 'mkdir /d/in; echo x > /d/in/file; ln -s / /d/escape'").ok();
+    let part = |path: &str| {
+        host.docker(&format!("run --rm --mount type=volume,src=sub,dst=/e,volume-subpath={path} busybox ls /e"))
+    };
+    assert_eq!(part("in").ok(), "file");
+    part("nosuch").fails_with("cannot access path \"nosuch\" in volume sub");
+    part("escape").fails_with("leads out of the volume");
+    part("../..").fails_with("subpath must be a relative path within the volume");
+    host.docker("volume create -o type=tmpfs -o device=tmpfs -o o=size=3m memory").ok();
+    assert!(
+        host.docker("run --rm -v memory:/t busybox grep ' /t ' /proc/mounts")
+            .ok()
+            .contains("tmpfs rw,relatime,size=3072k")
+    );
+    let dir = host.path().join("device");
+    let device = dir.display();
+    host.sh(&format!("mkdir {device}; echo x > {device}/file")).ok();
+    host.docker(&format!("volume create -o type=none -o o=bind -o device={device} bound")).ok();
+    check("run --rm -v bound:/t busybox ls /t", "file");
+    host.docker("run --rm -v bound:/t:ro busybox touch /t/x").fails_with("Read-only");
+    host.docker(&format!("volume create -o type=none -o o=bind,ro -o device={device} sealed")).ok();
+    host.docker("run --rm -v sealed:/t busybox touch /t/x").fails_with("Read-only");
+    host.docker("volume create -o type=none -o o=bind -o device=/nosuch broken").ok();
+    host.docker("run --rm -v broken:/t busybox true").fails_with("its device /nosuch does not exist");
+}
+
+#[test]
+fn binds_memory_and_propagation() {
+    let Some(host) = Host::start() else { return };
+    let dir = host.path().display().to_string();
+    let check = |words: &str, code: i32, out: &str, err: &str| {
+        let said = host.docker(words);
+        assert_eq!((said.code, said.out.trim()), (code, out), "{words}: {}", said.err);
+        assert!(said.err.contains(err), "{words}: {}", said.err);
+    };
+    check(&format!("run --rm -v {dir}/made/deep:/n busybox stat -c '%u %a' /n"), 0, "0 755", "");
+    check(
+        &format!("run --rm --mount type=bind,src={dir}/nosuch,dst=/n busybox true"),
+        125,
+        "",
+        "bind source path does not exist",
+    );
+    check(&format!("run --rm --mount type=bind,src={dir}/made,dst=/n,readonly busybox touch /n/x"), 1, "", "Read-only");
+    host.sh(&format!("echo said > {dir}/file")).ok();
+    check(&format!("run --rm -v {dir}/file:/etc/motd:ro busybox cat /etc/motd"), 0, "said", "");
+    check("run --rm --read-only --tmpfs /tmp busybox sh -c 'touch /tmp/x && echo ok; touch /y'", 1, "ok", "Read-only");
+    check(
+        "run --rm --tmpfs /t:size=1m,mode=0700 busybox sh -c 'stat -c %a /t; dd if=/dev/zero of=/t/x bs=1k count=2000 2>/dev/null; stat -c %s /t/x'",
+        0,
+        "700\n1048576",
+        "",
+    );
+    check(
+        "run --rm --mount type=tmpfs,dst=/t,tmpfs-size=2097152,tmpfs-mode=01750 busybox sh -c 'stat -c %a /t; df -k /t | grep -c 2048'",
+        0,
+        "1750\n1",
+        "",
+    );
+    check(
+        "run --rm -v relative/path:/x busybox true",
+        125,
+        "",
+        "If you intended to pass a host directory, use absolute path",
+    );
+    check(
+        "run --rm --mount type=tmpfs,dst=/a --mount type=tmpfs,dst=/a busybox true",
+        125,
+        "",
+        "Duplicate mount point: /a",
+    );
+
+    // Both directions with rshared, one with rslave.
+    host.sh(&format!("mkdir {dir}/shared; mount -t tmpfs x {dir}/shared; mount --make-shared {dir}/shared; mkdir {dir}/shared/host {dir}/shared/container")).ok();
+    host.docker(&format!("run -d --name shares --cap-add SYS_ADMIN -v {dir}/shared:/p:rshared busybox sleep 1000"))
+        .ok();
+    host.docker(&format!("run -d --name follows --cap-add SYS_ADMIN -v {dir}/shared:/p:rslave busybox sleep 1000"))
+        .ok();
+    host.docker("exec shares sh -c 'mount -t tmpfs y /p/container; touch /p/container/here'").ok();
+    assert_eq!(host.sh(&format!("ls {dir}/shared/container")).ok(), "here");
+    host.sh(&format!("mount -t tmpfs z {dir}/shared/host; touch {dir}/shared/host/there")).ok();
+    check("exec shares ls /p/host", 0, "there", "");
+    check("exec follows ls /p/host", 0, "there", "");
+    host.docker("exec follows sh -c 'mkdir /p/own; mount -t tmpfs y /p/own; touch /p/own/here'").ok();
+    assert_eq!(host.sh(&format!("ls {dir}/shared/own")).ok(), "");
+}

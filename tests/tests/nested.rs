@@ -1,0 +1,62 @@
+//! Docker in docker, both ways: the host's socket in a container, and a whole linkspan in one.
+
+use std::path::Path;
+
+use conformance::{Host, Terminal, eventually};
+
+/// Mounts the docker command, which needs no libraries, and our binary into a container.
+fn programs() -> String {
+    let here = std::env::current_exe().unwrap();
+    let ours = here.parent().and_then(Path::parent).unwrap().join("linkspan");
+    format!("-v {}:/bin/linkspan:ro -v $(readlink -f $(command -v docker)):/bin/docker:ro", ours.display())
+}
+
+#[test]
+fn the_hosts_socket_in_a_container() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name sibling busybox sleep 1000").ok();
+    let inside = format!("run --rm --name asker -v /var/run/docker.sock:/var/run/docker.sock {} busybox", programs());
+    let names = host.docker(&format!("{inside} docker ps --format '{{{{.Names}}}}'")).ok();
+    println!("seen from inside: {names}");
+    assert_eq!(names, "asker\nsibling");
+    host.docker(&format!("{inside} docker run -d --name child busybox sleep 1000")).ok();
+    assert_eq!(host.docker("inspect -f '{{.State.Status}}' child").ok(), "running");
+}
+
+#[test]
+fn a_linkspan_in_a_container() {
+    let Some(host) = Host::start() else { return };
+    let image = host.path().join("busybox.tar");
+    let run = format!("run -d --privileged {} -v {}:/image.tar:ro", programs(), image.display());
+
+    // Overlays cannot be stacked on an overlay.
+    host.docker(&format!("{run} --name bare busybox linkspan up")).ok();
+    assert_eq!(host.docker("wait bare").ok(), "1");
+    let said = host.docker("logs bare").err;
+    println!("without a volume: {said}");
+    assert!(said.contains("overlayfs") && said.contains("-v linkspan:/var/lib/linkspan"), "{said}");
+
+    host.docker(&format!("{run} --name outer -p 9000:8080 -v data:/var/lib/linkspan busybox linkspan up")).ok();
+    let inner = |words: &str| host.docker(&format!("exec outer docker {words}"));
+    eventually("the inner daemon answers", || (inner("version").code == 0).then_some(()));
+    // Its default network steps over the outer one's.
+    let subnet = "network inspect bridge -f '{{(index .IPAM.Config 0).Subnet}}'";
+    assert_eq!((host.docker(subnet).ok().as_str(), inner(subnet).ok().as_str()), ("172.17.0.0/16", "172.18.0.0/16"));
+    inner("import -c 'CMD [\"sh\"]' -c 'ENV PATH=/bin' /image.tar busybox").ok();
+    assert_eq!(inner("run --rm busybox echo nested").ok(), "nested");
+    inner("run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /var/www").ok();
+    assert_eq!(host.docker("exec outer get 127.0.0.1:8080").ok(), "hello");
+    let address = host.docker("inspect -f '{{.NetworkSettings.IPAddress}}' outer").ok();
+    assert_eq!(host.sh(&format!("curl -s -m 5 http://{address}:8080")).ok(), "hello", "from the host");
+    assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:9000").ok(), "hello", "through both");
+    let mut at = Terminal::docker(&host, "exec -it outer docker run --rm -it busybox sh -c 'stty size; exit 9'");
+    at.shows("30 90");
+    assert_eq!(at.ends().0, Some(9));
+    inner("rm -f web").ok();
+    host.docker("stop -t 5 outer").ok();
+    // The data is on the volume: another one goes on with it.
+    host.docker("rm outer").ok();
+    host.docker(&format!("{run} --name outer -v data:/var/lib/linkspan busybox linkspan up")).ok();
+    eventually("the inner daemon answers", || (inner("version").code == 0).then_some(()));
+    assert_eq!(inner("run --rm busybox echo again").ok(), "again");
+}

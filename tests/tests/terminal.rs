@@ -1,0 +1,139 @@
+//! Containers at a terminal, and what their streams do without one.
+
+use conformance::{Host, Terminal, eventually};
+
+#[test]
+fn a_shell_at_a_terminal() {
+    let Some(host) = Host::start() else { return };
+    let mut at = Terminal::docker(&host, "run --rm -it -e PS1=prompt: --name box busybox /bin/bash --norc");
+    at.shows("prompt:");
+    at.types("cat /etc/issue\n");
+    at.shows("linkspan test image");
+    at.types("tty; stty size\n");
+    at.shows("/dev/pts/0");
+    at.shows("30 90");
+    // Job control: in the background, to the front, stopped, to the front, interrupted.
+    at.types("sleep 100 & jobs\n");
+    at.shows("Running");
+    at.types("fg\n");
+    at.shows("sleep 100");
+    sleeping(&host, "S+");
+    at.types("\x1a");
+    at.shows("Stopped");
+    at.types("fg\n");
+    at.shows("sleep 100");
+    sleeping(&host, "S+");
+    at.types("\x03");
+    at.shows("^C");
+    at.types("echo code $?\n");
+    at.shows("code 130");
+    // The window: the size arrives some time after the signal.
+    at.resize(41, 133);
+    eventually("the new size", || {
+        host.docker("exec box sh -c 'stty size < /dev/console'").out.starts_with("41 133").then_some(())
+    });
+    at.types("\x10\x11");
+    assert_eq!(at.ends().0, Some(0), "detached");
+
+    let mut again = Terminal::docker(&host, "attach box");
+    again.types("echo sum $((40 + 2))\n");
+    again.shows("sum 42");
+    again.types("exit 7\n");
+    assert_eq!(again.ends().0, Some(7));
+    eventually("--rm", || host.docker("ps -aq").ok().is_empty().then_some(()));
+}
+
+/// Waits until `sleep` has this state in the container, as ps shows it.
+fn sleeping(host: &Host, state: &str) {
+    eventually("sleep in the foreground", || {
+        host.sh("ps -eo stat,args")
+            .ok()
+            .lines()
+            .any(|line| line.starts_with(state) && line.ends_with("sleep 100"))
+            .then_some(())
+    });
+}
+
+#[test]
+fn other_commands_at_a_terminal() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name box busybox sleep 1000").ok();
+    let mut exec = Terminal::docker(&host, "exec -it -e PS1=prompt: box /bin/bash --norc");
+    exec.shows("prompt:");
+    exec.types("tty; stty size; exit 5\n");
+    exec.shows("30 90");
+    assert_eq!(exec.ends().0, Some(5));
+
+    let mut keys = Terminal::docker(&host, "run -it --detach-keys ctrl-a,b -e PS1=prompt: --name keys busybox sh");
+    keys.shows("prompt:");
+    keys.types("\x01b");
+    assert_eq!(keys.ends().0, Some(0));
+    for _ in 0..2 {
+        let mut start = Terminal::docker(&host, "start -ai keys");
+        start.types("echo sum $((40 + 2)); exit 6\n");
+        start.shows("sum 42");
+        assert_eq!(start.ends().0, Some(6));
+    }
+
+    let mut external =
+        Terminal::docker(&host, "run -it --rm --runtime /usr/sbin/runc busybox sh -c 'tty; stty size; exit 3'");
+    external.shows("/dev/pts/0");
+    external.shows("30 90");
+    assert_eq!(external.ends().0, Some(3));
+}
+
+#[test]
+fn streams_without_a_terminal() {
+    let Some(host) = Host::start() else { return };
+    let check = |script: &str, code: i32, out: &str| {
+        let said = host.sh(script);
+        assert_eq!((said.code, said.out.trim()), (code, out), "{script}: {}", said.err);
+    };
+    // The end of input reaches the process, and its output goes on.
+    check("printf 'a\\nb\\n' | docker run -i --rm busybox sh -c 'wc -l; sleep 0.2; echo after; exit 3'", 3, "2\nafter");
+    check("head -c 5000000 /dev/zero | docker run -i --rm busybox cat | wc -c", 0, "5000000");
+    check(
+        "docker run --rm busybox sh -c 'head -c 3000000 /dev/zero; head -c 2000000 /dev/zero >&2' 2>/dev/null | wc -c",
+        0,
+        "3000000",
+    );
+    check("docker run --rm -a stderr busybox sh -c 'echo out; echo err >&2' 2>&1", 0, "err");
+    check("docker run --rm -a stdout busybox sh -c 'echo out; echo err >&2' 2>&1", 0, "out");
+    host.docker("create -i --name once busybox sh -c 'read x; echo got $x; exit 4'").ok();
+    check("echo one | docker start -ai once", 4, "got one");
+    check("echo two | docker start -ai once", 4, "got two");
+}
+
+#[test]
+fn attaching_without_a_terminal() {
+    let Some(host) = Host::start() else { return };
+    let loops =
+        "sh -c 'trap \"echo term; exit 8\" TERM; trap \"echo hup\" HUP; echo ready; while :; do sleep 0.1; done'";
+    let logs = |name: &str, line: &str| {
+        let words = format!("logs {name}");
+        eventually(&format!("{name} says {line}"), || host.docker(&words).out.lines().any(|l| l == line).then_some(()));
+    };
+    // Signals go on to the process.
+    host.docker(&format!("run -d --name proxied busybox {loops}")).ok();
+    logs("proxied", "ready");
+    let said = host.sh("docker attach proxied & p=$!; until ps -o args -p $p | grep -q attach; do :; done; sleep 0.5; kill -HUP $p; sleep 0.3; kill -TERM $p; wait $p");
+    assert_eq!(said.code, 8, "{said:?}");
+    logs("proxied", "hup");
+    // Unless they should not.
+    host.docker(&format!("run -d --name own busybox {loops}")).ok();
+    logs("own", "ready");
+    host.sh("timeout -k 1 0.5 docker attach --sig-proxy=false own").fails();
+    assert_eq!(host.docker("inspect -f '{{.State.Status}}' own").ok(), "running");
+    // Input that ends leaves a container that keeps its input open.
+    host.docker("run -d -i --name kept busybox sh -c 'while read x; do echo got $x; done'").ok();
+    host.sh("(echo one; sleep 0.5) | timeout -s KILL 2 docker attach kept");
+    logs("kept", "got one");
+    host.sh("echo never | timeout -s KILL 1 docker attach --no-stdin kept");
+    host.sh("(echo two; sleep 0.5) | timeout -s KILL 2 docker attach kept");
+    logs("kept", "got two");
+    assert!(!host.docker("logs kept").ok().contains("never"));
+    host.docker("create -t --name screen busybox sh").ok();
+    host.docker("start screen").ok();
+    host.docker("attach screen").fails_with("not a TTY");
+    host.docker("attach nosuch").fails_with("No such container");
+}
