@@ -67,6 +67,9 @@ impl Bench {
             docker: self.wants(Only::Docker).and_then(|()| docker()),
             linkspan: self.wants(Only::Linkspan).and_then(|()| linkspan(self.binary.clone())),
         };
+        if let (Err(why), true) = (&engines.linkspan, self.wants(Only::Linkspan).is_ok()) {
+            return Err(why.clone());
+        }
         let title = title(&engines)?;
         let rows: Vec<_> = if self.rows.is_empty() { rows::ROWS.iter().collect() } else { self.rows };
         let mut lines = Vec::new();

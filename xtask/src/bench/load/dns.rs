@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// Clients at once, each with a socket of its own.
 const CLIENTS: usize = 4;
 
@@ -59,7 +61,7 @@ fn flat_out(queries: &[Vec<u8>], client: usize, end: Instant) -> io::Result<Seen
             socket.send(&queries[next % queries.len()])?;
             (next, waiting) = (next + CLIENTS, waiting + 1);
         }
-        if answered(&socket)? {
+        if answer(&socket)?.is_some() {
             (seen.answers, waiting) = (seen.answers + 1, waiting - 1);
         } else {
             (seen.lost, waiting) = (seen.lost + waiting, 0);
@@ -68,39 +70,51 @@ fn flat_out(queries: &[Vec<u8>], client: usize, end: Instant) -> io::Result<Seen
     Ok(seen)
 }
 
-/// Asks at fixed times. Time counts from when a query was due, so that a slow answer is not hidden by the queries behind it.
+/// Asks at fixed times, whatever is still to be answered. Time counts from when a query was due, so that nothing a slow
+/// answer holds up is hidden.
 fn at_rate(queries: &[Vec<u8>], client: usize, end: Instant, pause: Duration) -> io::Result<Seen> {
     let socket = socket()?;
-    let mut seen = Seen::default();
-    let mut due = Instant::now() + pause * u32::try_from(client).unwrap_or(0) / CLIENTS as u32;
-    for next in (client..).step_by(CLIENTS) {
-        if due >= end {
+    let first = Instant::now() + pause * u32::try_from(client).unwrap_or(0) / CLIENTS as u32;
+    let due = |id: u16| first + pause * u32::from(id);
+    let (mut seen, mut sent) = (Seen::default(), 0u16);
+    loop {
+        let (now, next) = (Instant::now(), due(sent));
+        let asking = next < end && sent < u16::MAX;
+        if asking && now >= next {
+            let mut query = queries[(client + usize::from(sent) * CLIENTS) % queries.len()].clone();
+            query[..2].copy_from_slice(&sent.to_be_bytes());
+            socket.send(&query)?;
+            sent += 1;
+            continue;
+        }
+        let until = if asking { next } else { end + PATIENCE };
+        if !asking && (seen.answers == usize::from(sent) || now >= until) {
             break;
         }
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        socket.send(&queries[next % queries.len()])?;
-        if answered(&socket)? {
+        let wait = Timespec::try_from(until.saturating_duration_since(now)).map_err(io::Error::other)?;
+        if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&wait))? > 0
+            && let Some(id) = answer(&socket)?
+        {
             seen.answers += 1;
-        } else {
-            seen.lost += 1;
+            seen.walls_us.push(due(id).elapsed().as_secs_f64() * 1e6);
         }
-        seen.walls_us.push(due.elapsed().as_secs_f64() * 1e6);
-        due += pause;
     }
+    seen.lost = usize::from(sent) - seen.answers;
+    seen.walls_us.extend((0..seen.lost).map(|_| PATIENCE.as_secs_f64() * 1e6));
     Ok(seen)
 }
 
-/// Whether there is an answer with an address; none in time is false, a bad one is an error.
-fn answered(socket: &UdpSocket) -> io::Result<bool> {
+/// The id of an answer with an address; none in time is none, a bad one is an error.
+fn answer(socket: &UdpSocket) -> io::Result<Option<u16>> {
     let mut answer = [0; 512];
     let size = match socket.recv(&mut answer) {
         Ok(size) => size,
-        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Ok(false),
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Ok(None),
         Err(e) => return Err(e),
     };
     // The code of the answer is in the fourth byte, the number of records in the seventh and eighth.
     if size > 12 && answer[3] & 0x0f == 0 && (answer[6], answer[7]) != (0, 0) {
-        return Ok(true);
+        return Ok(Some(u16::from_be_bytes([answer[0], answer[1]])));
     }
     Err(io::Error::other(format!("an answer without an address: {:x?}", &answer[..size])))
 }

@@ -34,6 +34,8 @@ const DIRECT: u16 = PUBLISHED + 1;
 struct Served {
     address: String,
     server: Child,
+    /// Now this way is first, now that, so that none has the better part of every round.
+    reverse: bool,
 }
 
 /// One way to the server: bytes, connections, and what the engine takes for a connection.
@@ -47,9 +49,8 @@ pub fn measure(engines: &mut Sides<Engine>) -> Vec<Line> {
     let served = engines.each(|engine| serve(engine));
     let [out, out_of_direct, rate, rate_of_direct, host, host_of_out, host_rate, host_rate_of_out, cpu] =
         engines.with(served).alternate(ROUNDS, |(engine, served)| {
-            let direct = way(engine, From::Outside, &format!("{}:{DIRECT}", served.address))?;
-            let outside = way(engine, From::Outside, &format!("192.0.2.1:{PUBLISHED}"))?;
-            let host = way(engine, From::Host, &format!("127.0.0.1:{PUBLISHED}"))?;
+            served.reverse = !served.reverse;
+            let [direct, outside, host] = ways(engine, served)?;
             let of = |one: f64, other: f64| one / other;
             Ok([
                 outside.gbit,
@@ -74,6 +75,23 @@ pub fn measure(engines: &mut Sides<Engine>) -> Vec<Line> {
         Line::new("the same, of those from outside", host_rate_of_out, Unit::Part, Target::AtLeast(0.95)),
         Line::new("the engine's CPU for one of them", cpu, Unit::Ms, Target::Shown),
     ]
+}
+
+/// Directly, from outside, and from the host.
+fn ways(engine: &Engine, served: &Served) -> Result<[Way; 3]> {
+    let mut ways = [
+        (From::Outside, format!("{}:{DIRECT}", served.address)),
+        (From::Outside, format!("192.0.2.1:{PUBLISHED}")),
+        (From::Host, format!("127.0.0.1:{PUBLISHED}")),
+    ];
+    if served.reverse {
+        ways.reverse();
+    }
+    let mut measured = ways.iter().map(|(from, address)| way(engine, *from, address)).collect::<Result<Vec<_>>>()?;
+    if served.reverse {
+        measured.reverse();
+    }
+    measured.try_into().map_err(|_| "three ways were measured, and they are not three".to_owned())
 }
 
 fn way(engine: &Engine, from: From, address: &str) -> Result<Way> {
@@ -103,7 +121,7 @@ fn serve(engine: &Engine) -> Result<Served> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| format!("the server: {e}"))?;
     let said = server.stdout.take().and_then(|out| BufReader::new(out).lines().next()?.ok());
     if said.as_deref() == Some("ready") {
-        Ok(Served { address, server })
+        Ok(Served { address, server, reverse: false })
     } else {
         Err("the server does not serve".to_owned())
     }
