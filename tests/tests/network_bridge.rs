@@ -130,9 +130,9 @@ fn ranges_gateways_and_held_addresses() {
     refused("--subnet 172.17.5.0/24", "of network bridge");
     refused("--subnet 192.0.2.0/24", "the route of the host by uplink");
     refused("--subnet 10.2.0.1/24", "it should be 10.2.0.0/24");
-    refused("--subnet 10.2.0.0/24 --gateway 10.3.0.1", "doesn't contain this address");
-    refused("--subnet 10.2.0.0/24 --ip-range 10.3.0.0/28", "doesn't contain ip-range");
-    refused("--subnet 10.2.0.0/24 --aux-address a=10.3.0.1", "doesn't contain this address");
+    refused("--subnet 10.2.0.0/24 --gateway 10.3.0.1", "no matching subnet");
+    refused("--subnet 10.2.0.0/24 --ip-range 10.3.0.0/28", "no matching subnet");
+    refused("--subnet 10.2.0.0/24 --aux-address a=10.3.0.1", "no matching subnet");
     refused("--subnet 10.2.0.0/24 --subnet 10.3.0.0/24", "multiple subnets");
 }
 
