@@ -14,7 +14,7 @@ fn check(name: &str, body: Value) {
     let state = with_container(
         &state,
         "db",
-        &json!({ "Image": "box", "HostConfig": { "Binds": ["/srv:/srv", "data:/data"] } }),
+        &json!({ "Image": "box", "HostConfig": { "Binds": ["/srv:/srv", "data:/data"], "IpcMode": "shareable" } }),
     );
     let (base, _) = wish(&state, Some("web"), &image_only()).unwrap();
     let (found, warnings) = wish(&state, Some("web"), &body).unwrap();
