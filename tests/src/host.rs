@@ -25,6 +25,10 @@ pub struct Host {
 const NETWORK: &str = "
     set -e
     mount -t tmpfs tmpfs /run
+    if ! getent group docker >/dev/null; then
+        (cat /etc/group; echo docker:x:2375:) > /run/group
+        mount --bind /run/group /etc/group
+    fi
     mkdir -p /run/netns
     ip link set lo up
     ip netns add outside

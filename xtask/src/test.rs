@@ -16,11 +16,13 @@ const PEERS: &[&str] = &[
     "iproute2",
     "iputils-ping",
     "nftables",
+    "openssl",
     "procps",
     "python3",
-    "python3-docker",
+    "python3-venv",
     "runc",
     "socat",
+    "sqlite3",
     "util-linux",
 ];
 
