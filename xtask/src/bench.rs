@@ -37,6 +37,9 @@ pub struct Bench {
     /// Only this engine
     #[arg(long, value_name = "ENGINE")]
     only: Option<Only>,
+    /// Measure Podman too
+    #[arg(long)]
+    podman: bool,
     /// Measure this linkspan instead of building one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -50,6 +53,7 @@ pub struct Bench {
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Only {
     Docker,
+    Podman,
     Linkspan,
 }
 
@@ -65,35 +69,38 @@ impl Bench {
         packages::install("what the bench looks with", &["busybox-static", "iproute2", "iptables", "util-linux"])?;
         let mut engines = Sides {
             docker: self.wants(Only::Docker).and_then(|()| docker()),
+            podman: self.wants(Only::Podman).and_then(|()| podman()),
             linkspan: self.wants(Only::Linkspan).and_then(|()| linkspan(self.binary.clone())),
         };
         if let (Err(why), true) = (&engines.linkspan, self.wants(Only::Linkspan).is_ok()) {
             return Err(why.clone());
         }
         let title = title(&engines)?;
+        let podman = self.wants(Only::Podman).is_ok();
         let rows: Vec<_> = if self.rows.is_empty() { rows::ROWS.iter().collect() } else { self.rows };
         let mut lines = Vec::new();
         println!("{title}");
-        print!("{}", table::head());
+        print!("{}", table::head(podman));
         for row in rows {
             engines.each(Engine::clear);
             for line in (row.measure)(&mut engines) {
-                println!("{}", line.markdown());
+                println!("{}", line.markdown(podman));
                 lines.push(line);
             }
         }
         let notes = table::notes(&lines);
         print!("{notes}");
         if self.save {
-            let table: String = lines.iter().map(|line| line.markdown() + "\n").collect();
-            fs::write(SAVED, format!("{title}\n{}{table}{notes}", table::head()))
+            let table: String = lines.iter().map(|line| line.markdown(podman) + "\n").collect();
+            fs::write(SAVED, format!("{title}\n{}{table}{notes}", table::head(podman)))
                 .map_err(|e| format!("cannot write {SAVED}: {e}"))?;
         }
         Ok(())
     }
 
     fn wants(&self, engine: Only) -> Result<()> {
-        if self.only.is_none_or(|only| only == engine) { Ok(()) } else { Err("not asked for".to_owned()) }
+        let wanted = self.only.map_or(engine != Only::Podman || self.podman, |only| only == engine);
+        if wanted { Ok(()) } else { Err(table::NOT_ASKED.to_owned()) }
     }
 }
 
@@ -101,6 +108,11 @@ fn docker() -> Result<Engine> {
     // Started here alone, in a host of its own: nothing of the package needs to run.
     packages::install("Docker Engine to measure beside", &["docker.io"])?;
     Engine::start(Kind::Docker)
+}
+
+fn podman() -> Result<Engine> {
+    packages::install("Podman to measure beside", &["podman", "runc"])?;
+    Engine::start(Kind::Podman)
 }
 
 fn linkspan(binary: Option<PathBuf>) -> Result<Engine> {
@@ -115,17 +127,19 @@ fn linkspan(binary: Option<PathBuf>) -> Result<Engine> {
 /// What was measured, where and when.
 fn title(engines: &Sides<Engine>) -> Result<String> {
     let versions = engines.look(Engine::version);
-    let said = |side: &Result<String>, name: &str| {
-        side.as_ref().map_or_else(|why| format!("no {name}: {why}"), |v| format!("{name} {v}"))
-    };
+    let named = [("Docker Engine", versions.docker), ("Podman", versions.podman), ("linkspan", versions.linkspan)];
+    let said = named.into_iter().filter_map(|(name, version)| match version {
+        Ok(version) => Some(format!("{name} {version}")),
+        Err(why) if why == table::NOT_ASKED => None,
+        Err(why) => Some(format!("no {name} ({why})")),
+    });
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut models =
         cpus.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, model)| model);
     let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
     Ok(format!(
-        "{}, {}; {cores} × {}, Linux {}; {}\n",
-        said(&versions.docker, "Docker Engine"),
-        said(&versions.linkspan, "linkspan"),
+        "{}; {cores} × {}, Linux {}; {}\n",
+        said.collect::<Vec<_>>().join(", "),
         models.next().unwrap_or("an unnamed processor"),
         output(&mut command("uname", ["-r"]))?.trim(),
         output(&mut command("date", ["+%F"]))?.trim(),

@@ -64,21 +64,23 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        remove(&self.dir);
+        remove(&self.dir, PATIENCE);
         let root = Path::new("/sys/fs/cgroup");
         let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
         for hierarchy in hierarchies.chain([root.to_owned()]) {
-            remove(&hierarchy.join(self.containers()));
+            remove(&hierarchy.join(self.containers()), PATIENCE);
+            // Podman's name for its containers cannot be chosen; it goes when there are none.
+            remove(&hierarchy.join("libpod_parent"), Duration::ZERO);
         }
     }
 }
 
-/// Removes a group and those in it, once their processes have ended.
-fn remove(dir: &Path) {
+/// Removes a group and those in it, once their processes have ended; it stays when they do not in time.
+fn remove(dir: &Path, patience: Duration) {
     for inner in fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
-        remove(&inner.path());
+        remove(&inner.path(), patience);
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     while dir.exists() && fs::remove_dir(dir).is_err() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }

@@ -39,6 +39,11 @@ impl Api {
         }
     }
 
+    /// Asks for something to be done; the answer's words are of no use.
+    pub fn tell(&self, method: &str, path: &str, body: Option<&Value>) -> Result<()> {
+        self.exchange(method, path, body).map(drop)
+    }
+
     /// Asks, and gives the answer's bytes, up to the end of the connection.
     pub fn exchange(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<u8>> {
         let failed = |e: std::io::Error| format!("{method} {path}: {e}");

@@ -49,12 +49,12 @@ pub fn run_many(engine: &Engine, number: usize) -> Result<Vec<String>> {
 
 /// Stops it.
 pub fn stop(api: &Api, id: &str) -> Result<()> {
-    api.ask("POST", &format!("/containers/{id}/stop"), None).map(drop)
+    api.tell("POST", &format!("/containers/{id}/stop"), None)
 }
 
 /// Removes it, running or not.
 pub fn remove(api: &Api, id: &str) -> Result<()> {
-    api.ask("DELETE", &format!("/containers/{id}?force=1&v=1"), None).map(drop)
+    api.tell("DELETE", &format!("/containers/{id}?force=1&v=1"), None)
 }
 
 /// Removes all there are.
@@ -91,7 +91,7 @@ fn create_and_start(engine: &Engine, wanted: &Wanted) -> Result<String> {
     let path = format!("/containers/create?name=bench{}", CREATED.fetch_add(1, Ordering::Relaxed));
     let said = engine.api.ask("POST", &path, Some(&body(engine, wanted)))?;
     let id = said["Id"].as_str().ok_or("a container was created without an id")?.to_owned();
-    engine.api.ask("POST", &format!("/containers/{id}/start"), None)?;
+    engine.api.tell("POST", &format!("/containers/{id}/start"), None)?;
     Ok(id)
 }
 
@@ -100,7 +100,10 @@ fn body(engine: &Engine, wanted: &Wanted) -> Value {
     let published: Map<_, _> =
         ports.map(|port| (format!("{port}/tcp"), json!([{ "HostPort": port.to_string() }]))).collect();
     let exposed: Map<_, _> = published.keys().map(|port| (port.clone(), json!({}))).collect();
-    let endpoint = if wanted.aliases.is_empty() { json!({}) } else { json!({ "Aliases": wanted.aliases }) };
+    let endpoints = match wanted.aliases.as_slice() {
+        [] => json!({}),
+        aliases => json!({ wanted.network: { "Aliases": aliases } }),
+    };
     json!({
         "Image": "busybox",
         "Cmd": ["sh", "-c", "echo > /bench/started; exec sleep 1000000"],
@@ -112,6 +115,6 @@ fn body(engine: &Engine, wanted: &Wanted) -> Value {
             "Binds": [format!("{}:/bench", engine.started.dir().display())],
             "PortBindings": published,
         },
-        "NetworkingConfig": { "EndpointsConfig": { wanted.network: endpoint } },
+        "NetworkingConfig": { "EndpointsConfig": endpoints },
     })
 }

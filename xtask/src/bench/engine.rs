@@ -17,18 +17,31 @@ use crate::run::{Result, succeeds};
 /// The longest a daemon may take to answer or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Podman's settings: no systemd, and its monitors where their CPU is counted.
+const PODMAN: &str = r#"
+    [containers]
+    cgroups = "no-conmon"
+    [engine]
+    cgroup_manager = "cgroupfs"
+    events_logger = "file"
+    runtime = "runc"
+"#;
+
 /// Which engine.
 #[derive(Clone)]
 pub enum Kind {
     /// Docker Engine, which starts a containerd of its own.
     Docker,
+    /// Podman's service.
+    Podman,
     /// Ours, this binary.
     Linkspan(PathBuf),
 }
 
 /// A daemon, the host it has for itself, and what it costs.
 pub struct Engine {
-    kind: Kind,
+    /// Which it is.
+    pub kind: Kind,
     /// What runs the daemon in its host; none when it was stopped.
     daemon: Option<Child>,
     /// Its host; dropped before the account, which must be empty then.
@@ -49,6 +62,9 @@ impl Engine {
         let api = Api::new(PathBuf::from(format!("/proc/{}/root/run/docker.sock", host.pid())));
         let started = Started::new(host.path().join("bench"))?;
         let mut engine = Self { kind, daemon: None, host, account, api, started };
+        if matches!(engine.kind, Kind::Podman) {
+            engine.prepare_podman()?;
+        }
         engine.start_daemon()?;
         engine.host.load_image();
         Ok(engine)
@@ -89,7 +105,7 @@ impl Engine {
     /// Removes all containers, and all networks that were made.
     pub fn clear(&mut self) -> Result<()> {
         container::remove_all(&self.api)?;
-        self.api.ask("POST", "/networks/prune", None).map(drop)
+        self.api.tell("POST", "/networks/prune", None)
     }
 
     /// The version it says it is.
@@ -115,6 +131,7 @@ impl Engine {
             let name = arguments.first().map_or("", String::as_str);
             match self.kind {
                 Kind::Docker => name.contains("containerd-shim"),
+                Kind::Podman => name.contains("conmon"),
                 Kind::Linkspan(_) => arguments.get(1).is_some_and(|verb| verb == "shim"),
             }
         };
@@ -125,14 +142,46 @@ impl Engine {
     fn words(&self) -> Vec<String> {
         let data_root = self.host.data_root().to_string_lossy().into_owned();
         let containers = format!("/{}", self.account.containers());
+        let settings = format!("CONTAINERS_CONF={}", self.podman_settings().display());
         let words: Vec<&str> = match &self.kind {
             // Containers outlive our daemon always, Docker's only when asked to.
             Kind::Docker => {
                 vec!["dockerd", "--live-restore", "--cgroup-parent", &containers, "--data-root", &data_root]
             }
+            Kind::Podman => {
+                vec![
+                    "env",
+                    &settings,
+                    "podman",
+                    "--root",
+                    &data_root,
+                    "system",
+                    "service",
+                    "--time",
+                    "0",
+                    "unix:///run/docker.sock",
+                ]
+            }
             Kind::Linkspan(binary) => vec![binary.to_str().unwrap_or("linkspan"), "up", "--data-root", &data_root],
         };
         words.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Keeps what Podman has outside of its root and of /run to this host.
+    fn prepare_podman(&self) -> Result<()> {
+        let settings = self.podman_settings();
+        fs::write(&settings, PODMAN).map_err(|e| format!("cannot write {}: {e}", settings.display()))?;
+        let networks = self.host.path().join("networks");
+        let said = self.host.sh(&format!(
+            "set -e; mkdir -p {0} /etc/cni/net.d; mount --bind {0} /etc/cni/net.d
+             for dir in /dev/shm /var/lib/cni /var/lib/containers; do mkdir -p $dir; mount -t tmpfs tmpfs $dir; done",
+            networks.display()
+        ));
+        if said.code == 0 { Ok(()) } else { Err(format!("Podman's host: {}", said.err)) }
+    }
+
+    fn podman_settings(&self) -> PathBuf {
+        self.host.path().join("containers.conf")
     }
 
     /// The docker command, speaking to this engine.
@@ -162,6 +211,7 @@ impl Kind {
     fn group(&self) -> String {
         let name = match self {
             Self::Docker => "docker",
+            Self::Podman => "podman",
             Self::Linkspan(_) => "linkspan",
         };
         format!("linkspan-bench-{}-{name}", std::process::id())

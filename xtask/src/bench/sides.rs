@@ -1,4 +1,4 @@
-//! The same thing of two engines, side by side.
+//! The same thing of every engine, side by side.
 
 use crate::run::Result;
 
@@ -6,6 +6,8 @@ use crate::run::Result;
 pub struct Sides<T> {
     /// Docker Engine's.
     pub docker: Result<T>,
+    /// Podman's.
+    pub podman: Result<T>,
     /// Ours.
     pub linkspan: Result<T>,
 }
@@ -14,13 +16,13 @@ impl<T> Sides<T> {
     /// Does something once with each.
     pub fn each<U>(&mut self, mut action: impl FnMut(&mut T) -> Result<U>) -> Sides<U> {
         let mut one = |side: &mut Result<T>| side.as_mut().map_err(|why| why.clone()).and_then(&mut action);
-        Sides { docker: one(&mut self.docker), linkspan: one(&mut self.linkspan) }
+        Sides { docker: one(&mut self.docker), podman: one(&mut self.podman), linkspan: one(&mut self.linkspan) }
     }
 
     /// Looks at each.
     pub fn look<U>(&self, look: impl Fn(&T) -> Result<U>) -> Sides<U> {
         let one = |side: &Result<T>| side.as_ref().map_err(String::clone).and_then(&look);
-        Sides { docker: one(&self.docker), linkspan: one(&self.linkspan) }
+        Sides { docker: one(&self.docker), podman: one(&self.podman), linkspan: one(&self.linkspan) }
     }
 
     /// Measures in rounds, one engine after the other in each, and gives the median of every figure.
@@ -32,6 +34,7 @@ impl<T> Sides<T> {
         let mut all = self.each(|_| Ok(Vec::new()));
         for _ in 0..rounds {
             measure_into(&mut all.docker, &mut self.docker, &mut measure);
+            measure_into(&mut all.podman, &mut self.podman, &mut measure);
             measure_into(&mut all.linkspan, &mut self.linkspan, &mut measure);
         }
         std::array::from_fn(|n| all.look(|rounds| Ok(median(rounds.iter().map(|figures: &[f64; N]| figures[n])))))
@@ -43,20 +46,22 @@ impl<T> Sides<T> {
             let other = other?;
             side.as_mut().map(|one| (one, other)).map_err(|why| why.clone())
         }
-        Sides { docker: pair(&mut self.docker, other.docker), linkspan: pair(&mut self.linkspan, other.linkspan) }
+        Sides {
+            docker: pair(&mut self.docker, other.docker),
+            podman: pair(&mut self.podman, other.podman),
+            linkspan: pair(&mut self.linkspan, other.linkspan),
+        }
     }
 
     /// Each joined with the other's same side.
     pub fn zip<U, V>(self, other: Sides<U>, join: impl Fn(T, U) -> V) -> Sides<V> {
-        let one = |this: Result<T>, other: Result<U>| Ok(join(this?, other?));
-        Sides { docker: one(self.docker, other.docker), linkspan: one(self.linkspan, other.linkspan) }
-    }
-
-    /// Only ours is measured, for the reason given.
-    pub fn only_linkspan<U>(&mut self, why: &str, action: impl FnOnce(&mut T) -> Result<U>) -> Sides<U> {
+        fn one<T, U, V>(this: Result<T>, other: Result<U>, join: impl Fn(T, U) -> V) -> Result<V> {
+            Ok(join(this?, other?))
+        }
         Sides {
-            docker: Err(why.to_owned()),
-            linkspan: self.linkspan.as_mut().map_err(|why| why.clone()).and_then(action),
+            docker: one(self.docker, other.docker, &join),
+            podman: one(self.podman, other.podman, &join),
+            linkspan: one(self.linkspan, other.linkspan, &join),
         }
     }
 }
@@ -87,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_side_that_fails_leaves_the_other() {
-        let mut sides = Sides { docker: Ok(1.0), linkspan: Ok(2.0) };
+        let mut sides = Sides { docker: Ok(1.0), podman: Err("none".to_owned()), linkspan: Ok(2.0) };
         let mut round = 0.0;
         let [figures] = sides.alternate(3, |side| {
             round += 1.0;

@@ -2,6 +2,9 @@
 
 use super::sides::Sides;
 
+/// Why an engine has no figures that nobody wants figures of.
+pub const NOT_ASKED: &str = "not asked for";
+
 /// One line of the table.
 pub struct Line {
     what: String,
@@ -48,8 +51,8 @@ impl Line {
         Self { what: what.into(), figures, unit, target }
     }
 
-    /// The line in Markdown, without its end.
-    pub fn markdown(&self) -> String {
+    /// The line in Markdown, without its end; Podman has a column when it is measured.
+    pub fn markdown(&self, podman: bool) -> String {
         let cell = |side: &Result<f64, String>| {
             side.as_ref().map_or_else(|_| "—".to_owned(), |figure| self.unit.text(*figure))
         };
@@ -60,8 +63,9 @@ impl Line {
             Target::Shown => String::new(),
         };
         let ratio = self.ratio().map_or_else(|| "—".to_owned(), number);
+        let podman = if podman { format!(" {} |", cell(&self.figures.podman)) } else { String::new() };
         format!(
-            "| {} | {} | {} | {ratio} | {target} | {} |",
+            "| {} | {} |{podman} {} | {ratio} | {target} | {} |",
             self.what,
             cell(&self.figures.docker),
             cell(&self.figures.linkspan),
@@ -92,16 +96,22 @@ impl Line {
 }
 
 /// The table's first two lines.
-pub fn head() -> &'static str {
-    "| what | Docker Engine | linkspan | ratio | target | |\n|---|---|---|---|---|---|\n"
+pub fn head(podman: bool) -> String {
+    let (name, rule) = if podman { (" Podman |", "---|") } else { ("", "") };
+    format!("| what | Docker Engine |{name} linkspan | ratio | target | |\n|---|---|{rule}---|---|---|---|\n")
 }
 
-/// Why figures are missing, each reason once.
+/// Why figures are missing, each reason once; none for engines that were not asked for.
 pub fn notes(lines: &[Line]) -> String {
     let mut notes: Vec<String> = Vec::new();
     for line in lines {
-        for (name, side) in [("Docker Engine", &line.figures.docker), ("linkspan", &line.figures.linkspan)] {
+        let sides = &line.figures;
+        for (name, side) in [("Docker Engine", &sides.docker), ("Podman", &sides.podman), ("linkspan", &sides.linkspan)]
+        {
             let Err(why) = side else { continue };
+            if why == NOT_ASKED {
+                continue;
+            }
             let note = format!("{name}: {why}");
             if !notes.iter().any(|said| said.ends_with(&note)) {
                 notes.push(format!("\n{}: {note}", line.what));
@@ -148,8 +158,9 @@ mod tests {
     #[test]
     fn lines() {
         let check = |docker: Result<f64, &str>, linkspan: Result<f64, &str>, unit, target, expected: &str| {
-            let figures = Sides { docker: docker.map_err(str::to_owned), linkspan: linkspan.map_err(str::to_owned) };
-            assert_eq!(Line::new("it", figures, unit, target).markdown(), expected);
+            let [docker, podman, linkspan] = [docker, Ok(7.0), linkspan].map(|side| side.map_err(str::to_owned));
+            let line = Line::new("it", Sides { docker, podman, linkspan }, unit, target);
+            assert_eq!(line.markdown(false), expected);
         };
         use Target::*;
         check(Ok(143.2), Ok(20.0), Unit::Ms, OfDocker(0.2), "| it | 143 ms | 20 ms | 0.14 | 0.20 of Docker's | met |");

@@ -40,21 +40,21 @@ pub fn create(api: &Api, name: &str) -> Result<()> {
 /// Creates a bridge network with options of the driver.
 pub fn create_with(api: &Api, name: &str, options: &serde_json::Value) -> Result<()> {
     let wanted = json!({ "Name": name, "Driver": "bridge", "CheckDuplicate": true, "Options": options });
-    api.ask("POST", "/networks/create", Some(&wanted)).map(drop)
+    api.tell("POST", "/networks/create", Some(&wanted))
 }
 
 /// Connects a container to it.
 pub fn connect(api: &Api, name: &str, container: &str) -> Result<()> {
-    api.ask("POST", &format!("/networks/{name}/connect"), Some(&json!({ "Container": container }))).map(drop)
+    api.tell("POST", &format!("/networks/{name}/connect"), Some(&json!({ "Container": container })))
 }
 
 /// Disconnects a container from it.
 pub fn disconnect(api: &Api, name: &str, container: &str) -> Result<()> {
-    api.ask("POST", &format!("/networks/{name}/disconnect"), Some(&json!({ "Container": container }))).map(drop)
+    api.tell("POST", &format!("/networks/{name}/disconnect"), Some(&json!({ "Container": container })))
 }
 
 fn remove(api: &Api, name: &str) -> Result<()> {
-    api.ask("DELETE", &format!("/networks/{name}"), None).map(drop)
+    api.tell("DELETE", &format!("/networks/{name}"), None)
 }
 
 fn timed(action: impl FnOnce() -> Result<()>) -> Result<f64> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::{
     bench::{
         container::{self, Wanted},
-        engine::{Engine, ms_since},
+        engine::{Engine, Kind, ms_since},
         process,
         sides::{Sides, median},
         table::{Line, Target, Unit},
@@ -30,16 +30,11 @@ pub fn measure(engines: &mut Sides<Engine>) -> Vec<Line> {
         let one = publish(engine, 1)?;
         Ok([one.start_ms, one.removal_ms])
     });
-    // Docker Engine takes minutes for a thousand, so a single time must do there.
-    let many = Sides {
-        docker: engines.docker.as_mut().map_err(|why| why.clone()).and_then(|engine| median_cost(engine, MANY, 1)),
-        linkspan: engines
-            .linkspan
-            .as_mut()
-            .map_err(|why| why.clone())
-            .and_then(|engine| median_cost(engine, MANY, ROUNDS)),
-    };
-    let more = engines.only_linkspan("1,000 took long enough", |engine| median_cost(engine, MORE, ROUNDS));
+    let many = engines.each(|engine| median_cost(engine, MANY));
+    let more = engines.each(|engine| match engine.kind {
+        Kind::Linkspan(_) => median_cost(engine, MORE),
+        Kind::Docker | Kind::Podman => Err("1,000 ports took long enough".to_owned()),
+    });
     let beyond = |costs: &Sides<Cost>, one: &Sides<f64>, part: fn(&Cost) -> f64| {
         costs.look(|cost| Ok(part(cost))).zip(one.look(|ms| Ok(*ms)), |many, one| many - one)
     };
@@ -80,7 +75,9 @@ pub fn measure(engines: &mut Sides<Engine>) -> Vec<Line> {
     ]
 }
 
-fn median_cost(engine: &mut Engine, ports: u16, rounds: usize) -> Result<Cost> {
+fn median_cost(engine: &mut Engine, ports: u16) -> Result<Cost> {
+    // The others may take minutes for a thousand, so a single time must do there.
+    let rounds = if matches!(engine.kind, Kind::Linkspan(_)) { ROUNDS } else { 1 };
     let costs = (0..rounds).map(|_| publish(engine, ports)).collect::<Result<Vec<_>>>()?;
     let of = |part: fn(&Cost) -> f64| median(costs.iter().map(part));
     Ok(Cost {

@@ -59,8 +59,8 @@ fn rss(pids: &[u32]) -> Result<f64> {
 
 /// Megabytes of one of them.
 fn average(pids: &[u32], bytes: fn(u32) -> f64) -> Result<f64> {
-    if pids.len() != CONTAINERS {
-        return Err(format!("{} shims for {CONTAINERS} containers", pids.len()));
+    if pids.is_empty() {
+        return Err("there are no shims".to_owned());
     }
-    Ok(pids.iter().map(|pid| bytes(*pid)).sum::<f64>() / 1e6 / CONTAINERS as f64)
+    Ok(pids.iter().map(|pid| bytes(*pid)).sum::<f64>() / 1e6 / pids.len() as f64)
 }
