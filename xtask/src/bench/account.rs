@@ -14,6 +14,12 @@ use crate::run::Result;
 /// How long a group may take to become empty once its processes were killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What the names of the bench's groups begin with; the bench's process id follows.
+const PREFIX: &str = "linkspan-bench-";
+
+/// Podman's group for its containers, which cannot be chosen.
+const PODMANS: &str = "libpod_parent";
+
 /// The control group.
 pub struct Account {
     name: String,
@@ -21,14 +27,19 @@ pub struct Account {
 }
 
 impl Account {
-    /// Makes the group.
-    pub fn open(name: &str) -> Result<Self> {
+    /// Makes the group for an engine, and takes away what a bench that was killed left.
+    pub fn open(engine: &str) -> Result<Self> {
+        remove_groups(Duration::ZERO, |name| {
+            let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+            pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+        });
+        let name = format!("{PREFIX}{}-{engine}", std::process::id());
         // The first two where version 1 is used, also beside version 2; the last where there is version 2 alone.
         let roots = ["/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup"];
         let root = roots.into_iter().map(Path::new).find(|root| root.join("cgroup.procs").exists());
-        let dir = root.ok_or("no control groups are mounted at /sys/fs/cgroup")?.join(name);
+        let dir = root.ok_or("no control groups are mounted at /sys/fs/cgroup")?.join(&name);
         fs::create_dir_all(&dir).map_err(|e| format!("cannot make the control group {}: {e}", dir.display()))?;
-        Ok(Self { name: name.to_owned(), dir })
+        Ok(Self { name, dir })
     }
 
     /// The group that containers can be put under; it goes with the account.
@@ -64,14 +75,22 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        remove(&self.dir, PATIENCE);
-        let root = Path::new("/sys/fs/cgroup");
-        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-        for hierarchy in hierarchies.chain([root.to_owned()]) {
-            remove(&hierarchy.join(self.containers()), PATIENCE);
-            // Podman's name for its containers cannot be chosen; it goes when there are none.
-            remove(&hierarchy.join("libpod_parent"), Duration::ZERO);
+        let containers = self.containers();
+        remove_groups(PATIENCE, |name| name == self.name || name == containers);
+        if self.name.ends_with("podman") {
+            remove_groups(Duration::ZERO, |name| name == PODMANS);
         }
+    }
+}
+
+/// Removes groups by their names from every hierarchy.
+fn remove_groups(patience: Duration, chosen: impl Fn(&str) -> bool) {
+    let inside = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let root = Path::new("/sys/fs/cgroup");
+    for hierarchy in inside(root).chain([root.to_owned()]) {
+        let groups =
+            inside(&hierarchy).filter(|dir| dir.file_name().and_then(|name| name.to_str()).is_some_and(&chosen));
+        groups.for_each(|dir| remove(&dir, patience));
     }
 }
 

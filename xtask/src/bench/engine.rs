@@ -57,7 +57,7 @@ pub struct Engine {
 impl Engine {
     /// Makes a host, starts the daemon in it, and imports the image.
     pub fn start(kind: Kind) -> Result<Self> {
-        let account = Account::open(&kind.group())?;
+        let account = Account::open(kind.name())?;
         let host = Host::empty().ok_or("no host can be made")?;
         let api = Api::new(PathBuf::from(format!("/proc/{}/root/run/docker.sock", host.pid())));
         let started = Started::new(host.path().join("bench"))?;
@@ -207,14 +207,12 @@ impl Drop for Engine {
 }
 
 impl Kind {
-    /// The control group of the engine's processes, for this run alone.
-    fn group(&self) -> String {
-        let name = match self {
+    fn name(&self) -> &'static str {
+        match self {
             Self::Docker => "docker",
             Self::Podman => "podman",
             Self::Linkspan(_) => "linkspan",
-        };
-        format!("linkspan-bench-{}-{name}", std::process::id())
+        }
     }
 }
 
