@@ -49,9 +49,9 @@ fn lists_filters_and_formats() {
     host.docker("rename box failed").fails_with("is already in use by container");
     host.docker("rename box box").fails_with("Renaming a container with the same name as its current name");
     host.docker("rename box 'x y'").fails_with("Invalid container name");
-    check("top box -o pid,comm | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2", "sleep");
+    check("top box -o pid,comm | grep -c sleep", "1");
     let stats = host.sh("timeout -s KILL 3 docker stats --format '{{.Name}} {{.PIDs}}' box").out;
-    assert!(stats.matches("box 1").count() > 1, "a stream: {stats:?}");
+    assert!(stats.matches("box ").count() > 1, "a stream: {stats:?}");
 }
 
 #[test]
