@@ -204,6 +204,11 @@ impl Host {
         self.dir.path().join("data")
     }
 
+    /// The control groups that find(1)'s `condition` chooses. Those of other hosts may vanish meanwhile: that is no failure.
+    pub fn groups(&self, condition: &str) -> String {
+        self.sh(&format!("find /sys/fs/cgroup -mindepth 2 {condition} -type d 2>/dev/null; true")).ok()
+    }
+
     /// What the daemon logged.
     pub fn daemon_log(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
