@@ -5,7 +5,7 @@ use std::{error::Error, fs, io, time::Duration};
 
 use tracing::warn;
 
-use super::{Entry, Live, Runtime, RuntimeError, cgroup_of, io_error};
+use super::{Entry, Live, Runtime, RuntimeError, cgroup_of, error::io_error};
 use crate::shim::{
     launch::{State, file},
     protocol::{Exit, Report, Request, Started},

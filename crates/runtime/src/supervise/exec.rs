@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Attached, Input, Output, Runtime, RuntimeError, io_error};
+use super::{Attached, Input, Output, Runtime, RuntimeError, error::io_error};
 use crate::{
     oci::process,
     shim::{

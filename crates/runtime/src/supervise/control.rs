@@ -1,0 +1,76 @@
+//! What is done to a container that runs: signals, pausing, limits; and what can be seen of it.
+
+use super::{Runtime, RuntimeError, blocking, error::io_error};
+use crate::{
+    cgroup::Stats,
+    shim::protocol::{Report, Request, Started, WindowSize},
+};
+
+impl Runtime {
+    /// Sends a signal to the first process of a container.
+    pub async fn signal(&self, id: &str, signal: i32) -> Result<(), RuntimeError> {
+        self.live(id)?;
+        nix::sys::signal::Signal::try_from(signal).map_err(|_| RuntimeError::Signal(signal))?;
+        self.ask(id, &Request::Signal(signal)).await
+    }
+
+    /// Has its shim do something, and returns when that is done.
+    pub(super) async fn ask(&self, id: &str, request: &Request) -> Result<(), RuntimeError> {
+        let not_running = || RuntimeError::NotRunning(id.to_owned());
+        // The shim listens for as long as its container runs.
+        let (mut output, mut input) = self.connect(id).map_err(|_| not_running())?;
+        input.send(request).await.map_err(|_| not_running())?;
+        match output.next().await {
+            Ok(Some(Report::Done)) => Ok(()),
+            _ => Err(not_running()),
+        }
+    }
+
+    /// Stops every process of a container until [`Runtime::resume`].
+    pub async fn pause(&self, id: &str) -> Result<(), RuntimeError> {
+        self.freeze(id, true).await
+    }
+
+    /// Lets a paused container go on.
+    pub async fn resume(&self, id: &str) -> Result<(), RuntimeError> {
+        self.freeze(id, false).await
+    }
+
+    async fn freeze(&self, id: &str, frozen: bool) -> Result<(), RuntimeError> {
+        let cgroup = self.live(id)?.cgroup;
+        let action = if frozen { "pause it" } else { "resume it" };
+        blocking(move || cgroup.freeze(frozen)).await.map_err(io_error(id, action))
+    }
+
+    /// Gives the terminal of a container a new size.
+    pub async fn resize(&self, id: &str, size: WindowSize) -> Result<(), RuntimeError> {
+        self.live(id)?;
+        self.ask(id, &Request::Resize(size)).await
+    }
+
+    /// The ids of all processes of a container, in the host's namespace, in ascending order.
+    pub async fn top(&self, id: &str) -> Result<Vec<u32>, RuntimeError> {
+        let cgroup = self.live(id)?.cgroup;
+        blocking(move || Ok(cgroup.processes())).await.map_err(io_error(id, "list its processes"))
+    }
+
+    /// What a container has used and uses.
+    pub async fn stats(&self, id: &str) -> Result<Stats, RuntimeError> {
+        let cgroup = self.live(id)?.cgroup;
+        blocking(move || Ok(cgroup.stats())).await.map_err(io_error(id, "read its statistics"))
+    }
+
+    /// Changes the limits of a running container; those that are none stay.
+    pub async fn update(&self, id: &str, resources: &model::container::Resources) -> Result<(), RuntimeError> {
+        let (cgroup, resources) = (self.live(id)?.cgroup, resources.clone());
+        match tokio::task::spawn_blocking(move || cgroup.update(&resources)).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(error) => Err(io_error(id, "change its limits")(error.into())),
+        }
+    }
+
+    /// Since when a container runs, and as which process; none when it does not.
+    pub fn running(&self, id: &str) -> Option<Started> {
+        self.live(id).ok().map(|live| live.started)
+    }
+}

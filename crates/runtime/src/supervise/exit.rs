@@ -1,0 +1,110 @@
+//! How containers end: following their shims, and removing what is left.
+
+use std::fs;
+
+use tokio::{process::Child, sync::watch};
+
+use super::{Entry, Input, Live, Output, Runtime, RuntimeError, blocking, error::io_error};
+use crate::{
+    cgroup::Cgroup,
+    shim::{
+        launch::State,
+        now_ms,
+        protocol::{Exit, Report, Started},
+    },
+};
+
+impl Runtime {
+    /// Follows a shim until its container has ended.
+    pub(super) fn supervise(
+        &self,
+        id: &str,
+        started: Started,
+        (mut output, input): (Output, Input),
+        child: Option<Child>,
+    ) -> Live {
+        let (ended, exit) = watch::channel(None);
+        let live = Live { started, cgroup: self.cgroup(id), exit };
+        let (runtime, id, cgroup) = (self.clone(), id.to_owned(), live.cgroup.clone());
+        tokio::spawn(async move {
+            let exit = loop {
+                match output.next().await {
+                    Ok(Some(Report::Exited(exit))) => break exit,
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => break runtime.lost(&id, cgroup).await,
+                }
+            };
+            // The shim waits for its clients before it ends.
+            drop((output, input));
+            ended.send_replace(Some(exit));
+            if let Some(child) = child {
+                end(child).await;
+            }
+        });
+        live
+    }
+
+    /// A shim died before it could report: its container dies with it.
+    pub(super) async fn lost(&self, id: &str, cgroup: Cgroup) -> Exit {
+        let dir = self.dir(id);
+        let job = move || {
+            if let Ok(State { exit: Some(exit), .. }) = State::read(&dir) {
+                return exit;
+            }
+            let oom_killed = cgroup.oom_kills() > 0;
+            let _ = cgroup.kill().and_then(|()| cgroup.remove());
+            let exit =
+                Exit { code: 137, oom_killed, finished_ms: now_ms(), error: Some("its shim was killed".to_owned()) };
+            if let Ok(mut state) = State::read(&dir) {
+                state.exit = Some(exit.clone());
+                let _ = state.write(&dir);
+            }
+            exit
+        };
+        let failed = |error: tokio::task::JoinError| Exit {
+            code: 137,
+            oom_killed: false,
+            finished_ms: now_ms(),
+            error: Some(error.to_string()),
+        };
+        tokio::task::spawn_blocking(job).await.unwrap_or_else(failed)
+    }
+
+    /// Waits until a started container has ended.
+    pub async fn wait(&self, id: &str) -> Result<Exit, RuntimeError> {
+        let mut exit = match self.containers().get(id) {
+            Some(Entry::Live(live)) => live.exit.clone(),
+            _ => return Err(RuntimeError::NotRunning(id.to_owned())),
+        };
+        let exit = exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+        exit.ok_or_else(|| RuntimeError::NotRunning(id.to_owned()))
+    }
+
+    /// Removes every trace of a container: what still runs of it is killed.
+    pub async fn reap(&self, id: &str) -> Result<(), RuntimeError> {
+        let entry = self.containers().remove(id);
+        if let Some(Entry::Live(live)) = entry {
+            let cgroup = live.cgroup.clone();
+            blocking(move || cgroup.kill()).await.map_err(io_error(id, "kill its processes"))?;
+            // The shim writes to the run directory until it has reported.
+            let _ = live.exit.clone().wait_for(Option::is_some).await;
+        }
+        let cgroup = self.cgroup(id);
+        blocking(move || cgroup.kill().and_then(|()| cgroup.remove()))
+            .await
+            .map_err(io_error(id, "remove its control group"))?;
+        self.execs().retain(|_, exec| exec.container() != id);
+        self.forget(id);
+        Ok(())
+    }
+
+    /// Removes the run directory.
+    pub(super) fn forget(&self, id: &str) {
+        let _ = fs::remove_dir_all(self.dir(id));
+    }
+}
+
+/// Waits for a shim that has said its last word.
+pub(super) async fn end(mut child: Child) {
+    let _ = child.wait().await;
+}
