@@ -21,11 +21,11 @@ pub struct Host {
     arguments: Vec<String>,
 }
 
-/// The host's network before the daemon: one link to a neighbour, who is the default route.
-const NETWORK: &str = "
+/// A host's network before the daemon, as a shell script: one link to a neighbour, who is the default route.
+pub const NETWORK: &str = "
     set -e
     mount -t tmpfs tmpfs /run
-    if ! getent group docker >/dev/null; then
+    if ! grep -q ^docker: /etc/group; then
         (cat /etc/group; echo docker:x:2375:) > /run/group
         mount --bind /run/group /etc/group
     fi

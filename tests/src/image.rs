@@ -7,6 +7,7 @@ use std::{fs, path::Path, process::Command};
 /// # Panics
 /// When busybox or tar is missing.
 pub fn write(archive: &Path) {
+    let archive = std::path::absolute(archive).expect("the working directory is there");
     let script = r#"
         set -e
         root=$(mktemp -d)
@@ -28,7 +29,7 @@ pub fn write(archive: &Path) {
         echo hello > var/www/index.html
         tar -cf "$1" .
     "#;
-    let status = Command::new("sh").args(["-c", script, "image"]).arg(archive).status().expect("sh runs");
+    let status = Command::new("sh").args(["-c", script, "image"]).arg(&archive).status().expect("sh runs");
     assert!(status.success(), "the test image could not be made: are busybox-static and socat installed?");
     assert!(fs::metadata(archive).expect("the archive was written").len() > 0);
 }

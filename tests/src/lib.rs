@@ -6,12 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod host;
-mod image;
+pub mod image;
 mod network;
 mod said;
 mod terminal;
 
-pub use host::Host;
+pub use host::{Host, NETWORK};
 pub use network::From;
 pub use said::Said;
 pub use terminal::Terminal;

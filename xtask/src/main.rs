@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask up | test | bench | dist`.
+//! The project's own commands: `cargo xtask up | test | vm-test | bench | dist`.
 
 mod bench;
 mod dist;
@@ -6,6 +6,7 @@ mod packages;
 mod run;
 mod test;
 mod up;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ enum Task {
     Up,
     /// Install the test peers and run everything that CI runs
     Test,
+    VmTest(vm::VmTest),
     /// Measure beside Docker Engine and print the ratios
     Bench(bench::Bench),
     /// Build the static release binary into target/dist
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Up => up::run(),
         Task::Test => test::run(),
+        Task::VmTest(test) => test.run(),
         Task::Bench(bench) => bench.run(),
         Task::Dist => dist::run().map(|_| ()),
     };
