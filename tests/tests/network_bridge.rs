@@ -47,6 +47,28 @@ fn what_a_network_of_ones_own_has_and_the_default_one_has_not() {
 }
 
 #[test]
+fn what_is_taken_away_is_free_at_once() {
+    let Some(host) = Host::start() else { return };
+    host.idle("cx", "");
+    let create = "docker network create --subnet 10.1.0.0/24 -o com.docker.network.bridge.name=mybr0 net";
+    for _ in 0..10 {
+        host.sh(create).ok();
+        host.docker("network connect --driver-opt com.docker.network.endpoint.ifname=lan0 net cx").ok();
+        assert!(host.exec("cx", "ls /sys/class/net").ok().contains("lan0"));
+        host.docker("network disconnect net cx").ok();
+        assert!(!host.exec("cx", "ls /sys/class/net").ok().contains("lan0"));
+        host.docker("network rm net").ok();
+        assert!(!host.sh("ip -o link; ip route").ok().contains("mybr0"));
+    }
+    assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
+    host.sh(create).ok();
+    host.docker("network connect net cx").ok();
+    host.linkspan("down").ok();
+    let left = host.sh("ip -o link; nft list ruleset; ls /run/linkspan/netns; true").ok();
+    assert!(["mybr0", "veth", "linkspan"].iter().all(|word| !left.contains(word)), "{left}");
+}
+
+#[test]
 fn several_networks_and_who_has_the_default_route() {
     let Some(host) = Host::start() else { return };
     host.docker("network create --subnet 10.1.0.0/24 aa").ok();

@@ -26,7 +26,12 @@ fn main() -> Outcome<()> {
         measure("create one endpoint", &endpoints, |e| run(&mut linux, &creation(e)))?;
         let whole = [()];
         measure("observe all", &whole, |()| linux.observe(&BTreeSet::new()).map(drop).map_err(Into::into))?;
-        measure("delete one namespace", &endpoints, |e| run(&mut linux, &deletion(e)))?;
+        measure("delete one veth", &endpoints[..endpoints.len() / 2], |e| run(&mut linux, &deletion(e, is_veth)))?;
+        measure("create one veth", &endpoints[..endpoints.len() / 2], |e| {
+            run(&mut linux, &creation(&without_netns(e)))
+        })?;
+        measure("delete one namespace", &endpoints, |e| run(&mut linux, &deletion(e, is_netns)))?;
+        measure("delete the bridge", &whole, |()| run(&mut linux, &deletion(&bridge()?, is_link)))?;
         Ok(())
     })?
 }
@@ -62,11 +67,27 @@ fn creation(state: &NetState) -> Plan {
 }
 
 /// A namespace takes all in it along, and with its end of a veth the other one.
-fn deletion(state: &NetState) -> Plan {
-    let is_netns = |(key, _): &(&Key, &Object)| matches!(key, Key::Netns(_));
+fn deletion(state: &NetState, which: fn(&Key) -> bool) -> Plan {
     let op =
         |(key, object): (&Key, &Object)| Op::Delete { key: key.clone(), object: object.clone(), with: BTreeSet::new() };
-    Plan { ops: state.objects.iter().filter(is_netns).map(op).collect() }
+    Plan { ops: state.objects.iter().filter(|(key, _)| which(key)).map(op).collect() }
+}
+
+fn is_netns(key: &Key) -> bool {
+    matches!(key, Key::Netns(_))
+}
+
+fn is_link(key: &Key) -> bool {
+    matches!(key, Key::Link(_))
+}
+
+fn is_veth(key: &Key) -> bool {
+    matches!(key, Key::Link(LinkKey { netns: NetnsName::Host, .. }))
+}
+
+fn without_netns(state: &NetState) -> NetState {
+    let objects = state.objects.iter().filter(|(key, _)| !is_netns(key));
+    NetState { objects: objects.map(|(key, object)| (key.clone(), object.clone())).collect() }
 }
 
 fn bridge() -> Outcome<NetState> {

@@ -16,7 +16,8 @@ use netstate::{Fault, netns::NetnsName, route::MAIN};
 
 use crate::{
     fault::Refusal,
-    linux::{Linux, PROTOCOL},
+    linux::Linux,
+    mark::PROTOCOL,
     netlink::{
         Protocol, Socket,
         route::{self, LinkFacts},

@@ -1,45 +1,30 @@
-//! The kernel of this machine, as `netstate` wants one: the sockets, the namespaces they are in, and the rules that were asked for.
+//! The kernel of this machine: the sockets, the namespaces they are in, and the rules that were asked for.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use netstate::{
-    Fault, Kernel, Key, NetState, Plan, Report,
+    Fault,
     netns::NetnsName,
     nft::{Set, SetKey},
 };
 
 use crate::{
-    apply,
     fault::Refusal,
-    monitor::Own,
     namespace,
     netlink::{Protocol, Socket},
     nft::KnownRules,
-    observe,
+    own::Own,
+    reaper::Reaper,
     socket::in_namespace_fd,
 };
 
 /// Sockets are kept for this many namespaces. An open socket keeps its namespace alive, so they are closed when it is deleted.
 const CACHED_NAMESPACES: usize = 64;
-
-/// The protocol number of our routes (`ip route show proto 108`) and of our addresses (`ip -d address`, Linux 5.18 and later): `l` for
-/// linkspan. It is not among those of `/etc/iproute2/rt_protos`.
-pub const PROTOCOL: u8 = 0x6c;
-
-/// The link group of our links in the host's namespace (`ip link show group 27763`). It is set in the very message that makes a link,
-/// which the alias cannot be: a link in the group without an alias was made by a daemon that died before the next message.
-pub const LINK_GROUP: u32 = 0x6c73;
-
-/// The group of links that are being deleted together.
-pub(crate) const DOOMED_GROUP: u32 = LINK_GROUP + 1;
-
-/// The start of the alias of our links in the host's namespace.
-pub const ALIAS_PREFIX: &str = "linkspan:";
 
 /// Linux, seen and changed by netlink.
 #[derive(Debug)]
@@ -53,6 +38,8 @@ pub struct Linux {
     /// The sets that are there; elements are encoded and read by their set's types.
     pub(crate) sets: HashMap<SetKey, Set>,
     pub(crate) own: Arc<Own>,
+    /// Deletes links of the host.
+    pub(crate) reaper: Reaper,
 }
 
 /// The sockets in one namespace.
@@ -76,11 +63,11 @@ impl Linux {
     pub fn open(run_dir: &Path) -> Result<Self, Fault> {
         let open = || {
             let host = File::open(namespace::OWN)?;
-            Ok((host, Sockets::open()?))
+            Ok((host, Sockets::open()?, Reaper::open()?))
         };
-        let (host, host_sockets) = open().map_err(|refusal: Refusal| refusal.fault("open netlink sockets"))?;
+        let (host, host_sockets, reaper) = open().map_err(|refusal: Refusal| refusal.fault("open netlink sockets"))?;
         let own = Arc::new(Own::default());
-        own.know(&host_sockets);
+        own.know([host_sockets.route.portid(), host_sockets.netfilter.portid(), reaper.portid()]);
         Ok(Self {
             run_dir: run_dir.to_owned(),
             host,
@@ -89,14 +76,8 @@ impl Linux {
             rules: KnownRules::default(),
             sets: HashMap::new(),
             own,
+            reaper,
         })
-    }
-
-    /// Tells which rules to recognise. The kernel keeps a rule's short hash, not its value: `observe` gives a rule whose hash is among
-    /// those of `desired`, or of the plans applied since, as that rule, and any other as a placeholder that equals none. Call it with
-    /// the desired state before `observe`, or every chain of an earlier daemon is replaced.
-    pub fn know_rules(&mut self, desired: &NetState) {
-        self.rules.replace(desired);
     }
 
     /// The file of a namespace of ours, for `setns`, an OCI bundle or `nsenter --net=`.
@@ -158,19 +139,5 @@ impl Linux {
             self.named_sockets.pop_front();
         }
         self.named_sockets.push_back(entry);
-    }
-}
-
-impl Kernel for Linux {
-    fn observe(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
-        let state = observe::observe(self, settings).map_err(|refusal| refusal.fault("observe the network"))?;
-        self.own.know_links(&state);
-        Ok(state)
-    }
-
-    fn apply(&mut self, plan: &Plan) -> Report {
-        let own = self.own.clone();
-        let _applying = own.begin(plan);
-        apply::apply(self, plan)
     }
 }

@@ -5,10 +5,10 @@
 //! others), a link's is foreign if it tells of something new while no plan is being carried out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -21,22 +21,19 @@ use netlink_packet_route::{
     link::LinkMessage,
     route::{RouteMessage, RouteProtocol},
 };
-use netstate::{
-    Fault, Key, NetState, Object, Op, Plan,
-    link::{Link, LinkKey, LinkKind},
-    netns::NetnsName,
-    nft::table,
-};
+use netstate::{Fault, netns::NetnsName, nft::table};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::{
     fault::Refusal,
-    linux::{Linux, PROTOCOL, Sockets},
+    linux::{Linux, Sockets},
+    mark::PROTOCOL,
     netlink::{
-        Message, Socket,
+        Message, Socket, attributes,
         route::{self, LinkFacts},
     },
     nft, observe,
+    own::{Deeds, Own},
 };
 
 /// What a surprise is about. Observe again to know more.
@@ -50,9 +47,16 @@ pub enum Surprise {
     Routes,
     /// A table of ours, or something in it.
     Rules,
+    /// Whether the host forwards.
+    Settings,
     /// Notifications were lost; it may be anything.
     Anything,
 }
+
+// include/uapi/linux/rtnetlink.h
+const RTNLGRP_IPV4_NETCONF: u32 = 24;
+const RTNLGRP_IPV6_NETCONF: u32 = 25;
+const RTM_NEWNETCONF: u16 = 80;
 
 /// Notifications that follow each other this closely are one surprise.
 const TOGETHER: Duration = Duration::from_millis(20);
@@ -83,110 +87,11 @@ impl Drop for Monitor {
 }
 
 fn watch(linux: &Linux, report: impl FnMut(BTreeSet<Surprise>) + Send + 'static) -> Result<Monitor, Refusal> {
-    let sockets = linux.inside(&NetnsName::Host, || {
-        let sockets = Sockets::open()?;
-        for group in [
-            libc::RTNLGRP_LINK,
-            libc::RTNLGRP_IPV4_IFADDR,
-            libc::RTNLGRP_IPV6_IFADDR,
-            libc::RTNLGRP_IPV4_ROUTE,
-            libc::RTNLGRP_IPV6_ROUTE,
-        ] {
-            sockets.route.join(group)?;
-        }
-        sockets.netfilter.join(libc::NFNLGRP_NFTABLES as u32)?;
-        Ok::<_, Refusal>((sockets, Sockets::open()?))
-    })??;
+    let watcher = Watcher::new(linux)?;
     let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-    let mut watcher =
-        Watcher { sockets: sockets.0, asking: sockets.1, own: linux.own.clone(), links: HashMap::new(), plans_seen: 0 };
-    watcher.learn_links()?;
     let until = stop.clone();
     let thread = thread::Builder::new().name("monitor".into()).spawn(move || watcher.run(&until, report))?;
     Ok(Monitor { stop, thread: Some(thread) })
-}
-
-/// What tells our own changes from others'.
-#[derive(Debug, Default)]
-pub(crate) struct Own(Mutex<Deeds>);
-
-#[derive(Debug, Default)]
-struct Deeds {
-    /// Of our sockets in the host's namespace.
-    portids: BTreeSet<u32>,
-    /// How many plans were begun.
-    plans: u64,
-    /// Links of the host that will go, or have gone, by our doing.
-    going: BTreeSet<String>,
-    /// The host's ends of veths, by the namespace of the other: the kernel deletes them some time after the namespace.
-    veths: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Own {
-    /// These sockets are ours.
-    pub fn know(&self, sockets: &Sockets) {
-        self.lock().portids.extend([sockets.route.portid(), sockets.netfilter.portid()]);
-    }
-
-    /// These links are ours.
-    pub fn know_links(&self, state: &NetState) {
-        let mut deeds = self.lock();
-        for (key, object) in &state.objects {
-            if let (Key::Link(key), Object::Link(link)) = (key, object) {
-                deeds.learn(key, link);
-            }
-        }
-    }
-
-    /// Whether a link of the host goes by our doing.
-    pub fn is_going(&self, name: &str) -> bool {
-        self.lock().going.contains(name)
-    }
-
-    /// This plan is being carried out until the guard is dropped.
-    pub fn begin(&self, plan: &Plan) -> Applying<'_> {
-        let mut deeds = self.lock();
-        deeds.plans += 1;
-        for op in &plan.ops {
-            match op {
-                Op::Create { key: Key::Link(key), object: Object::Link(link) } => deeds.learn(key, link),
-                Op::Delete { key, with, .. } => std::iter::once(key).chain(with).for_each(|key| deeds.expect_gone(key)),
-                _ => {}
-            }
-        }
-        Applying { _deeds: deeds }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Deeds> {
-        // What a panicked thread left is still true.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Keeps the monitor from reading while a plan is being carried out.
-pub(crate) struct Applying<'a> {
-    _deeds: MutexGuard<'a, Deeds>,
-}
-
-impl Deeds {
-    fn learn(&mut self, key: &LinkKey, link: &Link) {
-        if key.netns == NetnsName::Host {
-            self.going.remove(key.name.as_str());
-            if let LinkKind::Veth { peer: LinkKey { netns: NetnsName::Named(netns), .. }, .. } = &link.kind {
-                self.veths.entry(netns.clone()).or_default().insert(key.name.to_string());
-            }
-        }
-    }
-
-    fn expect_gone(&mut self, key: &Key) {
-        match key {
-            Key::Link(LinkKey { netns: NetnsName::Host, name }) => {
-                self.going.insert(name.to_string());
-            }
-            Key::Netns(NetnsName::Named(netns)) => self.going.extend(self.veths.remove(netns).unwrap_or_default()),
-            _ => {}
-        }
-    }
 }
 
 struct Watcher {
@@ -200,6 +105,29 @@ struct Watcher {
 }
 
 impl Watcher {
+    fn new(linux: &Linux) -> Result<Self, Refusal> {
+        let sockets = linux.inside(&NetnsName::Host, || {
+            let sockets = Sockets::open()?;
+            for group in [
+                libc::RTNLGRP_LINK,
+                libc::RTNLGRP_IPV4_IFADDR,
+                libc::RTNLGRP_IPV6_IFADDR,
+                libc::RTNLGRP_IPV4_ROUTE,
+                libc::RTNLGRP_IPV6_ROUTE,
+                RTNLGRP_IPV4_NETCONF,
+                RTNLGRP_IPV6_NETCONF,
+            ] {
+                sockets.route.join(group)?;
+            }
+            sockets.netfilter.join(libc::NFNLGRP_NFTABLES as u32)?;
+            Ok::<_, Refusal>((sockets, Sockets::open()?))
+        })??;
+        let (sockets, asking) = sockets;
+        let mut watcher = Self { sockets, asking, own: linux.own.clone(), links: HashMap::new(), plans_seen: 0 };
+        watcher.learn_links()?;
+        Ok(watcher)
+    }
+
     fn run(mut self, stop: &OwnedFd, mut report: impl FnMut(BTreeSet<Surprise>)) {
         let mut pending = BTreeSet::new();
         let mut since = Instant::now();
@@ -312,6 +240,9 @@ impl Judge<'_> {
                     self.surprises.insert(Surprise::Routes);
                 }
             }
+            RTM_NEWNETCONF if stops_forwarding(message.body) => {
+                self.surprises.insert(Surprise::Settings);
+            }
             _ => {}
         }
     }
@@ -371,4 +302,58 @@ fn is_our_address(address: &AddressMessage) -> bool {
     let protocol =
         address.attributes.iter().find_map(|a| if let AddressAttribute::Protocol(p) = a { Some(*p) } else { None });
     protocol.is_none_or(|p| p == AddressProtocol::Other(PROTOCOL))
+}
+
+/// Whether it says that the host forwards no more (`struct netconfmsg`). Linkspan never wants that, so it needs no look at who asked.
+fn stops_forwarding(body: &[u8]) -> bool {
+    const HEADER_LEN: usize = 4;
+    const IFINDEX: u16 = 1; // NETCONFA_*
+    const FORWARDING: u16 = 2;
+    const ALL: i32 = -1; // NETCONFA_IFINDEX_ALL
+    let attributes = attributes(body.get(HEADER_LEN..).unwrap_or_default());
+    let is = |kind, value: i32| attributes.get(kind) == Some(&value.to_ne_bytes()[..]);
+    is(IFINDEX, ALL) && is(FORWARDING, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write as _,
+        path::Path,
+        process::{Command, Stdio},
+    };
+
+    use rustix::net::sockopt::set_socket_recv_buffer_size;
+
+    use super::*;
+    use crate::socket::in_private_namespaces;
+
+    fn ip(lines: &str) {
+        let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        ip.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        assert!(ip.wait().unwrap().success());
+    }
+
+    #[test]
+    fn lost_notifications_are_a_reason_to_look() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        in_private_namespaces(|| {
+            let linux = Linux::open(Path::new("/nonexistent")).unwrap();
+            let mut watcher = Watcher::new(&linux).unwrap();
+            set_socket_recv_buffer_size(&watcher.sockets.route, 1).unwrap();
+            assert_eq!(watcher.drain(), BTreeSet::new());
+            let burst: String = (0..20).map(|n| format!("link add b{n} group 27763 type bridge\n")).collect();
+            ip(&burst);
+            assert_eq!(watcher.drain(), BTreeSet::from([Surprise::Anything]));
+            // From then on it knows again what is there.
+            set_socket_recv_buffer_size(&watcher.sockets.route, 1 << 20).unwrap();
+            assert_eq!(watcher.drain(), BTreeSet::new());
+            ip("link del b7\n");
+            assert_eq!(watcher.drain(), BTreeSet::from([Surprise::Links]));
+        })
+        .unwrap();
+    }
 }

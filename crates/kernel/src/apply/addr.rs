@@ -11,7 +11,8 @@ use netstate::addr::AddrKey;
 use super::is_gone;
 use crate::{
     fault::Refusal,
-    linux::{Linux, PROTOCOL},
+    linux::Linux,
+    mark::PROTOCOL,
     netlink::{Socket, route},
     observe,
 };

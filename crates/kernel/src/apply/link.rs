@@ -16,7 +16,8 @@ use netstate::{
 use super::{Failure, is_gone};
 use crate::{
     fault::Refusal,
-    linux::{DOOMED_GROUP, LINK_GROUP, Linux},
+    linux::Linux,
+    mark::{DOOMED_GROUP, LINK_GROUP},
     netlink::{
         Request,
         route::{self, LinkFacts},
@@ -74,13 +75,7 @@ pub(crate) fn delete(linux: &mut Linux, ops: &[Op]) -> Result<(), Failure> {
 }
 
 fn delete_one(linux: &mut Linux, key: &LinkKey) -> Result<(), Refusal> {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(key.name.to_string()));
-    let deleted = linux.sockets(&key.netns).and_then(|s| s.route.ask(route::request(RTM_DELLINK, 0, &message)));
-    match deleted {
-        Err(refusal) if !is_gone(&refusal) => Err(refusal),
-        _ => Ok(()),
-    }
+    delete_all(linux, &key.netns, LinkAttribute::IfName(key.name.to_string()), [key])
 }
 
 fn delete_group(linux: &mut Linux, netns: &NetnsName, links: &[&LinkKey]) -> Result<(), Failure> {
@@ -89,18 +84,35 @@ fn delete_group(linux: &mut Linux, netns: &NetnsName, links: &[&LinkKey]) -> Res
         Err(refusal) if is_gone(&refusal) => return Ok(()),
         Err(refusal) => return Err(Failure::of(0)(refusal)),
     };
+    let mut there = Vec::new();
     for (at, key) in links.iter().enumerate() {
         let mut message = LinkMessage::default();
         message.attributes = vec![LinkAttribute::IfName(key.name.to_string()), LinkAttribute::Group(DOOMED_GROUP)];
         match socket.ask(route::request(RTM_SETLINK, 0, &message)) {
-            Err(refusal) if !is_gone(&refusal) => return Err(Failure { at, in_effect: 0, refusal }),
-            _ => {}
+            Ok(()) => there.push(*key),
+            Err(refusal) if is_gone(&refusal) => {}
+            Err(refusal) => return Err(Failure { at, in_effect: 0, refusal }),
         }
     }
+    delete_all(linux, netns, LinkAttribute::Group(DOOMED_GROUP), there).map_err(Failure::of(0))
+}
+
+/// Deletes the links that `which` stands for. Those inside a namespace of ours go with it as a rule, and are not worth the reaper's effort.
+fn delete_all<'k>(
+    linux: &mut Linux,
+    netns: &NetnsName,
+    which: LinkAttribute,
+    links: impl IntoIterator<Item = &'k LinkKey>,
+) -> Result<(), Refusal> {
     let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::Group(DOOMED_GROUP));
-    match socket.ask(route::request(RTM_DELLINK, 0, &message)) {
-        Err(refusal) if !is_gone(&refusal) => Err(Failure::of(0)(refusal)),
+    message.attributes.push(which);
+    let request = route::request(RTM_DELLINK, 0, &message);
+    let deleted = match netns {
+        NetnsName::Host => linux.reaper.delete(request, links.into_iter().map(|key| key.name.to_string()).collect()),
+        NetnsName::Named(_) => linux.sockets(netns).and_then(|sockets| sockets.route.ask(request)),
+    };
+    match deleted {
+        Err(refusal) if !is_gone(&refusal) => Err(refusal),
         _ => Ok(()),
     }
 }

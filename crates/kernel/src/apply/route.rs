@@ -12,7 +12,8 @@ use netstate::route::{Route, RouteKey};
 use super::is_gone;
 use crate::{
     fault::Refusal,
-    linux::{Linux, PROTOCOL},
+    linux::Linux,
+    mark::PROTOCOL,
     netlink::{Socket, route},
     observe,
 };

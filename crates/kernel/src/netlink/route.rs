@@ -10,7 +10,7 @@ use netlink_packet_route::{
 };
 
 use super::{Message, Request, Socket};
-use crate::fault::Refusal;
+use crate::{fault::Refusal, mark};
 
 /// A request with this message.
 pub(crate) fn request(kind: u16, flags: i32, message: &impl Emitable) -> Request {
@@ -138,7 +138,7 @@ impl LinkFacts {
 
     /// Whether it carries our mark.
     pub fn is_ours(&self) -> bool {
-        let marked = self.alias.as_deref().is_some_and(|a| a.starts_with(crate::linux::ALIAS_PREFIX));
-        marked || [crate::linux::LINK_GROUP, crate::linux::DOOMED_GROUP].contains(&self.group)
+        let marked = self.alias.as_deref().is_some_and(|a| a.starts_with(mark::ALIAS_PREFIX));
+        marked || [mark::LINK_GROUP, mark::DOOMED_GROUP].contains(&self.group)
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -116,12 +117,42 @@ impl Socket {
         set_option(&self.fd, libc::NETLINK_ADD_MEMBERSHIP, group)
     }
 
+    /// Unsubscribes from a multicast group.
+    pub fn leave(&self, group: u32) -> io::Result<()> {
+        set_option(&self.fd, libc::NETLINK_DROP_MEMBERSHIP, group)
+    }
+
     /// Sends one message and waits for its acknowledgement.
     pub fn ask(&mut self, request: Request) -> Result<(), Refusal> {
         let request = Request { flags: request.flags | NLM_F_ACK as u16, ..request };
         match self.exchange(std::slice::from_ref(&request), |_| ())?.into_iter().next() {
             Some((_, refusal)) => Err(refusal),
             None => Ok(()),
+        }
+    }
+
+    /// Sends one message from a thread of its own, which ends when the kernel has worked it off; gives the message's number with it.
+    pub fn ask_elsewhere(&mut self, request: Request) -> io::Result<(u32, JoinHandle<()>)> {
+        let request = Request { flags: request.flags | NLM_F_ACK as u16, ..request };
+        let (number, bytes) = self.encode(std::slice::from_ref(&request));
+        let fd = self.fd.try_clone()?;
+        // Should it not be sent, whoever waits for the answer finds that none comes.
+        let thread = thread::Builder::new().name("netlink".into()).spawn(move || drop(send(&fd, &bytes)))?;
+        Ok((number, thread))
+    }
+
+    /// Gives what comes to `enough` until that is content, or the message of this number is acknowledged.
+    pub fn answer(&mut self, number: u32, mut enough: impl FnMut(Message<'_>) -> bool) -> Result<(), Refusal> {
+        loop {
+            let Some(read) = self.receive(RecvFlags::empty())? else { return Err(no_answer()) };
+            for message in Messages(&read) {
+                if message.kind == ERROR && message.sequence == number {
+                    return refusal(message).map_or(Ok(()), Err);
+                }
+                if enough(message) {
+                    return Ok(());
+                }
+            }
         }
     }
 
@@ -132,7 +163,8 @@ impl Socket {
         requests: &[Request],
         mut each: impl FnMut(Message<'_>),
     ) -> Result<Vec<(usize, Refusal)>, Refusal> {
-        let first = self.send(requests)?;
+        let (first, bytes) = self.encode(requests);
+        send(&self.fd, &bytes)?;
         let mut refusals = Vec::new();
         let mut answered = false;
         while let Some(read) = self.receive(RecvFlags::DONTWAIT)? {
@@ -151,7 +183,7 @@ impl Socket {
                 }
             }
         }
-        if answered { Ok(refusals) } else { Err(Refusal::new(libc::EIO).because("the kernel did not answer")) }
+        if answered { Ok(refusals) } else { Err(no_answer()) }
     }
 
     /// Reads a whole list. A list that changes while it is read is read again, after `begin`.
@@ -164,7 +196,8 @@ impl Socket {
     ) -> Result<(), Refusal> {
         for _ in 0..DUMP_ATTEMPTS {
             begin();
-            let first = self.send(&[Request::new(kind, NLM_F_DUMP, body.to_vec())])?;
+            let (first, bytes) = self.encode(&[Request::new(kind, NLM_F_DUMP, body.to_vec())]);
+            send(&self.fd, &bytes)?;
             match self.read_dump(first, &mut each) {
                 Ok(Whole::Yes) => return Ok(()),
                 Ok(Whole::Interrupted) => {}
@@ -185,9 +218,7 @@ impl Socket {
     fn read_dump(&mut self, sequence: u32, each: &mut impl FnMut(Message<'_>)) -> Result<Whole, Refusal> {
         let mut whole = Whole::Yes;
         loop {
-            let Some(read) = self.receive(RecvFlags::empty())? else {
-                return Err(Refusal::new(libc::EIO).because("the kernel did not answer"));
-            };
+            let Some(read) = self.receive(RecvFlags::empty())? else { return Err(no_answer()) };
             for message in Messages(&read).filter(|m| m.sequence == sequence) {
                 if i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0 {
                     whole = Whole::Interrupted;
@@ -203,7 +234,8 @@ impl Socket {
         }
     }
 
-    fn send(&mut self, requests: &[Request]) -> Result<u32, Refusal> {
+    /// The bytes of the messages, and the number of the first.
+    fn encode(&mut self, requests: &[Request]) -> (u32, Vec<u8>) {
         let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(requests.iter().map(|r| HEADER_LEN + r.body.len() + 3).sum());
         for request in requests {
@@ -217,13 +249,7 @@ impl Socket {
             bytes.extend_from_slice(&request.body);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
-        loop {
-            match rustix::net::send(&self.fd, &bytes, SendFlags::empty()) {
-                Ok(_) => return Ok(first),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(io::Error::from(error).into()),
-            }
-        }
+        (first, bytes)
     }
 
     fn receive(&self, flags: RecvFlags) -> Result<Option<Vec<u8>>, Refusal> {
@@ -243,6 +269,14 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn send(fd: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
+    Ok(rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, SendFlags::empty())).map(drop)?)
+}
+
+fn no_answer() -> Refusal {
+    Refusal::new(libc::EIO).because("the kernel did not answer")
 }
 
 enum Whole {
@@ -323,5 +357,36 @@ mod tests {
         let message = Message { kind: ERROR, flags, sequence: 1, portid: 0, body: &body };
         let refusal = refusal(message).expect("a refusal");
         assert_eq!((refusal.errno, refusal.text.as_deref()), (libc::EINVAL, Some("no such thing")));
+    }
+
+    #[test]
+    fn a_list_that_changes_while_it_is_read_is_read_again() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let ip = |words: &str| {
+            assert!(std::process::Command::new("ip").args(words.split(' ')).status().unwrap().success(), "ip {words}");
+        };
+        crate::socket::in_private_namespaces(|| {
+            // More than fits into one answer, so that some is yet to be listed when the first links are read.
+            (0..60).for_each(|n| ip(&format!("link add b{n} type bridge")));
+            let mut socket = Socket::open(Protocol::Route).unwrap();
+            let (begun, links) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+            let (mut changed, ask) = (false, [0; 16]);
+            let begin = || {
+                begun.set(begun.get() + 1);
+                links.set(0);
+            };
+            let each = |_: Message<'_>| {
+                links.set(links.get() + 1);
+                if !std::mem::replace(&mut changed, true) {
+                    ip("link add late type bridge");
+                }
+            };
+            socket.dump(libc::RTM_GETLINK, &ask, begin, each).unwrap();
+            assert_eq!((begun.get(), links.get()), (2, 62));
+        })
+        .unwrap();
     }
 }

@@ -11,7 +11,7 @@ pub(crate) mod addr;
 mod link;
 mod nft;
 pub(crate) mod route;
-mod sysctl;
+pub(crate) mod sysctl;
 
 use std::collections::BTreeSet;
 

@@ -16,7 +16,7 @@ use netstate::{
 use super::link::Ours;
 use crate::{
     fault::Refusal,
-    linux::PROTOCOL,
+    mark::PROTOCOL,
     netlink::{Socket, route},
 };
 

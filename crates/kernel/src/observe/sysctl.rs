@@ -11,7 +11,7 @@ use netstate::{
     sysctl::{Sysctl, SysctlKey},
 };
 
-use crate::{apply, fault::Refusal, linux::Linux};
+use crate::{fault::Refusal, linux::Linux, sysctl};
 
 /// Adds the settings asked for that there are, one visit for each namespace.
 pub(crate) fn observe(linux: &mut Linux, settings: &BTreeSet<Key>, state: &mut NetState) -> Result<(), Refusal> {
@@ -37,6 +37,6 @@ pub(crate) fn observe(linux: &mut Linux, settings: &BTreeSet<Key>, state: &mut N
 }
 
 fn read(key: &SysctlKey) -> Option<String> {
-    let text = fs::read_to_string(apply::sysctl::file(key).ok()?).ok()?;
+    let text = fs::read_to_string(sysctl::file(key).ok()?).ok()?;
     Some(text.trim_end_matches('\n').to_owned())
 }

@@ -55,7 +55,7 @@ pub fn apply(linux: &mut Linux, plan: &Plan) {
 
 /// Observes what must be as `wanted`; shows what differs.
 pub fn assert_observed(linux: &mut Linux, wanted: &NetState) {
-    linux.know_rules(wanted);
+    linux.expect(wanted);
     let settings = wanted.objects.keys().filter(|k| matches!(k, Key::Sysctl(_))).cloned().collect();
     let seen = linux.observe(&settings).expect("to observe");
     let difference: Vec<String> = wanted

@@ -13,7 +13,7 @@ use crate::{common::*, sample::everything};
 
 fn converge(linux: &mut Linux, wanted: &NetState, what: &str) {
     let settings = BTreeSet::new();
-    linux.know_rules(wanted);
+    linux.expect(wanted);
     let seen = linux.observe(&settings).expect("to observe");
     let plan = diff(wanted, &seen);
     let report = linux.apply(&plan);

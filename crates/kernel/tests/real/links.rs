@@ -282,3 +282,32 @@ fn many_links_are_deleted_at_once() {
         assert!(ip("-o link").contains("br0"));
     });
 }
+
+#[test]
+fn what_is_deleted_is_gone_at_once_and_its_name_and_address_are_free() {
+    world(|run_dir| {
+        let mut linux = linux(run_dir);
+        let mut state = NetState::default();
+        bridge(&mut state);
+        endpoint(&mut state, 1);
+        let links = |op: &Op| matches!(op.key(), Key::Link(key) if key.netns == NetnsName::Host);
+        let in_c1 = format!("--net={}", linux.netns_path("c1").display());
+        for _ in 0..20 {
+            apply(&mut linux, &creation(&state));
+            for op in deletion(&state).ops.into_iter().filter(links) {
+                let name = op.key().to_string();
+                apply(&mut linux, &Plan { ops: vec![op] });
+                let left = [ip("-o link"), run("ls", &["/proc/sys/net/ipv4/conf"])].concat();
+                for link in ["br0", "v1"].iter().filter(|link| name.ends_with(*link)) {
+                    assert!(!left.contains(link), "{link} is left: {left}");
+                }
+            }
+            assert_eq!(run("nsenter", &[&in_c1, "ls", "/proc/sys/net/ipv4/conf"]), "all\ndefault\nlo\n");
+        }
+        apply(&mut linux, &creation(&state));
+        let all = deletion(&state).ops.into_iter().filter(links).collect();
+        apply(&mut linux, &Plan { ops: all });
+        drop(linux);
+        assert!(!ip("-o link").contains("br0"));
+    });
+}

@@ -34,6 +34,7 @@ fn others_are_noticed() {
         endpoint(&mut state, 1);
         state.put(TableKey { netns: NetnsName::Host, family: Family::Inet }, Table {});
         apply(&mut linux, &creation(&state));
+        run("sysctl", &["-q", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
         let (_monitor, surprises) = watch(&linux);
         ip("link add foreign type bridge");
         ip("address add 10.0.0.1/8 dev foreign");
@@ -45,6 +46,8 @@ fn others_are_noticed() {
             ("ip link set br0 down", Surprise::Links),
             ("ip address delete 172.17.0.1/16 dev br0", Surprise::Addrs),
             ("nft flush ruleset", Surprise::Rules),
+            ("sysctl -q net.ipv4.ip_forward=0", Surprise::Settings),
+            ("sysctl -q net.ipv6.conf.all.forwarding=0", Surprise::Settings),
             ("ip link delete br0", Surprise::Links),
         ];
         for (command, expected) in cases {

@@ -73,7 +73,7 @@ fn rules_nobody_asked_for_are_not_recognised() {
         assert!(chain.rules[1].name.starts_with("drop #"), "{:?}", chain.rules[1]);
         run("nft", &["add", "rule", "inet", "linkspan", "input", "accept"]);
         let mut linux = linux(run_dir);
-        linux.know_rules(&state);
+        linux.expect(&state);
         let seen = linux.observe(&Default::default()).expect("to observe");
         let input = &seen.objects[&Key::Chain(chain_key(Family::Inet, "input"))];
         assert_ne!(*input, state.objects[&Key::Chain(chain_key(Family::Inet, "input"))]);

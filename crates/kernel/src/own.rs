@@ -1,0 +1,97 @@
+//! What tells our own changes from others': the sockets that ask for them, and what goes by our doing. The monitor reads it, the applier
+//! writes it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use netstate::{
+    Key, NetState, Object, Op, Plan,
+    link::{Link, LinkKey, LinkKind},
+    netns::NetnsName,
+};
+
+/// What tells our own changes from others'.
+#[derive(Debug, Default)]
+pub(crate) struct Own(Mutex<Deeds>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Deeds {
+    /// Of our sockets in the host's namespace.
+    pub portids: BTreeSet<u32>,
+    /// How many plans were begun.
+    pub plans: u64,
+    /// Links of the host that will go, or have gone, by our doing.
+    pub going: BTreeSet<String>,
+    /// The host's ends of veths, by the namespace of the other: the kernel deletes them some time after the namespace.
+    veths: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Own {
+    /// Sockets in the host's namespace with these port ids are ours.
+    pub fn know(&self, portids: impl IntoIterator<Item = u32>) {
+        self.lock().portids.extend(portids);
+    }
+
+    /// These links are ours.
+    pub fn know_links(&self, state: &NetState) {
+        let mut deeds = self.lock();
+        for (key, object) in &state.objects {
+            if let (Key::Link(key), Object::Link(link)) = (key, object) {
+                deeds.learn(key, link);
+            }
+        }
+    }
+
+    /// Whether a link of the host goes by our doing.
+    pub fn is_going(&self, name: &str) -> bool {
+        self.lock().going.contains(name)
+    }
+
+    /// This plan is being carried out until the guard is dropped.
+    pub fn begin(&self, plan: &Plan) -> Applying<'_> {
+        let mut deeds = self.lock();
+        deeds.plans += 1;
+        for op in &plan.ops {
+            match op {
+                Op::Create { key: Key::Link(key), object: Object::Link(link) } => deeds.learn(key, link),
+                Op::Delete { key, with, .. } => std::iter::once(key).chain(with).for_each(|key| deeds.expect_gone(key)),
+                _ => {}
+            }
+        }
+        Applying { _deeds: deeds }
+    }
+
+    /// What is known, with plans held up until the guard is dropped.
+    pub fn lock(&self) -> MutexGuard<'_, Deeds> {
+        // What a panicked thread left is still true.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the monitor from reading while a plan is being carried out.
+pub(crate) struct Applying<'a> {
+    _deeds: MutexGuard<'a, Deeds>,
+}
+
+impl Deeds {
+    fn learn(&mut self, key: &LinkKey, link: &Link) {
+        if key.netns == NetnsName::Host {
+            self.going.remove(key.name.as_str());
+            if let LinkKind::Veth { peer: LinkKey { netns: NetnsName::Named(netns), .. }, .. } = &link.kind {
+                self.veths.entry(netns.clone()).or_default().insert(key.name.to_string());
+            }
+        }
+    }
+
+    fn expect_gone(&mut self, key: &Key) {
+        match key {
+            Key::Link(LinkKey { netns: NetnsName::Host, name }) => {
+                self.going.insert(name.to_string());
+            }
+            Key::Netns(NetnsName::Named(netns)) => self.going.extend(self.veths.remove(netns).unwrap_or_default()),
+            _ => {}
+        }
+    }
+}
