@@ -24,6 +24,9 @@ fn what_others_take_away_comes_back() {
         format!("ip link set {veth} nomaster"),
         format!("ip link set {veth} down"),
         format!("ip link del {veth}"),
+        "sysctl -qw net.ipv4.ip_forward=0".to_owned(),
+        format!("sysctl -qw net.ipv4.conf.{bridge}.route_localnet=0"),
+        format!("sysctl -qw net.ipv6.conf.{bridge}.disable_ipv6=0"),
     ] {
         let before = events();
         host.sh(&harm).ok();
@@ -34,6 +37,19 @@ fn what_others_take_away_comes_back() {
         host.reaches(Outside, "192.0.2.1:8080");
         host.reaches(Container("other"), "web:80");
     }
+}
+
+#[test]
+fn a_new_daemon_takes_over_what_is_there() {
+    let Some(host) = Host::start() else { return };
+    host.serve("web", "-p 8080:80");
+    // What is made anew gets another number.
+    let numbers = || host.sh("nft -a list ruleset; ip -o link | cut -d: -f1,2").ok();
+    let before = numbers();
+    host.kill_daemon();
+    host.start_daemon();
+    assert_eq!(numbers(), before);
+    host.reaches(Outside, "192.0.2.1:8080");
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! The host's network as it must be and as it is, brought together by one diff.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use model::{Change, State};
-use netstate::{Fault, Kernel, Key, NetState, Object, Op, Plan, diff};
+use netstate::{Fault, Kernel, Key, NetState, Object, Op, Plan, diff, netns::NetnsName};
+
+/// How many settings are looked at in one go: what that costs does not grow with the networks.
+const SETTINGS_AT_ONCE: usize = 64;
 
 /// The host's network as it must be and as it is.
 pub struct Host {
@@ -11,6 +17,8 @@ pub struct Host {
     desired: NetState,
     observed: NetState,
     sight: Sight,
+    /// The last setting that was looked at by itself.
+    last_setting: Option<Key>,
 }
 
 /// How far what was observed can be relied on.
@@ -32,7 +40,13 @@ pub struct Drift {
 impl Host {
     /// The host as the kernel shows it now; nothing is changed.
     pub fn new(kernel: Box<dyn Kernel>) -> Self {
-        Self { kernel, desired: NetState::default(), observed: NetState::default(), sight: Sight::Doubtful }
+        Self {
+            kernel,
+            desired: NetState::default(),
+            observed: NetState::default(),
+            sight: Sight::Doubtful,
+            last_setting: None,
+        }
     }
 
     /// Makes the whole host as the state says: at start, after a surprise, and to leave (with an empty state).
@@ -54,6 +68,21 @@ impl Host {
     pub fn compare(&mut self) -> Result<Plan, Fault> {
         self.observe()?;
         Ok(diff::diff(&self.desired, &self.observed))
+    }
+
+    /// Whether a setting of the host is not as it must be. The kernel tells nobody of most settings, so they are asked for in turns: some
+    /// now, the next ones at the next call.
+    pub fn is_setting_adrift(&mut self) -> Result<bool, Fault> {
+        let from = self.last_setting.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let of_host = |key: &&Key| matches!(key, Key::Sysctl(setting) if setting.netns == NetnsName::Host);
+        let keys = self.desired.objects.range((from, Bound::Unbounded)).map(|(key, _)| key);
+        let turn: BTreeSet<Key> =
+            keys.skip_while(|key| !of_host(key)).take_while(of_host).take(SETTINGS_AT_ONCE).cloned().collect();
+        if turn.len() == SETTINGS_AT_ONCE {
+            self.last_setting = turn.last().cloned();
+        }
+        let seen = self.kernel.settings(&turn)?;
+        Ok(seen.objects.iter().any(|(key, value)| self.desired.objects.get(key) != Some(value)))
     }
 
     /// Brings about one change: only what the change's wishes are about is looked at, unless something failed before.

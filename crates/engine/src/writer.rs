@@ -1,6 +1,9 @@
 //! The writer: a thread of its own that takes commands in turn and brings each about before it takes the next.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
 
 use model::{
     Change, Command, ContainerId, Event, State, container::Exit, decide, decide::Task, event::EventKind, host::Settings,
@@ -65,21 +68,29 @@ pub struct Writer {
 }
 
 /// How long after a refusal by the kernel it is tried again.
-const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often settings are looked at of which the kernel tells nobody when they change.
+const SETTINGS_EVERY: Duration = Duration::from_secs(5);
 
 impl Writer {
     /// Serves until every handle is gone, or it is told to leave.
     pub fn run(mut self, inbox: &mpsc::Receiver<Request>) {
+        let mut last_look = Instant::now();
         loop {
-            let request = if self.unsettled { inbox.recv_timeout(AGAIN) } else { inbox.recv().map_err(Into::into) };
-            match request {
+            let patience = if self.unsettled { AGAIN } else { SETTINGS_EVERY.saturating_sub(last_look.elapsed()) };
+            match inbox.recv_timeout(patience) {
                 Ok(Request::Leave(reply)) => {
                     let _ = reply.send(self.leave());
                     return;
                 }
                 Ok(request) => self.serve(request),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.repair("a refusal by the kernel"),
+                Err(mpsc::RecvTimeoutError::Timeout) if self.unsettled => self.repair("a refusal by the kernel"),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            if last_look.elapsed() >= SETTINGS_EVERY {
+                self.look_at_settings();
+                last_look = Instant::now();
             }
         }
     }
@@ -186,6 +197,14 @@ impl Writer {
                 self.unsettled = false;
                 self.tell_repairs(cause, &drift);
             }
+            Err(fault) => self.settle_later(&fault),
+        }
+    }
+
+    fn look_at_settings(&mut self) {
+        match self.host.is_setting_adrift() {
+            Ok(false) => {}
+            Ok(true) => self.repair("a setting was changed"),
             Err(fault) => self.settle_later(&fault),
         }
     }

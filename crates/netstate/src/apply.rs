@@ -114,6 +114,9 @@ pub trait Kernel: Send {
     /// All that linkspan owns in the host's namespace and in each of its own, and the current value of the settings asked for.
     fn observe(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault>;
 
+    /// The current value of these settings; those that are not there are left out.
+    fn settings(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault>;
+
     /// Carries the plan out, in order, until the first failure.
     fn apply(&mut self, plan: &Plan) -> Report;
 }

@@ -58,6 +58,10 @@ impl<K: Kernel> Kernel for Faulty<K> {
         self.inner.observe(settings)
     }
 
+    fn settings(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
+        self.inner.settings(settings)
+    }
+
     fn apply(&mut self, plan: &Plan) -> Report {
         let Some(step) = plan.steps().find(|_| self.fails()) else {
             return self.inner.apply(plan);

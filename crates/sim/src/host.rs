@@ -69,9 +69,15 @@ impl Kernel for Host {
     fn observe(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
         let world = &self.world;
         let mut state = world.pick(|key| !world.foreign.contains(key) && !matches!(key, Key::Sysctl(_)));
+        state.objects.extend(self.settings(settings)?.objects);
+        Ok(state)
+    }
+
+    fn settings(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
+        let mut state = NetState::default();
         for key in settings {
             if let Key::Sysctl(path) = key
-                && let Some(value) = sysctl::read(world, path)
+                && let Some(value) = sysctl::read(&self.world, path)
             {
                 state.put(path.clone(), value);
             }

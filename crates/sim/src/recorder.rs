@@ -25,6 +25,10 @@ impl<K: Kernel> Kernel for Recorder<K> {
         self.inner.observe(settings)
     }
 
+    fn settings(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
+        self.inner.settings(settings)
+    }
+
     fn apply(&mut self, plan: &Plan) -> Report {
         let report = self.inner.apply(plan);
         self.ops.extend_from_slice(&plan.ops[..report.done]);

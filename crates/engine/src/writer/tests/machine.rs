@@ -193,6 +193,10 @@ impl<K: Kernel> Kernel for Shelf<K> {
         self.lock().observe(settings)
     }
 
+    fn settings(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
+        self.lock().settings(settings)
+    }
+
     fn apply(&mut self, plan: &Plan) -> Report {
         self.lock().apply(plan)
     }
@@ -207,6 +211,10 @@ struct Mortal {
 impl Kernel for Mortal {
     fn observe(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
         self.kernel.observe(settings)
+    }
+
+    fn settings(&mut self, settings: &BTreeSet<Key>) -> Result<NetState, Fault> {
+        self.kernel.settings(settings)
     }
 
     fn apply(&mut self, plan: &Plan) -> Report {
