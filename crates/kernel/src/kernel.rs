@@ -37,8 +37,9 @@ impl Kernel for Linux {
 
     fn apply(&mut self, plan: &Plan) -> Report {
         let own = self.own.clone();
-        let _applying = own.begin(plan);
+        let mut applying = own.begin(plan);
         let report = in_order(self, plan);
+        applying.reaped(self.reaper.deleted.drain(..));
         conntrack::forget_stale(self, &plan.ops[..report.done]);
         report
     }

@@ -29,7 +29,8 @@ use crate::{
     linux::{Linux, Sockets},
     mark::PROTOCOL,
     netlink::{
-        Message, Socket, attributes,
+        Message, Socket,
+        netconf::{self, ALL_LINKS, RTM_NEWNETCONF, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF},
         route::{self, LinkFacts},
     },
     nft, observe,
@@ -52,11 +53,6 @@ pub enum Surprise {
     /// Notifications were lost; it may be anything.
     Anything,
 }
-
-// include/uapi/linux/rtnetlink.h
-const RTNLGRP_IPV4_NETCONF: u32 = 24;
-const RTNLGRP_IPV6_NETCONF: u32 = 25;
-const RTM_NEWNETCONF: u16 = 80;
 
 /// Notifications that follow each other this closely are one surprise.
 const TOGETHER: Duration = Duration::from_millis(20);
@@ -264,7 +260,7 @@ impl Judge<'_> {
         let own = self.deeds.portids.contains(&message.portid);
         let surprise = if message.kind == RTM_DELLINK {
             let known = self.links.remove(&facts.index);
-            let expected = self.deeds.going.remove(&facts.name);
+            let expected = self.deeds.reaped.remove(&facts.index) | self.deeds.going.remove(&facts.name);
             known.unwrap_or(facts).is_ours() && !expected && !own
         } else {
             let before = self.links.insert(facts.index, facts.clone());
@@ -304,15 +300,9 @@ fn is_our_address(address: &AddressMessage) -> bool {
     protocol.is_none_or(|p| p == AddressProtocol::Other(PROTOCOL))
 }
 
-/// Whether it says that the host forwards no more (`struct netconfmsg`). Linkspan never wants that, so it needs no look at who asked.
+/// Whether it says that the host forwards no more. Linkspan never wants that, so who asked makes no difference.
 fn stops_forwarding(body: &[u8]) -> bool {
-    const HEADER_LEN: usize = 4;
-    const IFINDEX: u16 = 1; // NETCONFA_*
-    const FORWARDING: u16 = 2;
-    const ALL: i32 = -1; // NETCONFA_IFINDEX_ALL
-    let attributes = attributes(body.get(HEADER_LEN..).unwrap_or_default());
-    let is = |kind, value: i32| attributes.get(kind) == Some(&value.to_ne_bytes()[..]);
-    is(IFINDEX, ALL) && is(FORWARDING, 0)
+    netconf::facts(body).is_some_and(|facts| facts.index == ALL_LINKS && facts.forwarding == Some(false))
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(crate) struct Deeds {
     pub plans: u64,
     /// Links of the host that will go, or have gone, by our doing.
     pub going: BTreeSet<String>,
+    /// Links of the host that were deleted, by index: the kernel tells late, when the name may be another's.
+    pub reaped: BTreeSet<u32>,
     /// The host's ends of veths, by the namespace of the other: the kernel deletes them some time after the namespace.
     veths: BTreeMap<String, BTreeSet<String>>,
 }
@@ -60,7 +62,7 @@ impl Own {
                 _ => {}
             }
         }
-        Applying { _deeds: deeds }
+        Applying { deeds }
     }
 
     /// What is known, with plans held up until the guard is dropped.
@@ -72,7 +74,14 @@ impl Own {
 
 /// Keeps the monitor from reading while a plan is being carried out.
 pub(crate) struct Applying<'a> {
-    _deeds: MutexGuard<'a, Deeds>,
+    deeds: MutexGuard<'a, Deeds>,
+}
+
+impl Applying<'_> {
+    /// Links of these indexes were deleted.
+    pub fn reaped(&mut self, indexes: impl IntoIterator<Item = u32>) {
+        self.deeds.reaped.extend(indexes);
+    }
 }
 
 impl Deeds {

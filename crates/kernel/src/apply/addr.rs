@@ -8,7 +8,7 @@ use netlink_packet_route::{
 };
 use netstate::addr::AddrKey;
 
-use super::is_gone;
+use super::unless_gone;
 use crate::{
     fault::Refusal,
     linux::Linux,
@@ -46,10 +46,7 @@ pub(crate) fn delete(linux: &mut Linux, key: &AddrKey) -> Result<(), Refusal> {
         let index = route::index_of(socket, key.link.name.as_str())?;
         socket.ask(route::request(RTM_DELADDR, 0, &message(key, index)))
     };
-    match delete(linux) {
-        Err(refusal) if !is_gone(&refusal) => Err(refusal),
-        _ => Ok(()),
-    }
+    unless_gone(delete(linux))
 }
 
 fn message(key: &AddrKey, index: u32) -> AddressMessage {

@@ -13,11 +13,11 @@ use netstate::{
     netns::NetnsName,
 };
 
-use super::{Failure, is_gone};
+use super::{Failure, unless_gone};
 use crate::{
     fault::Refusal,
     linux::Linux,
-    mark::{DOOMED_GROUP, LINK_GROUP},
+    mark::LINK_GROUP,
     netlink::{
         Request,
         route::{self, LinkFacts},
@@ -65,56 +65,33 @@ pub(crate) fn change(linux: &mut Linux, key: &LinkKey, from: &Link, to: &Link) -
 
 /// Deletes links of one namespace, all at once: the kernel waits for its readers once, not once for each.
 pub(crate) fn delete(linux: &mut Linux, ops: &[Op]) -> Result<(), Failure> {
-    let links: Vec<&LinkKey> =
-        ops.iter().filter_map(|op| if let netstate::Key::Link(key) = op.key() { Some(key) } else { None }).collect();
-    match links[..] {
-        [] => Ok(()),
-        [key] => delete_one(linux, key).map_err(Failure::of(0)),
-        [first, ..] => delete_group(linux, &first.netns, &links),
-    }
+    let links = ops.iter().filter_map(|op| if let netstate::Key::Link(key) = op.key() { Some(key) } else { None });
+    let (host, inside): (Vec<_>, Vec<_>) = links.partition(|key| key.netns == NetnsName::Host);
+    delete_of_host(linux, &host).map_err(Failure::of(0))?;
+    // Those go with their namespace or their other end as a rule.
+    inside.iter().enumerate().try_for_each(|(at, key)| delete_inside(linux, key).map_err(Failure::of(at)))
 }
 
 fn delete_one(linux: &mut Linux, key: &LinkKey) -> Result<(), Refusal> {
-    delete_all(linux, &key.netns, LinkAttribute::IfName(key.name.to_string()), [key])
-}
-
-fn delete_group(linux: &mut Linux, netns: &NetnsName, links: &[&LinkKey]) -> Result<(), Failure> {
-    let socket = match linux.sockets(netns) {
-        Ok(sockets) => &mut sockets.route,
-        Err(refusal) if is_gone(&refusal) => return Ok(()),
-        Err(refusal) => return Err(Failure::of(0)(refusal)),
-    };
-    let mut there = Vec::new();
-    for (at, key) in links.iter().enumerate() {
-        let mut message = LinkMessage::default();
-        message.attributes = vec![LinkAttribute::IfName(key.name.to_string()), LinkAttribute::Group(DOOMED_GROUP)];
-        match socket.ask(route::request(RTM_SETLINK, 0, &message)) {
-            Ok(()) => there.push(*key),
-            Err(refusal) if is_gone(&refusal) => {}
-            Err(refusal) => return Err(Failure { at, in_effect: 0, refusal }),
-        }
+    match key.netns {
+        NetnsName::Host => delete_of_host(linux, &[key]),
+        NetnsName::Named(_) => delete_inside(linux, key),
     }
-    delete_all(linux, netns, LinkAttribute::Group(DOOMED_GROUP), there).map_err(Failure::of(0))
 }
 
-/// Deletes the links that `which` stands for. Those inside a namespace of ours go with it as a rule, and are not worth the reaper's effort.
-fn delete_all<'k>(
-    linux: &mut Linux,
-    netns: &NetnsName,
-    which: LinkAttribute,
-    links: impl IntoIterator<Item = &'k LinkKey>,
-) -> Result<(), Refusal> {
+fn delete_of_host(linux: &mut Linux, keys: &[&LinkKey]) -> Result<(), Refusal> {
+    let socket = &mut linux.sockets(&NetnsName::Host)?.route;
+    let there = keys.iter().map(|key| route::link_by_name(socket, key.name.as_str()));
+    let there: Vec<_> = there.collect::<Result<Vec<_>, _>>()?.iter().flatten().map(LinkFacts::of).collect();
+    unless_gone(linux.reaper.delete(&there))
+}
+
+fn delete_inside(linux: &mut Linux, key: &LinkKey) -> Result<(), Refusal> {
     let mut message = LinkMessage::default();
-    message.attributes.push(which);
-    let request = route::request(RTM_DELLINK, 0, &message);
-    let deleted = match netns {
-        NetnsName::Host => linux.reaper.delete(request, links.into_iter().map(|key| key.name.to_string()).collect()),
-        NetnsName::Named(_) => linux.sockets(netns).and_then(|sockets| sockets.route.ask(request)),
-    };
-    match deleted {
-        Err(refusal) if !is_gone(&refusal) => Err(refusal),
-        _ => Ok(()),
-    }
+    message.attributes.push(LinkAttribute::IfName(key.name.to_string()));
+    unless_gone(
+        linux.sockets(&key.netns).and_then(|sockets| sockets.route.ask(route::request(RTM_DELLINK, 0, &message))),
+    )
 }
 
 /// The two messages that make a link: the kernel takes an alias, and how a port behaves, only for a link that exists.

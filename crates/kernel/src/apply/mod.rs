@@ -29,7 +29,12 @@ pub(crate) fn mismatch() -> Refusal {
     Refusal::new(libc::EINVAL).because("the object is not of the key's kind: a bug in linkspan's plan")
 }
 
-/// Whether a removal's refusal says that the thing is gone already, which is as good.
-fn is_gone(refusal: &Refusal) -> bool {
-    [libc::ENOENT, libc::ENODEV, libc::ESRCH, libc::EADDRNOTAVAIL].contains(&refusal.errno)
+/// A removal that was refused because the thing is gone already is as good as done.
+fn unless_gone(removed: Result<(), Refusal>) -> Result<(), Refusal> {
+    match removed {
+        Err(refusal) if ![libc::ENOENT, libc::ENODEV, libc::ESRCH, libc::EADDRNOTAVAIL].contains(&refusal.errno) => {
+            Err(refusal)
+        }
+        _ => Ok(()),
+    }
 }

@@ -9,7 +9,7 @@ use netlink_packet_route::{
 };
 use netstate::route::{Route, RouteKey};
 
-use super::is_gone;
+use super::unless_gone;
 use crate::{
     fault::Refusal,
     linux::Linux,
@@ -52,10 +52,7 @@ pub(crate) fn delete(linux: &mut Linux, key: &RouteKey) -> Result<(), Refusal> {
         let message = message(socket, key, None)?;
         socket.ask(route::request(RTM_DELROUTE, 0, &message))
     };
-    match delete(linux) {
-        Err(refusal) if !is_gone(&refusal) => Err(refusal),
-        _ => Ok(()),
-    }
+    unless_gone(delete(linux))
 }
 
 fn message(socket: &mut Socket, key: &RouteKey, wanted: Option<&Route>) -> Result<RouteMessage, Refusal> {
