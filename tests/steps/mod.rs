@@ -117,7 +117,7 @@ impl Stage {
                 Command::Exited { exit: failed, container }
             }
             "oom" => Command::Exited { exit: Exit { oom_killed: true, ..exit(137) }, container },
-            "stop" => Command::Stop(container),
+            "stop" => Command::Stop { container, signal: 15 },
             "kill" => Command::Kill { container, signal: number(9) },
             "pause" => Command::Pause(container),
             "unpause" => Command::Unpause(container),

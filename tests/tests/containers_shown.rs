@@ -113,3 +113,30 @@ fn the_daemon_itself() {
     let oldest = host.sh("DOCKER_API_VERSION=1.24 docker ps --format '{{.Names}}'");
     oldest.ok();
 }
+
+#[test]
+fn hidden_and_read_only_paths() {
+    let Some(host) = Host::start() else { return };
+    let paths = |options: &str| {
+        host.docker(&format!("create --name box {options} busybox")).ok();
+        let shown =
+            host.docker("inspect -f '{{json .HostConfig.MaskedPaths}} {{json .HostConfig.ReadonlyPaths}}' box").ok();
+        host.docker("rm box").ok();
+        shown
+    };
+    let usual = paths("");
+    assert!(usual.starts_with("[\"/proc/asound\",") && usual.ends_with("\"/proc/sysrq-trigger\"]"), "{usual}");
+    assert_eq!(paths("--privileged"), "null null");
+    assert_eq!(paths("--security-opt systempaths=unconfined"), "[] []");
+}
+
+#[test]
+fn the_built_in_image_is_as_old_as_the_binary() {
+    let Some(host) = Host::start_with(&["--demo"]) else { return };
+    let id = || host.docker("images --no-trunc --format '{{.CreatedSince}} {{.ID}}' linkspan/demo").ok();
+    let before = id();
+    assert!(before.contains(" ago ") && !before.contains("years"), "{before}");
+    host.kill_daemon();
+    host.start_daemon();
+    assert_eq!(id().split(' ').next_back(), before.split(' ').next_back(), "the same binary is the same image");
+}

@@ -138,3 +138,23 @@ fn what_a_container_may_is_what_docker_lets_it() {
     }
     host.docker("run --rm --privileged busybox mount -t tmpfs x /media").ok();
 }
+
+#[test]
+fn a_restart_removes_nothing() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --rm --name box -v /data busybox sh -c 'echo x >> /data/starts; exec sleep 1000'").ok();
+    let id = host.docker("inspect -f '{{.Id}}' box").ok();
+    host.docker("restart -t 0 box").ok();
+    assert_eq!(
+        host.docker("inspect -f '{{.Id}} {{.State.Status}} {{.RestartCount}}' box").ok(),
+        format!("{id} running 0")
+    );
+    assert_eq!(host.docker("exec box cat /data/starts").ok(), "x\nx", "its volume is the same one");
+    let events = "events --since 1m --until $(date -d '+1 second' +%s) --filter container=box --format '{{.Action}}'";
+    let events = host.docker(events).ok();
+    assert!(events.contains("kill\ndie\nstop\nstart\nrestart") && !events.contains("destroy"), "{events}");
+    // Its end is its end all the same.
+    host.docker("stop -t 0 box").ok();
+    eventually("it is gone", || (host.docker("inspect box").code != 0).then_some(()));
+    assert_eq!(host.docker("volume ls -q").ok(), "");
+}

@@ -33,6 +33,14 @@ pub enum Command {
         network: NetworkId,
     },
 
+    /// Take a link away from a container on a network without DNS.
+    RemoveLink {
+        /// The container that knows another by the alias.
+        container: ContainerId,
+        /// The name that it knows it by.
+        alias: String,
+    },
+
     /// Make a container.
     CreateContainer(Box<ContainerWish>),
     /// Start a container: bring its sandbox up, then its process.
@@ -52,7 +60,19 @@ pub enum Command {
         exit: Exit,
     },
     /// The user asked for the end: no policy starts it again until the user does. The signals themselves are no decision.
-    Stop(ContainerId),
+    Stop {
+        /// The container.
+        container: ContainerId,
+        /// The signal that is about to be sent (for the event).
+        signal: i32,
+    },
+    /// The same, but `Start` follows when it has ended.
+    Restart {
+        /// The container.
+        container: ContainerId,
+        /// The signal that is about to be sent (for the event).
+        signal: i32,
+    },
     /// A signal is about to be sent (for the event).
     Kill {
         /// The container.

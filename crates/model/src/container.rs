@@ -20,7 +20,7 @@ pub use self::{
     mount::{Access, Fill, Missing, Mount, MountSource},
     namespace::{Namespaces, Share},
     process::{Init, Process, Stdin, Terminal},
-    resources::{Resources, Ulimit},
+    resources::{BlockDeviceLimit, BlockLimit, Resources, Ulimit},
     security::{Device, Privilege, Seccomp, Security},
 };
 use crate::id::{ContainerId, SandboxId};
@@ -62,6 +62,9 @@ pub struct Container {
     pub external_runtime: Option<PathBuf>,
     /// Labels, as given.
     pub labels: BTreeMap<String, String>,
+    /// What the OCI runtime is told besides; the built-in one does not heed it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// What the face that made it wants back verbatim; never read here.
     pub face: serde_json::Value,
     /// What its user wants of it now.

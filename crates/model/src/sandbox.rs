@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{ContainerId, SandboxId},
-    port::{PortWish, PublishedPort},
+    port::{ExposedPorts, PortWish, PublishedPort},
 };
 
 /// The network home of one or more containers. Its endpoints have leases and its ports are published while it is up.
@@ -28,6 +28,9 @@ pub struct Sandbox {
     pub extra_hosts: Vec<ExtraHost>,
     /// Network settings inside, as `net.ipv4.ip_unprivileged_port_start` -> value.
     pub sysctls: BTreeMap<String, String>,
+    /// Ports that its programs say they listen at, in order; those that it is linked to by are told of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<ExposedPorts>,
     /// Ports that are asked to be published.
     pub ports: Vec<PortWish>,
     /// Ports that are published, while it is up.

@@ -10,7 +10,7 @@ use crate::{
     endpoint::{Endpoint, Link, LinkTarget},
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
-    network::Network,
+    network::{Names, Network},
     sandbox::Sandbox,
     volume::Volume,
 };
@@ -66,6 +66,11 @@ impl State {
             LinkTarget::Name(name) => self.container_names.get(name)?,
         };
         self.containers.get(id)
+    }
+
+    /// Whether a network has no DNS: those on it know each other by links, which stand in their hosts files.
+    pub fn is_linked_by_hosts_file(&self, network: &NetworkId) -> bool {
+        self.networks.get(network).and_then(|n| n.bridge()).is_some_and(|bridge| bridge.names == Names::HostsFile)
     }
 
     /// The endpoints on a network, in order of id.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dns;
+pub mod environment;
 pub mod listener;
 pub mod names;
 

@@ -7,10 +7,11 @@ use model::{
     network::Origin,
     sandbox::{Namespace, Up},
 };
+use runtime::oci;
 use serde_json::{Map, Value, json};
 
-use super::{create::Face, mount, port, status};
-use crate::{endpoint, find, time};
+use super::{create::Face, link, mount, port, status};
+use crate::{endpoint, find, time, wire::host_config::HostConfig};
 
 /// What an inspect shows besides the state.
 pub(crate) struct Surroundings<'a> {
@@ -26,7 +27,9 @@ pub(crate) struct Surroundings<'a> {
 
 /// The document of a container.
 pub(crate) fn inspect(state: &State, container: &Container, around: &Surroundings<'_>) -> Value {
-    let Face { config, host_config } = Face::of(container);
+    let Face { config, mut host_config } = Face::of(container);
+    show_usual_paths(&mut host_config);
+    host_config.links = link::list(state, container);
     let dir = around.places.container(&container.id);
     let was_started = !matches!(container.phase, Phase::Created);
     let file = |name: &str| if was_started { dir.join(name).to_string_lossy().into_owned() } else { String::new() };
@@ -66,6 +69,14 @@ pub(crate) fn inspect(state: &State, container: &Container, around: &Surrounding
         document["SizeRootFs"] = json!(all);
     }
     document
+}
+
+/// The paths that are hidden and read-only, as Docker lists them where nothing was said; a privileged container has none.
+fn show_usual_paths(host: &mut HostConfig) {
+    let usual = |paths: &[&str]| (!host.privileged).then(|| paths.iter().map(ToString::to_string).collect());
+    let (masked, readonly) = (usual(&oci::MASKED_PATHS), usual(&oci::READONLY_PATHS));
+    host.masked_paths = host.masked_paths.take().or(masked);
+    host.readonly_paths = host.readonly_paths.take().or(readonly);
 }
 
 fn network_settings(state: &State, container: &Container, places: &Places) -> Value {

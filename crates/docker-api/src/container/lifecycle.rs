@@ -40,10 +40,7 @@ pub(super) async fn restart(api: &Arc<Api>, name: &str, query: &Query) -> Result
     let state = api.engine.state();
     let container = find::container(&state, name)?;
     let (timeout_s, signal) = ending(query)?;
-    if container.is_live() {
-        api.engine.stop(&container.id, timeout_s, signal).await?;
-    }
-    api.engine.start(&container.id).await?;
+    api.engine.restart(&container.id, timeout_s, signal).await?;
     super::tell(api, container, "restart", []);
     Ok(answer::done())
 }
@@ -93,9 +90,19 @@ pub(super) async fn remove(api: &Arc<Api>, name: &str, query: &Query) -> Result<
     Ok(answer::done())
 }
 
-/// What `docker rm --link` is answered.
-pub(super) fn no_link_removal() -> ApiError {
-    ApiError::invalid("links are part of their container here: remove the container to remove its links")
+/// Takes a link away: `alias` is what the container knows another by.
+pub(super) async fn remove_link(api: &Arc<Api>, container: &str, alias: &str) -> Result<Answer, ApiError> {
+    let state = api.engine.state();
+    let container = find::container(&state, container)?.id.clone();
+    api.engine.submit(Command::RemoveLink { container, alias: alias.to_owned() }).await?;
+    Ok(answer::done())
+}
+
+/// What is answered when the name is no link's.
+pub(super) fn not_a_link() -> ApiError {
+    ApiError::conflict(
+        "Conflict, cannot remove the default link name of the container: name the link as CONTAINER/ALIAS",
+    )
 }
 
 /// Reads `t` and `signal`.

@@ -8,6 +8,7 @@ pub(crate) mod create;
 mod files;
 mod inspect;
 mod lifecycle;
+mod link;
 pub(crate) mod list;
 mod logs;
 mod mount;
@@ -49,11 +50,15 @@ pub(crate) async fn route(api: &Arc<Api>, path: &[&str], call: Call) -> Result<A
         (&Method::POST, ["containers", name, "pause"]) => lifecycle::pause(api, name).await,
         (&Method::POST, ["containers", name, "unpause"]) => lifecycle::unpause(api, name).await,
         (&Method::POST, ["containers", name, "rename"]) => lifecycle::rename(api, name, &call.query).await,
+        (&Method::DELETE, ["containers", name, alias]) if call.query.flag("link") => {
+            lifecycle::remove_link(api, name, alias).await
+        }
+        (&Method::DELETE, ["containers", _]) if call.query.flag("link") => Err(lifecycle::not_a_link()),
         (&Method::DELETE, ["containers", name]) => lifecycle::remove(api, name, &call.query).await,
-        (&Method::DELETE, ["containers", _, ..]) if call.query.flag("link") => Err(lifecycle::no_link_removal()),
         (&Method::POST, ["containers", name, "update"]) => update::update(api, name, call).await,
         (&Method::POST, ["containers", name, "wait"]) => wait::wait(api, name, &call.query),
         (&Method::POST, ["containers", name, "attach"]) => attach::attach(api, name, call).await,
+        (&Method::GET, ["containers", name, "attach", "ws"]) => attach::attach_websocket(api, name, call).await,
         (&Method::POST, ["containers", name, "resize"]) => attach::resize(api, name, &call).await,
         (&Method::GET, ["containers", name, "logs"]) => logs::logs(api, name, &call).await,
         (&Method::GET, ["containers", name, "top"]) => top::top(api, name, &call.query).await,
@@ -80,9 +85,13 @@ async fn all(api: &Arc<Api>, call: &Call) -> Result<Answer, ApiError> {
         filters: &filters,
     };
     let now_ms = time::now_ms();
+    let links = link::names(&state);
     let mut lines = Vec::new();
     for container in list::select(&state, &wanted)? {
         let mut line = list::line(&state, container, &api.places, now_ms);
+        if let (Some(links), Some(names)) = (links.get(&container.id), line["Names"].as_array_mut()) {
+            names.extend(links.iter().map(|name| name.as_str().into()));
+        }
         if query.flag("size") {
             let (written, whole) = files::sizes(api, container).await?;
             line["SizeRw"] = written.into();

@@ -25,16 +25,45 @@ impl Engine {
         signal: Option<i32>,
     ) -> Result<(), EngineError> {
         let found = find(self, container)?;
+        let signal = signal.unwrap_or(found.stop.signal);
+        self.end(&found, Command::Stop { container: container.clone(), signal }, timeout_s, signal).await
+    }
+
+    /// The same, and starts it again; one that goes at its end is kept for that.
+    pub async fn restart(
+        &self,
+        container: &ContainerId,
+        timeout_s: Option<i64>,
+        signal: Option<i32>,
+    ) -> Result<(), EngineError> {
+        let found = find(self, container)?;
+        let signal = signal.unwrap_or(found.stop.signal);
+        if found.is_live() {
+            self.end(&found, Command::Restart { container: container.clone(), signal }, timeout_s, signal).await?;
+        }
+        self.start(container).await
+    }
+
+    async fn end(
+        &self,
+        found: &Container,
+        command: Command,
+        timeout_s: Option<i64>,
+        signal: i32,
+    ) -> Result<(), EngineError> {
+        let container = &found.id;
         let ended = self.wait(container, WaitFor::NotRunning);
-        self.submit(Command::Stop(container.clone())).await?;
+        self.submit(command).await?;
         tokio::pin!(ended);
-        send(self, container, signal.unwrap_or(found.stop.signal)).await?;
+        send(self, container, signal).await?;
         let timeout_s = timeout_s.unwrap_or(found.stop.timeout_s);
         match u64::try_from(timeout_s) {
             // Negative: for ever.
             Err(_) => drop(ended.await?),
             Ok(seconds) => {
                 if tokio::time::timeout(Duration::from_secs(seconds), &mut ended).await.is_err() {
+                    // It may have ended meanwhile.
+                    drop(self.submit(Command::Kill { container: container.clone(), signal: SIGKILL }).await);
                     send(self, container, SIGKILL).await?;
                     gone(container, tokio::time::timeout(AFTER_KILL, ended).await)?;
                 }

@@ -1,6 +1,13 @@
 //! From a container of the state to a launch of the runtime: its files, volumes, layers and namespaces are made ready.
 
-use std::{collections::BTreeMap, error::Error, fs, io, net::IpAddr, path::PathBuf};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fs, io,
+    net::IpAddr,
+    path::PathBuf,
+};
 
 use model::{
     ContainerId, Sandbox, State,
@@ -8,7 +15,10 @@ use model::{
     network::Driver,
     sandbox::Namespace,
 };
-use plan::dns::{ResolvConf, hosts_file, resolv_conf};
+use plan::{
+    dns::{ResolvConf, hosts_file, resolv_conf},
+    environment::link_environment,
+};
 use runtime::{
     RuntimeError,
     image::{ImageError, ImageId},
@@ -103,7 +113,7 @@ impl Supervisor {
             network_sysctls: if own { sandbox.sysctls.clone() } else { BTreeMap::new() },
             capabilities: capabilities::available(),
         };
-        Ok(oci::launch(container, &host)?)
+        Ok(oci::launch(&told_of_links(&state, container), &host)?)
     }
 
     /// Writes what the container sees as its `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname`.
@@ -140,6 +150,20 @@ impl Supervisor {
             tracing::warn!(container = %id, %error, "its hosts file is not up to date");
         }
     }
+}
+
+/// The container with what its links say in its environment, where its user has not said otherwise.
+fn told_of_links<'c>(state: &State, container: &'c Container) -> Cow<'c, Container> {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let said: BTreeSet<String> = container.process.env.iter().map(|variable| name(variable)).collect();
+    let mut more = link_environment(state, container);
+    more.retain(|variable| !said.contains(&name(variable)));
+    if more.is_empty() {
+        return Cow::Borrowed(container);
+    }
+    let mut told = container.clone();
+    told.process.env.extend(more);
+    Cow::Owned(told)
 }
 
 /// Makes the directories of bind mounts that ask for it.

@@ -11,6 +11,8 @@ pub enum Want {
     Stopped,
     /// That it does not: it was ended by hand with a signal.
     Killed,
+    /// That it ends, to be started again at once by whoever asked for it: it is not removed in between.
+    Restarted,
 }
 
 /// How far a container has come.

@@ -1,5 +1,7 @@
 //! What a container may use: its limits.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Limits. Nothing means no limit.
@@ -34,12 +36,40 @@ pub struct Resources {
     pub pids: Option<i64>,
     /// Weight, 10 to 1,000.
     pub blkio_weight: Option<u16>,
+    /// Limits of single block devices.
+    pub block_devices: Vec<BlockDeviceLimit>,
     /// Absolute path of the parent control group.
     pub cgroup_parent: Option<String>,
     /// setrlimit(2): name without `RLIMIT_` in lower case, soft, hard.
     pub ulimits: Vec<Ulimit>,
-    /// Bytes of `/dev/shm`; none means 64 MiB.
+    /// Bytes of `/dev/shm`; none means 64 MiB, 0 that there is no such place.
     pub shm_size: Option<u64>,
+}
+
+/// A limit of one block device of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockDeviceLimit {
+    /// On the host.
+    pub path: PathBuf,
+    /// What is limited.
+    pub what: BlockLimit,
+    /// A weight of 10 to 1,000, bytes, or operations, a second.
+    pub value: u64,
+}
+
+/// What is limited of a block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BlockLimit {
+    /// The share among those who want it.
+    Weight,
+    /// Bytes read in a second.
+    ReadBytes,
+    /// Bytes written in a second.
+    WriteBytes,
+    /// Reads in a second.
+    ReadOperations,
+    /// Writes in a second.
+    WriteOperations,
 }
 
 /// A limit of setrlimit(2).

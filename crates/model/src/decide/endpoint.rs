@@ -79,6 +79,21 @@ pub fn disconnect(draft: &mut Draft, container: &ContainerId, network: &NetworkI
     Ok(())
 }
 
+/// Takes a link away.
+pub fn unlink(draft: &mut Draft, container: &ContainerId, alias: &str) -> Result<(), Refusal> {
+    let container = draft.container(container)?;
+    let knows = |endpoint: &&Arc<Endpoint>| {
+        draft.state.is_linked_by_hosts_file(&endpoint.network)
+            && endpoint.wish.links.iter().any(|link| link.alias == alias)
+    };
+    let endpoint = draft.state.endpoints_of(&container.sandbox).find(knows).map(|endpoint| endpoint.id.clone());
+    let missing = || Refusal::NotFound { kind: "link", name: format!("/{}/{alias}", container.name) };
+    draft.edit_endpoint(&endpoint.ok_or_else(missing)?, |endpoint| {
+        endpoint.wish.links.retain(|link| link.alias != alias)
+    });
+    Ok(())
+}
+
 /// Refuses what an endpoint of this network can never have.
 pub fn check(draft: &Draft, network: &Network, wish: &EndpointWish) -> Result<(), Refusal> {
     address::check_static(network, wish)?;

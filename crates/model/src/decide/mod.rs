@@ -19,7 +19,8 @@ use self::{
     draft::Draft,
 };
 use crate::{
-    change::Change, command::Command, event::Event, host::Facts, id::ContainerId, refusal::Refusal, state::State,
+    change::Change, command::Command, container::Want, event::Event, host::Facts, id::ContainerId, refusal::Refusal,
+    state::State,
 };
 
 /// What was decided.
@@ -71,11 +72,13 @@ pub fn decide(state: &State, facts: &Facts, command: Command) -> Result<Decision
         Command::RemoveNetwork(id) => network::remove(d, &id)?,
         Command::Connect(connect) => endpoint::connect(d, *connect)?,
         Command::Disconnect { container, network } => endpoint::disconnect(d, &container, &network)?,
+        Command::RemoveLink { container, alias } => endpoint::unlink(d, &container, &alias)?,
         Command::CreateContainer(wish) => container::create(d, *wish)?,
         Command::Start(id) => life::start(d, &id)?,
         Command::Started { container, run } => life::started(d, &container, run)?,
         Command::Exited { container, exit } => life::exited(d, &container, exit)?,
-        Command::Stop(id) => life::stop(d, &id)?,
+        Command::Stop { container, signal } => life::stop(d, &container, signal, Want::Stopped)?,
+        Command::Restart { container, signal } => life::stop(d, &container, signal, Want::Restarted)?,
         Command::Kill { container, signal } => life::kill(d, &container, signal)?,
         Command::Pause(id) => life::pause(d, &id)?,
         Command::Unpause(id) => life::unpause(d, &id)?,

@@ -84,6 +84,7 @@ pub(super) fn sandbox(
             .filter(|(k, _)| k.starts_with("net."))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
+        exposed: port::exposed(config)?,
         ports,
         published: Vec::new(),
         up: Up::Down,

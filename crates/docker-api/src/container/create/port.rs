@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use model::port::{HostPorts, PortRange, PortWish, Protocol};
+use model::port::{ExposedPorts, HostPorts, PortRange, PortWish, Protocol};
 
 use crate::{
     ApiError,
@@ -36,6 +36,22 @@ pub(super) fn ports(config: &Config, host: &HostConfig) -> Result<Vec<PortWish>,
         }
     }
     Ok(in_rows(wishes))
+}
+
+/// What programs are said to listen at, where ports that stand in a row become one range.
+pub(super) fn exposed(config: &Config) -> Result<Vec<ExposedPorts>, ApiError> {
+    let mut all = config.exposed_ports.keys().map(|port| inside(port)).collect::<Result<Vec<_>, _>>()?;
+    all.sort_by_key(|(ports, protocol)| (*protocol, *ports));
+    let mut rows: Vec<ExposedPorts> = Vec::new();
+    for (ports, protocol) in all {
+        match rows.last_mut() {
+            Some(row) if row.protocol == protocol && u32::from(ports.first) <= u32::from(row.ports.last) + 1 => {
+                row.ports.last = row.ports.last.max(ports.last);
+            }
+            _ => rows.push(ExposedPorts { protocol, ports }),
+        }
+    }
+    Ok(rows)
 }
 
 /// Reads `80/tcp`, `53/udp`, `8000-8010`.

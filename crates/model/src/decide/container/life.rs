@@ -81,10 +81,13 @@ pub fn exited(draft: &mut Draft, id: &ContainerId, exit: Exit) -> Result<(), Ref
     Ok(())
 }
 
-/// The user wants it to end; the signals are sent by whoever asked.
-pub fn stop(draft: &mut Draft, id: &ContainerId) -> Result<(), Refusal> {
+/// The user wants it to end, for good or to be started again; the signals are sent by whoever asked.
+pub fn stop(draft: &mut Draft, id: &ContainerId, signal: i32, want: Want) -> Result<(), Refusal> {
     let container = draft.container(id)?;
-    draft.edit_container(id, |container| container.want = Want::Stopped);
+    draft.edit_container(id, |container| container.want = want);
+    if container.run().is_some() {
+        draft.tell_container(id, "kill", &[("signal", signal.to_string())]);
+    }
     match &container.phase {
         Phase::Created | Phase::Exited(_) => {
             return Err(Refusal::Unchanged(format!("container {id} is already stopped")));
@@ -170,10 +173,10 @@ pub fn end(draft: &mut Draft, id: &ContainerId, exit: Exit) {
     let Some(container) = draft.state.containers.get(id).cloned() else { return };
     sandbox::settle(draft, &container.sandbox);
     volume::tell(draft, id, "unmount");
-    if container.want == Want::Stopped {
+    if matches!(container.want, Want::Stopped | Want::Restarted) {
         draft.tell_container(id, "stop", &[]);
     }
-    if container.after_exit == AfterExit::Remove {
+    if container.after_exit == AfterExit::Remove && container.want != Want::Restarted {
         forget(draft, &container, AnonymousVolumes::Remove);
     }
 }

@@ -72,6 +72,10 @@ pub fn recover(draft: &mut Draft, id: &ContainerId, exit: Exit) -> Result<(), Re
 pub fn boot(draft: &mut Draft) {
     let containers: Vec<_> = draft.state.containers.values().cloned().collect();
     for container in containers {
+        // Whoever asked for the restart went with the last daemon, and it has not ended: it just runs.
+        if container.is_live() && container.want == Want::Restarted {
+            draft.edit_container(&container.id, |container| container.want = Want::Running);
+        }
         if let Phase::Exited(exit) = &container.phase
             && starts_with_daemon(&container, exit)
         {
@@ -109,8 +113,11 @@ fn policy_holds(container: &Container, exit: &Exit) -> bool {
     }
 }
 
-/// Always means also after a stop by hand, once the daemon starts again.
+/// Always means also after a stop by hand, once the daemon starts again. A restart that the last daemon did not finish is finished.
 fn starts_with_daemon(container: &Container, exit: &Exit) -> bool {
+    if container.want == Want::Restarted {
+        return true;
+    }
     match container.restart {
         Restart::Always => true,
         Restart::No | Restart::UnlessStopped | Restart::OnFailure { .. } => {
