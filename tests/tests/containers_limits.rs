@@ -192,3 +192,84 @@ fn stopping_restarting_and_other_runtimes() {
     host.docker("start web").ok();
     check(&host, "exec web cat /proc/1/comm", 0, "httpd", "");
 }
+
+#[test]
+fn block_devices_are_limited() {
+    let Some(host) = Host::start() else { return };
+    let device = host.sh("head -n 1 $(ls /sys/block/*/dev | head -n 1)").ok();
+    let Some((major, minor)) = device.split_once(':') else {
+        eprintln!("SKIPPED: no block device here");
+        return;
+    };
+    host.sh(&format!("mknod /run/block b {major} {minor}")).ok();
+    let v2 = host.sh("test -e /sys/fs/cgroup/cgroup.controllers").code == 0;
+    if v2 {
+        let options = "--device-read-bps /dev/../run/block:1mb --device-write-iops /dev/../run/block:7";
+        let limits = "cat /sys/fs/cgroup/io.max";
+        check(
+            &host,
+            &format!("run --rm {options} busybox {limits}"),
+            0,
+            &format!("{device} rbps=1048576 wbps=max riops=max wiops=7"),
+            "",
+        );
+    } else {
+        for (option, file, limit) in [
+            ("--device-read-bps /dev/../run/block:1mb", "read_bps_device", "1048576"),
+            ("--device-write-bps /dev/../run/block:2mb", "write_bps_device", "2097152"),
+            ("--device-read-iops /dev/../run/block:5", "read_iops_device", "5"),
+            ("--device-write-iops /dev/../run/block:7", "write_iops_device", "7"),
+        ] {
+            let shown = format!("{device} {limit}");
+            check(
+                &host,
+                &format!("run --rm {option} busybox cat /sys/fs/cgroup/blkio/blkio.throttle.{file}"),
+                0,
+                &shown,
+                "",
+            );
+        }
+        let words = "Your kernel does not support Block I/O weight_device";
+        check(&host, "run --rm --blkio-weight-device /dev/../run/block:100 busybox true", 0, "", words);
+    }
+    host.docker("create --name kept --device-read-bps /dev/../run/block:1mb busybox").ok();
+    check(
+        &host,
+        "inspect -f '{{json .HostConfig.BlkioDeviceReadBps}}' kept",
+        0,
+        "[{\"Path\":\"/dev/../run/block\",\"Rate\":1048576}]",
+        "",
+    );
+    check(
+        &host,
+        "run --rm --device-read-bps /dev/nosuch:1mb busybox true",
+        125,
+        "",
+        "cannot limit the block device /dev/nosuch",
+    );
+    check(&host, "run --rm --device-read-bps /dev/null:1mb busybox true", 125, "", "it is not a block device");
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let Some(host) = Host::start() else { return };
+    check(&host, "run --rm --storage-opt size=1G busybox true", 125, "", "--storage-opt is not supported");
+    check(&host, "run --rm --gpus all busybox true", 125, "", "--gpus");
+    check(&host, "run --rm --ipc none busybox sh -c 'ls /dev/shm'", 1, "", "No such file");
+    let create = |host_config: &str| {
+        let body = format!("{{\"Image\":\"busybox\",\"HostConfig\":{{{host_config}}}}}");
+        let curl = "curl -s --unix-socket /var/run/docker.sock -H 'Content-Type: application/json' -d";
+        host.sh(&format!("{curl} '{body}' http://docker/v1.41/containers/create")).ok()
+    };
+    for (config, words) in [
+        ("\"KernelMemoryTCP\":1000000", "kernel TCP memory"),
+        ("\"KernelMemory\":1000000", "KernelMemory discarded"),
+        ("\"CpuCount\":1", "Windows"),
+        ("\"IOMaximumIOps\":1", "Windows"),
+        ("\"Cgroup\":\"container:x\"", "cannot be joined"),
+        ("\"BlkioWeightDevice\":[{\"Path\":\"/dev/x\",\"Weight\":5}]", "from 10 to 1000"),
+    ] {
+        let said = create(config);
+        assert!(said.contains(words), "{config}: {said}");
+    }
+}

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ApiError,
-    container::create::{self, Body, Context, HostView},
+    container::create::{self, Body, Cgroups, Context, HostView},
     find,
     version::{self, Version},
 };
@@ -115,7 +115,7 @@ pub(crate) fn wish_in(
         name,
         image_id: format!("sha256:{}", "ab".repeat(32)),
         image: serde_json::from_value(image).unwrap(),
-        host: HostView { hostname: "host".to_owned(), cpus: 4, private_cgroups: true },
+        host: HostView { hostname: "host".to_owned(), cpus: 4, cgroups: Cgroups::V2 },
         now_ms: NOW_MS,
         random: &mut || {
             drawn += 1;

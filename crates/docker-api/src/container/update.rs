@@ -34,7 +34,7 @@ pub(super) async fn update(api: &Arc<Api>, name: &str, mut call: Call) -> Result
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let (face, restarts) = updated(Face::of(container), body, cpus)?;
     let restart = restarts.then(|| create::restart(&face.host_config.restart_policy));
-    let resources = Box::new(create::limits(&face.host_config.limits, face.host_config.shm_size));
+    let resources = Box::new(create::limits(&face.host_config));
     let id = container.id.clone();
     api.engine.submit(Command::Update { container: id, resources, restart, face: face.to_value() }).await?;
     answer::ok(&json!({ "Warnings": [] }))

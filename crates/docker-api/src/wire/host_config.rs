@@ -100,13 +100,13 @@ pub(crate) struct Limits {
     pub(crate) cgroup_parent: String,
     #[serde(deserialize_with = "null_default")]
     pub(crate) blkio_weight: u16,
-    pub(crate) blkio_weight_device: Option<Vec<Value>>,
-    pub(crate) blkio_device_read_bps: Option<Vec<Value>>,
-    pub(crate) blkio_device_write_bps: Option<Vec<Value>>,
+    pub(crate) blkio_weight_device: Option<Vec<WeightDevice>>,
+    pub(crate) blkio_device_read_bps: Option<Vec<ThrottleDevice>>,
+    pub(crate) blkio_device_write_bps: Option<Vec<ThrottleDevice>>,
     #[serde(rename = "BlkioDeviceReadIOps")]
-    pub(crate) blkio_device_read_iops: Option<Vec<Value>>,
+    pub(crate) blkio_device_read_iops: Option<Vec<ThrottleDevice>>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
-    pub(crate) blkio_device_write_iops: Option<Vec<Value>>,
+    pub(crate) blkio_device_write_iops: Option<Vec<ThrottleDevice>>,
     #[serde(deserialize_with = "null_default")]
     pub(crate) cpu_period: i64,
     #[serde(deserialize_with = "null_default")]
@@ -138,6 +138,32 @@ pub(crate) struct Limits {
     pub(crate) io_maximum_iops: u64,
     #[serde(rename = "IOMaximumBandwidth", deserialize_with = "null_default")]
     pub(crate) io_maximum_bandwidth: u64,
+    /// Read so that it can be refused; never shown.
+    #[serde(rename = "KernelMemoryTCP", deserialize_with = "null_default", skip_serializing)]
+    pub(crate) kernel_memory_tcp: i64,
+    /// The same; gone from the API in 1.42, and then only discarded.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub(crate) kernel_memory: i64,
+}
+
+/// The share of a block device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct WeightDevice {
+    #[serde(deserialize_with = "null_default")]
+    pub(crate) path: String,
+    #[serde(deserialize_with = "null_default")]
+    pub(crate) weight: u16,
+}
+
+/// Bytes or operations of a block device in a second.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct ThrottleDevice {
+    #[serde(deserialize_with = "null_default")]
+    pub(crate) path: String,
+    #[serde(deserialize_with = "null_default")]
+    pub(crate) rate: u64,
 }
 
 /// Where output goes.

@@ -62,6 +62,15 @@ pub enum OciError {
         #[source]
         source: io::Error,
     },
+    /// A block device of the host cannot be limited.
+    #[error("cannot limit the block device {}", path.display())]
+    BlockDevice {
+        /// On the host.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// See the message.
     #[error("invalid device cgroup rule format: {0:?}")]
     DeviceRule(String),
@@ -177,7 +186,7 @@ pub fn spec(container: &Container, host: &Host) -> Result<Spec, OciError> {
     let privileged = security.privilege == Privilege::Privileged;
     let kept = capabilities::of(security, &host.capabilities)?;
     let (devices, rules) = devices::of(security)?;
-    let mut limits = resources::of(&container.resources);
+    let mut limits = resources::of(&container.resources)?;
     limits["devices"] = rules.into();
     let paths = |wish: &Option<Vec<String>>, usual: &[&str]| match wish {
         Some(paths) => json!(paths),
@@ -208,6 +217,9 @@ pub fn spec(container: &Container, host: &Host) -> Result<Spec, OciError> {
         if !host.domainname.is_empty() {
             value["domainname"] = host.domainname.clone().into();
         }
+    }
+    if !container.annotations.is_empty() {
+        value["annotations"] = json!(container.annotations);
     }
     if let Some(propagation) = propagation(container) {
         value["linux"]["rootfsPropagation"] = propagation.into();

@@ -73,6 +73,8 @@ fn usual(container: &Container, host: &Host) -> Vec<Value> {
         mqueue,
         shm,
     ];
+    // Some want no shared memory at all.
+    mounts.retain(|mount| mount["destination"] != "/dev/shm" || shm_bytes > 0);
     // A queue that the host has not mounted cannot be shared.
     mounts.retain(|mount| mount["source"] != "/dev/mqueue" || Path::new("/dev/mqueue").exists());
     // For cgroup v1, libcontainer looks itself up in /proc by an id that is another's outside of the namespace it has joined.

@@ -1,10 +1,19 @@
 //! Limits in the OCI's words.
 
-use model::container::Resources;
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
+};
+
+use model::container::{BlockLimit, Resources};
+use rustix::fs::{major, minor};
 use serde_json::{Map, Value, json};
 
+use super::OciError;
+
 /// The limits that are set, without the device rules.
-pub fn of(resources: &Resources) -> Value {
+pub fn of(resources: &Resources) -> Result<Value, OciError> {
     let memory = present([
         ("limit", resources.memory.map(Into::into)),
         ("swap", swap(resources).map(Into::into)),
@@ -30,10 +39,40 @@ pub fn of(resources: &Resources) -> Value {
     if let Some(pids) = resources.pids.filter(|pids| *pids > 0) {
         value.insert("pids".to_owned(), json!({"limit": pids}));
     }
-    if let Some(weight) = resources.blkio_weight {
-        value.insert("blockIO".to_owned(), json!({"weight": weight}));
+    let block = block(resources)?;
+    if !block.is_empty() {
+        value.insert("blockIO".to_owned(), block.into());
     }
-    value.into()
+    Ok(value.into())
+}
+
+/// Block devices, of which the kernel wants the numbers.
+fn block(resources: &Resources) -> Result<Map<String, Value>, OciError> {
+    let mut block = present([("weight", resources.blkio_weight.map(Into::into))]);
+    for limit in &resources.block_devices {
+        let refused = |source| OciError::BlockDevice { path: limit.path.clone(), source };
+        let (major, minor) = numbers(&limit.path).map_err(refused)?;
+        let (list, key) = match limit.what {
+            BlockLimit::Weight => ("weightDevice", "weight"),
+            BlockLimit::ReadBytes => ("throttleReadBpsDevice", "rate"),
+            BlockLimit::WriteBytes => ("throttleWriteBpsDevice", "rate"),
+            BlockLimit::ReadOperations => ("throttleReadIOPSDevice", "rate"),
+            BlockLimit::WriteOperations => ("throttleWriteIOPSDevice", "rate"),
+        };
+        let entry = block.entry(list).or_insert_with(|| json!([]));
+        if let Value::Array(list) = entry {
+            list.push(json!({"major": major, "minor": minor, key: limit.value}));
+        }
+    }
+    Ok(block)
+}
+
+fn numbers(path: &Path) -> io::Result<(u32, u32)> {
+    let found = fs::metadata(path)?;
+    if !found.file_type().is_block_device() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a block device"));
+    }
+    Ok((major(found.rdev()), minor(found.rdev())))
 }
 
 /// Docker's rule: a memory limit alone allows as much swap again.

@@ -136,6 +136,7 @@ impl House {
             after_exit: AfterExit::Keep,
             external_runtime: None,
             labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             face: serde_json::Value::Null,
             want: Want::Running,
             phase: Phase::Created,

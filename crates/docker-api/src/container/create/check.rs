@@ -29,6 +29,15 @@ pub(super) fn body(config: &Config, host: &HostConfig, view: &HostView) -> Resul
     if !matches!(host.isolation.as_str(), "" | "default") {
         return Err(ApiError::invalid(format!("invalid isolation '{}' on linux", host.isolation)));
     }
+    if !host.storage_opt.is_empty() {
+        return Err(ApiError::invalid(
+            "--storage-opt is not supported: the file system of the data root limits all containers",
+        ));
+    }
+    if !host.cgroup.is_empty() {
+        let words = format!("invalid cgroup {:?}: a control group of another container cannot be joined", host.cgroup);
+        return Err(ApiError::invalid(words));
+    }
     if !matches!(host.userns_mode.as_str(), "" | "host") {
         return Err(ApiError::invalid(format!("invalid user namespace mode: {}", host.userns_mode)));
     }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::{
     ApiError,
-    wire::{config::Config, host_config::HostConfig},
+    wire::{
+        config::Config,
+        host_config::{HostConfig, Limits},
+    },
 };
 
-use super::HostView;
+use super::{Cgroups, HostView};
 
 const SHM_SIZE: i64 = 64 << 20;
 
@@ -93,7 +96,7 @@ pub(super) fn defaults(config: &mut Config, host: &mut HostConfig, view: &HostVi
     }
     or(&mut host.network_mode, "bridge");
     or(&mut host.ipc_mode, "private");
-    or(&mut host.cgroupns_mode, if view.private_cgroups { "private" } else { "host" });
+    or(&mut host.cgroupns_mode, if view.cgroups == Cgroups::V2 { "private" } else { "host" });
     or(&mut host.restart_policy.name, "no");
     or(&mut host.log_config.driver, "json-file");
     or(&mut host.runtime, "runc");
@@ -107,21 +110,44 @@ pub(super) fn defaults(config: &mut Config, host: &mut HostConfig, view: &HostVi
     if limits.memory_swappiness == Some(-1) {
         limits.memory_swappiness = None;
     }
+    discard(limits, view.cgroups, &mut warnings);
     if limits.oom_kill_disable == Some(true) && limits.memory == 0 {
         warnings.push(
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
                 .to_owned(),
         );
     }
-    let devices = [
-        &limits.blkio_weight_device,
-        &limits.blkio_device_read_bps,
-        &limits.blkio_device_write_bps,
-        &limits.blkio_device_read_iops,
-        &limits.blkio_device_write_iops,
-    ];
-    if devices.into_iter().flatten().any(|list| !list.is_empty()) {
-        warnings.push("Limits of single block devices are not supported and were discarded.".to_owned());
-    }
     warnings
+}
+
+/// Takes away the limits that the kernel cannot keep, and says so as Docker does.
+fn discard(limits: &mut Limits, cgroups: Cgroups, warnings: &mut Vec<String>) {
+    let mut without = |what: &str, name: &str| {
+        warnings.push(format!("Your kernel does not support {what} or the cgroup is not mounted. {name} discarded."));
+    };
+    let weights = |limits: &Limits| limits.blkio_weight_device.iter().flatten().next().is_some();
+    match cgroups {
+        Cgroups::V1 { block_weights } => {
+            if !block_weights && limits.blkio_weight > 0 {
+                without("Block I/O weight", "Weight");
+                limits.blkio_weight = 0;
+            }
+            // libcontainer knows them for version 2 only.
+            if weights(limits) {
+                without("Block I/O weight_device", "Weight-device");
+                limits.blkio_weight_device = Some(Vec::new());
+            }
+        }
+        Cgroups::V2 => {
+            if limits.memory_swappiness.take().is_some() {
+                without("memory swappiness capabilities", "Memory swappiness");
+            }
+            if limits.oom_kill_disable.take() == Some(true) {
+                without("OomKillDisable", "OomKillDisable");
+            }
+        }
+    }
+    if limits.kernel_memory > 0 {
+        warnings.push("Limits of kernel memory alone are deprecated. KernelMemory discarded.".to_owned());
+    }
 }

@@ -17,7 +17,11 @@ mod security;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use hyper::StatusCode;
 use model::{
@@ -116,8 +120,17 @@ pub(crate) struct HostView {
     pub(crate) hostname: String,
     /// How many processors.
     pub(crate) cpus: usize,
-    /// Whether containers see a tree of control groups of their own unless they ask (they do with cgroup v2).
-    pub(crate) private_cgroups: bool,
+    /// The control groups.
+    pub(crate) cgroups: Cgroups,
+}
+
+/// What the host's control groups can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cgroups {
+    /// Version 1, and whether it shares block devices by weight.
+    V1 { block_weights: bool },
+    /// Version 2, where containers see a tree of their own unless they ask.
+    V2,
 }
 
 impl HostView {
@@ -125,8 +138,18 @@ impl HostView {
         Self {
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            private_cgroups: std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            cgroups: Cgroups::now(),
         }
+    }
+}
+
+impl Cgroups {
+    fn now() -> Self {
+        let has = |name: &str| Path::new("/sys/fs/cgroup").join(name).exists();
+        if has("cgroup.controllers") {
+            return Self::V2;
+        }
+        Self::V1 { block_weights: has("blkio/blkio.weight") || has("blkio/blkio.bfq.weight") }
     }
 }
 
@@ -183,7 +206,7 @@ pub(crate) fn wish(body: Body, context: Context<'_>) -> Result<(ContainerWish, V
     let (mounts, volumes) = mount::mounts(state, &config, &host_config, now_ms, random)?;
     let container = Container {
         process: process::process(&config, &host_config),
-        resources: limits(&host_config.limits, host_config.shm_size),
+        resources: limits(&host_config),
         security: security::security(&host_config)?,
         health_check: health::check(&config),
         log: log::log(&host_config.log_config)?,
@@ -196,6 +219,7 @@ pub(crate) fn wish(body: Body, context: Context<'_>) -> Result<(ContainerWish, V
         external_runtime: external_runtime(&host_config.runtime)?,
         image: Image { id: image_id, name: config.image.clone() },
         labels: config.labels.clone(),
+        annotations: host_config.annotations.clone(),
         face: Face { config, host_config }.to_value(),
         id,
         name,

@@ -1,10 +1,10 @@
 //! Limits and the restart policy.
 
-use model::container::{Resources, Restart, Ulimit};
+use model::container::{BlockDeviceLimit, BlockLimit, Resources, Restart, Ulimit};
 
 use crate::{
     ApiError,
-    wire::host_config::{Limits, RestartPolicy},
+    wire::host_config::{HostConfig, Limits, RestartPolicy, ThrottleDevice},
 };
 
 const MEMORY_MIN: i64 = 6 << 20;
@@ -104,6 +104,21 @@ fn others(limits: &Limits) -> Result<(), String> {
     if limits.blkio_weight > 0 && !(10..=1_000).contains(&limits.blkio_weight) {
         return Err("Range of blkio weight is from 10 to 1000".to_owned());
     }
+    for device in limits.blkio_weight_device.iter().flatten() {
+        if device.weight > 0 && !(10..=1_000).contains(&device.weight) {
+            return Err(format!("Range of blkio weight of {} is from 10 to 1000", device.path));
+        }
+    }
+    if limits.kernel_memory_tcp > 0 {
+        return Err("limits of kernel TCP memory are not supported: limit the memory instead".to_owned());
+    }
+    if limits.cpu_count != 0
+        || limits.cpu_percent != 0
+        || limits.io_maximum_iops != 0
+        || limits.io_maximum_bandwidth != 0
+    {
+        return Err("CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows containers".to_owned());
+    }
     if limits.device_requests.iter().flatten().next().is_some() {
         return Err("could not select device driver: device requests (--gpus) are not supported".to_owned());
     }
@@ -133,8 +148,9 @@ fn cpu_list(text: &str) -> Option<Option<u16>> {
     Some(highest)
 }
 
-/// The limits, of which zero means none; bytes of `/dev/shm`.
-pub(crate) fn limits(limits: &Limits, shm_size: i64) -> Resources {
+/// The limits, of which zero means none.
+pub(crate) fn limits(host: &HostConfig) -> Resources {
+    let limits = &host.limits;
     let some = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
     let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let (period, quota) = if limits.nano_cpus > 0 {
@@ -158,6 +174,7 @@ pub(crate) fn limits(limits: &Limits, shm_size: i64) -> Resources {
         cpuset_mems: text(&limits.cpuset_mems),
         pids: limits.pids_limit.filter(|pids| *pids != 0),
         blkio_weight: Some(limits.blkio_weight).filter(|weight| *weight != 0),
+        block_devices: block_devices(limits),
         cgroup_parent: text(&limits.cgroup_parent),
         ulimits: limits
             .ulimits
@@ -165,8 +182,24 @@ pub(crate) fn limits(limits: &Limits, shm_size: i64) -> Resources {
             .flatten()
             .map(|ulimit| Ulimit { name: ulimit.name.to_ascii_lowercase(), soft: ulimit.soft, hard: ulimit.hard })
             .collect(),
-        shm_size: some(shm_size),
+        shm_size: if host.ipc_mode == "none" { Some(0) } else { some(host.shm_size) },
     }
+}
+
+fn block_devices(limits: &Limits) -> Vec<BlockDeviceLimit> {
+    let limit = |path: &str, what, value: u64| BlockDeviceLimit { path: path.into(), what, value };
+    let weights = limits.blkio_weight_device.iter().flatten();
+    let weights = weights.map(|device| limit(&device.path, BlockLimit::Weight, device.weight.into()));
+    let throttle = |list: &Option<Vec<ThrottleDevice>>, what| -> Vec<BlockDeviceLimit> {
+        list.iter().flatten().map(|device| limit(&device.path, what, device.rate)).collect()
+    };
+    let throttles = [
+        throttle(&limits.blkio_device_read_bps, BlockLimit::ReadBytes),
+        throttle(&limits.blkio_device_write_bps, BlockLimit::WriteBytes),
+        throttle(&limits.blkio_device_read_iops, BlockLimit::ReadOperations),
+        throttle(&limits.blkio_device_write_iops, BlockLimit::WriteOperations),
+    ];
+    weights.chain(throttles.into_iter().flatten()).filter(|limit| limit.value > 0).collect()
 }
 
 /// The policy; one that was not checked reads as none.
