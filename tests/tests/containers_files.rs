@@ -101,3 +101,44 @@ fn pruning_and_disk_usage() {
     assert!(pruned.contains("Untagged") || pruned.contains("untagged"), "{pruned}");
     assert_eq!(host.docker("ps -aq").ok() + &host.docker("images -q").ok(), "");
 }
+
+#[test]
+fn archives_may_be_compressed() {
+    let Some(host) = Host::start() else { return };
+    let dir = host.path().display().to_string();
+    host.docker("create --name box busybox").ok();
+    let put = |file: &str| {
+        let url = "http://docker/v1.50/containers/box/archive?path=/tmp";
+        host.sh(&format!("curl -s --unix-socket /var/run/docker.sock -T {dir}/{file} '{url}'")).ok()
+    };
+    host.sh(&format!(
+        "cd {dir} && for kind in plain gzip zstd; do echo $kind >$kind; tar -cf $kind.tar $kind; done; gzip gzip.tar"
+    ))
+    .ok();
+    assert_eq!(put("plain.tar"), "");
+    assert_eq!(put("gzip.tar.gz"), "");
+    if host.sh(&format!("cd {dir} && zstd -q zstd.tar")).code == 0 {
+        assert_eq!(put("zstd.tar.zst"), "");
+        assert_eq!(host.sh("docker cp box:/tmp/zstd - | tar -xO").ok(), "zstd");
+    }
+    assert_eq!(host.sh("docker cp box:/tmp/gzip - | tar -xO").ok(), "gzip");
+    host.sh(&format!("printf 'BZh91AY&SY' > {dir}/file.bz2; printf '\\375\\067\\172\\130\\132\\000' > {dir}/file.xz"))
+        .ok();
+    for (file, kind) in [("file.bz2", "bzip2"), ("file.xz", "xz")] {
+        let said = put(file);
+        assert!(said.contains(&format!("{kind} compression is not supported: use gzip, zstd or none")), "{said}");
+    }
+}
+
+#[test]
+fn programs_can_tell_that_they_are_in_a_container() {
+    let Some(host) = Host::start() else { return };
+    assert_eq!(host.docker("run --name box busybox stat -c '%a %s' /.dockerenv").ok(), "755 0");
+    assert_eq!(host.docker("diff box").ok(), "", "it is no change of the container's");
+    host.docker("commit box committed").ok();
+    host.docker("create --name other committed").ok();
+    assert_eq!(host.docker("diff other").ok(), "");
+    assert_eq!(host.sh("docker export other | tar -t | grep -c '^.dockerenv$'").ok(), "1");
+    let lower = host.docker("inspect -f '{{.GraphDriver.Data.LowerDir}}' box").ok();
+    assert!(lower.split(':').next().is_some_and(|top| top.ends_with("/init")), "{lower}");
+}

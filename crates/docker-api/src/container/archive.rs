@@ -177,9 +177,10 @@ fn refusal(error: &FilesError, container: &Container) -> ApiError {
     let words = error::chain(error);
     match error {
         FilesError::NotFound(_) => ApiError::not_found(format!("{words} {}", container.name)),
-        FilesError::NotDirectory(_) | FilesError::Overwrite { .. } | FilesError::Breakout(_) => {
-            ApiError::invalid(words)
-        }
+        FilesError::NotDirectory(_)
+        | FilesError::Overwrite { .. }
+        | FilesError::Breakout(_)
+        | FilesError::Compression(_) => ApiError::invalid(words),
         FilesError::Overlay(_) | FilesError::Io { .. } => ApiError::internal(words),
     }
 }

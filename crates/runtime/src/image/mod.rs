@@ -36,6 +36,7 @@ pub use distribution::{Distributed, inspect_distribution};
 pub use error::{ErrorKind, ImageError, LayerError};
 pub use find::Image;
 pub use history::HistoryItem;
+pub(crate) use layer::compression::decompress;
 pub use list::ListFilters;
 pub use platform::Platform;
 pub use progress::{Amount, Phase, Progress, ProgressSink};

@@ -24,6 +24,7 @@ use rustix::{
 };
 
 use crate::{
+    image::decompress,
     rootfs::{
         overlay::{OverlayError, overlay_options},
         tree::Root,
@@ -56,6 +57,9 @@ pub enum FilesError {
     /// The archive names something outside of itself.
     #[error("the archive's entry {0:?} leads out of the directory it is extracted in")]
     Breakout(String),
+    /// The archive is compressed in a way that is not read here, or badly.
+    #[error("cannot decompress the archive")]
+    Compression(#[source] io::Error),
     /// The layers of a stopped container cannot be mounted.
     #[error(transparent)]
     Overlay(#[from] OverlayError),
@@ -138,14 +142,14 @@ impl Files {
         packed.map_err(|source| FilesError::Io { action: "archive", path: path.to_owned(), source })
     }
 
-    /// Extracts a tar archive in the directory `path`.
-    pub fn put(&self, path: &Path, archive: impl Read, wish: PutWish) -> Result<(), FilesError> {
+    /// Extracts a tar archive, as it is or compressed with gzip or zstd, in the directory `path`.
+    pub fn put(&self, path: &Path, archive: impl Read + Send, wish: PutWish) -> Result<(), FilesError> {
         let directory = self.root.resolve(path, OFlags::PATH).map_err(|source| not_found("open", path, source))?;
         let stat = fstat(&directory).map_err(|errno| not_found("look at", path, errno.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(FilesError::NotDirectory(path.to_owned()));
         }
-        extract::extract(&self.root, path, archive, wish)
+        extract::extract(&self.root, path, decompress(archive).map_err(FilesError::Compression)?, wish)
     }
 
     /// Writes the whole tree as a tar archive; what is mounted in it is left out.

@@ -80,6 +80,7 @@ impl Store {
         let lock = disk::lock_directory(&root)?;
         let index = Index::read(&root)?;
         disk::empty_directory(&root.join("tmp"))?;
+        snapshot::make_init_layer(&root)?;
         let mut state =
             State { layers: layers::read_all(&root)?, holds: snapshot::read_holds(&root)?, ..State::default() };
         for (id, record) in &index.images {

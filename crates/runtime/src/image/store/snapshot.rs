@@ -47,9 +47,10 @@ impl Store {
             return Ok(None);
         };
         let directory = self.container_directory(container);
+        let layers = self.lower_dirs_of(&hold.layers)?;
         Ok(Some(Snapshot {
             image: hold.image.clone(),
-            lower: self.lower_dirs_of(&hold.layers)?,
+            lower: std::iter::once(init_layer(self.root())).chain(layers).collect(),
             upper: directory.join("upper"),
             work: directory.join("work"),
         }))
@@ -119,6 +120,22 @@ impl Store {
     fn container_directory(&self, container: &str) -> PathBuf {
         self.inner.data_root.join("containers").join(container)
     }
+}
+
+/// What every container has above its image, and no commit below it: `/.dockerenv`, by which programs know where they are.
+pub(crate) fn make_init_layer(root: &Path) -> Result<(), ImageError> {
+    let directory = init_layer(root);
+    std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+    // The mode of the container's root directory, whatever our umask.
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o755))
+        .map_err(io_error("change the mode of", &directory))?;
+    let file = directory.join(".dockerenv");
+    std::fs::File::create(&file).map_err(io_error("create", &file))?;
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).map_err(io_error("change the mode of", &file))
+}
+
+fn init_layer(root: &Path) -> PathBuf {
+    root.join("l").join("init")
 }
 
 /// Reads all holds. One that cannot be read stops the opening: forgetting it would remove layers in use.
