@@ -1,7 +1,7 @@
 //! Taking over a connection: after the answer its bytes are a process's terminal or streams.
 //!
-//! A client that asks for the upgrade gets 101 and the socket. One that does not gets a plain streaming answer, and what it sends as
-//! its body is the input.
+//! A client that asks for the upgrade gets 101 and the socket, as it is or in the messages of a WebSocket. One that does not gets a
+//! plain streaming answer, and what it sends as its body is the input.
 
 use std::{io, time::Duration};
 
@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::{
     StatusCode,
     body::Incoming,
-    header::{CONNECTION, HeaderValue, UPGRADE},
+    header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE},
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
@@ -27,6 +27,7 @@ use tokio::{
 use crate::{
     answer::{self, Answer},
     call::Call,
+    websocket::{self, Handshake},
 };
 
 /// Bytes of one read.
@@ -41,6 +42,8 @@ const HEAD_LOOK_EVERY: Duration = Duration::from_millis(1);
 pub(crate) enum Input {
     /// The socket, after what came with the request.
     Socket { early: Bytes, socket: OwnedReadHalf },
+    /// The messages of a WebSocket.
+    WebSocket(websocket::Receiver),
     /// The body of the request.
     Body(Incoming),
 }
@@ -49,6 +52,8 @@ pub(crate) enum Input {
 pub(crate) enum Output {
     /// The socket, and whether the answer's head is still on its way through it.
     Socket { socket: OwnedWriteHalf, head: Head },
+    /// The messages of a WebSocket.
+    WebSocket(websocket::Sender),
     /// The body of the answer.
     Pipe(mpsc::Sender<io::Result<Bytes>>),
 }
@@ -82,20 +87,49 @@ where
     answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("tcp"));
     tokio::spawn(async move {
         match take(call.upgrade).await {
-            Ok((input, output)) => session(input, output).await,
+            Ok((socket, early)) => {
+                let (read, write) = socket.into_split();
+                let output = Output::Socket { socket: write, head: Head::Sent };
+                session(Input::Socket { early, socket: read }, output).await;
+            }
             Err(error) => tracing::debug!(%error, "a client left before its connection was taken over"),
         }
     });
     answer
 }
 
-async fn take(upgrade: OnUpgrade) -> io::Result<(Input, Output)> {
+/// Answers the call with a WebSocket, and lets the session have it once the answer is out.
+pub(crate) fn answer_websocket<F>(
+    call: Call,
+    handshake: Handshake,
+    session: impl FnOnce(Input, Output) -> F + Send + 'static,
+) -> Answer
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    answer.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, handshake.accept.clone());
+    tokio::spawn(async move {
+        match take(call.upgrade).await {
+            Ok((socket, early)) => {
+                let (from, to) = handshake.take(socket, early).await;
+                session(Input::WebSocket(from), Output::WebSocket(to)).await;
+            }
+            Err(error) => tracing::debug!(%error, "a client left before its connection was taken over"),
+        }
+    });
+    answer
+}
+
+/// The connection, and what came with the request.
+async fn take(upgrade: OnUpgrade) -> io::Result<(UnixStream, Bytes)> {
     let upgraded: Upgraded = upgrade.await.map_err(io::Error::other)?;
     let parts = upgraded
         .downcast::<TokioIo<UnixStream>>()
         .map_err(|_| io::Error::other("the connection is not a unix socket"))?;
-    let (read, write) = parts.io.into_inner().into_split();
-    Ok((Input::Socket { early: parts.read_buf, socket: read }, Output::Socket { socket: write, head: Head::Sent }))
+    Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 impl Input {
@@ -110,6 +144,7 @@ impl Input {
                     Ok(_) => Some(bytes.freeze()),
                 }
             }
+            Self::WebSocket(messages) => messages.read().await,
             Self::Body(body) => loop {
                 match body.frame().await? {
                     Ok(frame) => match frame.into_data() {
@@ -124,7 +159,12 @@ impl Input {
 
     /// Ends when the client has left altogether. A client that only has no more to say is still there.
     pub(crate) async fn gone(&self) {
-        let Self::Socket { socket, .. } = self else { return std::future::pending().await };
+        let socket = match self {
+            Self::Socket { socket, .. } => socket,
+            // The end of its messages is the end of it.
+            Self::WebSocket(_) => return,
+            Self::Body(_) => return std::future::pending().await,
+        };
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let mut look = [PollFd::new(socket.as_ref(), PollFlags::empty())];
@@ -148,7 +188,15 @@ impl Output {
                 }
                 socket.write_all(&bytes).await
             }
+            Self::WebSocket(messages) => messages.write(bytes).await,
             Self::Pipe(sender) => sender.send(Ok(bytes)).await.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Says that nothing more comes, where there is a way to say it other than the end of the connection.
+    pub(crate) async fn finish(&mut self) {
+        if let Self::WebSocket(messages) = self {
+            messages.close().await;
         }
     }
 }

@@ -32,6 +32,7 @@ mod testing;
 mod time;
 mod version;
 mod volume;
+mod websocket;
 mod wire;
 
 use std::path::PathBuf;

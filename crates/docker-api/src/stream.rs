@@ -109,6 +109,7 @@ pub(crate) async fn relay(client: (Input, Output), process: Attached, terms: Ter
         () = outward => {}
         () = inward => {}
     }
+    to_client.finish().await;
 }
 
 #[cfg(test)]

@@ -94,6 +94,7 @@ pub(super) async fn replay(api: &Api, container: &Container, terms: &Terms, mut 
             return;
         }
     }
+    to.finish().await;
 }
 
 fn unreadable(error: io::Error) -> ApiError {
