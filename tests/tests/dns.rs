@@ -95,6 +95,43 @@ fn what_is_forwarded_and_where() {
     host.docker("run --rm --dns nonsense busybox true").fails_with("IP address is not correctly formatted");
 }
 
+/// A container that answers every question with 203.0.113.7, and keeps whom it was asked by.
+fn resolver(host: &Host, name: &str, options: &str) {
+    let script = host.path().join(format!("dns-{name}"));
+    std::fs::write(&script, format!("echo $SOCAT_PEERADDR >> /peers\n{}", UPSTREAM.replace("ASKED", "/asked")))
+        .unwrap();
+    let listen = "socat UDP-RECVFROM:53,fork EXEC:'bash /resolver'";
+    host.docker(&format!("run -d --name {name} -v {}:/resolver {options} busybox {listen}", script.display())).ok();
+    eventually("it listens", || (host.exec(name, "netstat -lun | grep -q :53").code == 0).then_some(()));
+}
+
+#[test]
+fn servers_that_only_the_container_reaches() {
+    let Some(host) = Host::start() else { return };
+    let lookup = |name: &str| host.exec(name, "nslookup -type=a example.com 127.0.0.11");
+    // The host has no address on such a network, and no way there.
+    let isolated = "--internal -o com.docker.network.bridge.gateway_mode_ipv4=isolated";
+    host.docker(&format!("network create {isolated} --subnet 10.9.0.0/24 alone")).ok();
+    resolver(&host, "resolver", "--network alone --ip 10.9.0.53");
+    host.idle("asker", "--network alone --ip 10.9.0.7 --dns 10.9.0.53");
+    assert!(lookup("asker").ok().contains("203.0.113.7"));
+    assert_eq!(host.exec("resolver", "sort -u /peers").ok(), "10.9.0.7", "asked by the container itself");
+    // So is one on a network with a way out.
+    host.docker("network create --subnet 10.8.0.0/24 open").ok();
+    resolver(&host, "other", "--network open --ip 10.8.0.53");
+    host.idle("open-asker", "--network open --ip 10.8.0.7 --dns 10.8.0.53");
+    assert!(lookup("open-asker").ok().contains("203.0.113.7"));
+    assert_eq!(host.exec("other", "sort -u /peers").ok(), "10.8.0.7");
+    // Its own loopback is the container's.
+    resolver(&host, "self", "--network open --dns 127.0.0.1");
+    assert!(lookup("self").ok().contains("203.0.113.7"));
+    assert_eq!(host.exec("self", "sort -u /peers").ok(), "127.0.0.1");
+    // The daemon that comes next finds the way again.
+    host.kill_daemon();
+    host.start_daemon();
+    assert!(lookup("asker").ok().contains("203.0.113.7"));
+}
+
 #[test]
 fn hosts_files() {
     let Some(host) = Host::start() else { return };
@@ -116,5 +153,21 @@ fn hosts_files() {
     let file = host.exec("web", "cat /etc/hosts").ok().replace('\t', " ");
     let id = host.docker("inspect -f '{{slice .Id 0 12}}' db").ok();
     assert!(file.contains(&format!("172.17.0.2 store {id} db")), "{file}");
+    // And in its environment, on that network alone.
+    let environment = host.exec("web", "env | grep ^STORE_ | sort").ok();
+    let expected = "STORE_ENV_SECRET=1\nSTORE_NAME=/web/store\nSTORE_PORT=tcp://172.17.0.2:80\n\
+                    STORE_PORT_80_TCP=tcp://172.17.0.2:80\nSTORE_PORT_80_TCP_ADDR=172.17.0.2\nSTORE_PORT_80_TCP_PORT=80\n\
+                    STORE_PORT_80_TCP_PROTO=tcp";
+    assert_eq!(environment, expected);
+    assert_eq!(host.docker("inspect -f '{{json .HostConfig.Links}}' web").ok(), "[\"/db:/web/store\"]");
+    assert_eq!(host.docker("ps --no-trunc --filter name=db --format '{{.Names}}'").ok(), "db,web/store");
+    assert_eq!(host.docker("ps --filter name=db --format '{{.Names}}'").ok(), "db");
+    let ranges = "run --rm --link db:my-db -e MY_DB_NAME=mine busybox sh -c 'env | grep ^MY_DB_NAME'";
+    assert_eq!(host.docker(ranges).ok(), "MY_DB_NAME=mine");
+    host.docker("rm --link web").fails_with("cannot remove the default link name");
+    host.docker("rm --link web/nosuch").fails_with("No such link: /web/nosuch");
+    host.docker("rm --link /web/store").ok();
+    assert_eq!(host.docker("inspect -f '{{json .HostConfig.Links}}' web").ok(), "null");
+    assert!(!host.exec("web", "cat /etc/hosts").ok().contains("store"));
     host.docker("run --rm --link nobody:x busybox true").fails_with("could not get container for nobody");
 }

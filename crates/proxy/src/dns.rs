@@ -5,6 +5,7 @@
 //! container that comes or goes costs one swap, whatever the number of sandboxes that see it.
 
 mod answer;
+mod door;
 mod forward;
 mod sandbox;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use kernel::socket::SocketThread;
 use model::{NetworkId, SandboxId};
 use plan::dns::{DnsView, NetworkNames};
 use thiserror::Error;
@@ -26,6 +28,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use answer::Scope;
+use door::Door;
 
 /// What one server may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,7 @@ pub struct Server {
     runtime: Handle,
     limits: Limits,
     forwards: Arc<Semaphore>,
+    sockets: Arc<SocketThread>,
     networks: BTreeMap<NetworkId, Arc<ArcSwap<NetworkNames>>>,
     sandboxes: BTreeMap<SandboxId, Serving>,
 }
@@ -87,7 +91,14 @@ impl Server {
     /// A server without sandboxes, whose tasks will run on `runtime`.
     pub fn new(runtime: Handle, limits: Limits) -> Self {
         let forwards = Arc::new(Semaphore::new(limits.forwards));
-        Self { runtime, limits, forwards, networks: BTreeMap::new(), sandboxes: BTreeMap::new() }
+        Self {
+            runtime,
+            limits,
+            forwards,
+            sockets: Arc::default(),
+            networks: BTreeMap::new(),
+            sandboxes: BTreeMap::new(),
+        }
     }
 
     /// Swaps the names of one network, for all sandboxes that see it, now or later.
@@ -131,7 +142,8 @@ impl Server {
         };
         let sockets = sockets.map_err(|source| ServeError { sandbox: sandbox.clone(), source })?;
         let mut task = JoinSet::new();
-        let shared = sandbox::Shared::new(scope.clone(), self.forwards.clone(), self.limits);
+        let door = Door::new(sockets.udp(), self.sockets.clone());
+        let shared = sandbox::Shared::new(scope.clone(), self.forwards.clone(), self.limits, door);
         task.spawn_on(sandbox::serve(sockets, shared), &self.runtime);
         self.sandboxes.insert(sandbox, Serving { scope, _task: task });
         Ok(())

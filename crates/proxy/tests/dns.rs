@@ -9,7 +9,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use model::{NetworkId, SandboxId};
-use plan::dns::{Attached, DnsView, EndpointNames, Forward, NetworkNames, Unqualified};
+use plan::dns::{Attached, DnsView, EndpointNames, Forward, NetworkNames, Unqualified, Upstream, Way};
 use proxy::dns::{Limits, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
@@ -35,7 +35,7 @@ fn names(web: &str) -> Arc<NetworkNames> {
 fn view(upstream: &[SocketAddr]) -> Arc<DnsView> {
     Arc::new(DnsView {
         networks: vec![Attached { network: network(), links: Default::default() }],
-        forward: Forward::Upstream(upstream.to_vec()),
+        forward: Forward::Upstream(upstream.iter().map(|&address| Upstream { address, by: Way::Host }).collect()),
         unqualified: Unqualified::Forward,
     })
 }
@@ -253,7 +253,10 @@ async fn tables_are_swapped_while_serving() {
     assert_eq!(ask_udp(two, "web").await, "No Error 10.0.0.2");
 
     let outside = outside(Outside::Answers(1)).await;
-    let bare = DnsView { forward: Forward::Upstream(vec![outside]), ..DnsView::default() };
+    let bare = DnsView {
+        forward: Forward::Upstream(vec![Upstream { address: outside, by: Way::Host }]),
+        ..DnsView::default()
+    };
     server.update(&sandbox(1), Arc::new(bare));
     assert_eq!(ask_udp(one, "web").await, "No Error 192.0.2.1", "the network is not its own any more");
     assert_eq!(ask_udp(two, "web").await, "No Error 10.0.0.2");

@@ -55,32 +55,41 @@ fn the_view_of_a_sandbox() {
     assert_eq!(dns_view(&state(|two| two.namespace = Namespace::Host), &id(2), &host), None);
 }
 
+/// `ADDRESS` by the sandbox's own network, `host:ADDRESS` by the host's.
+fn said(upstream: &Upstream) -> String {
+    let way = if upstream.by == Way::Host { "host:" } else { "" };
+    format!("{way}{}", upstream.address.ip())
+}
+
 #[test]
 fn servers_outside() {
     let addresses = |list: &[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
-    let check = |sandbox: u8, servers: &[&str], expected: Option<&[&str]>| {
+    let check = |sandbox: u8, servers: &[&str], expected: &str| {
         let mut state = state(|two| two.dns.servers = addresses(servers));
         if sandbox == 5 {
             let mut five = sandbox_of(&state, 5);
             five.dns.servers = addresses(servers);
             state = state.with(&Change { puts: vec![Record::Sandbox(Arc::new(five))], deletes: vec![] });
         }
-        let expected = match expected {
-            Some(list) => Forward::Upstream(addresses(list).into_iter().map(|ip| (ip, 53).into()).collect()),
-            None => Forward::Refuse,
-        };
         let view = dns_view(&state, &id(sandbox), &ResolvConf::parse(HOST)).unwrap();
-        assert_eq!(view.forward, expected, "sandbox {sandbox} with {servers:?}");
+        let found = match &view.forward {
+            Forward::Upstream(list) => list.iter().map(said).collect::<Vec<_>>().join(" "),
+            Forward::Refuse => "refuse".to_owned(),
+        };
+        assert_eq!(found, expected, "sandbox {sandbox} with {servers:?}");
     };
-    check(2, &[], Some(&["127.0.0.53", "10.0.0.53"]));
-    check(2, &["9.9.9.9"], Some(&["9.9.9.9"]));
-    check(2, &["127.0.0.11", "9.9.9.9", "127.0.0.1"], Some(&["9.9.9.9"]));
-    check(2, &["127.0.0.11"], Some(&[]));
-    check(2, &["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"], Some(&["1.1.1.1", "2.2.2.2", "3.3.3.3"]));
+    check(2, &[], "host:127.0.0.53 10.0.0.53");
+    check(2, &["9.9.9.9"], "9.9.9.9");
+    check(2, &["127.0.0.11", "9.9.9.9", "127.0.0.1"], "9.9.9.9 127.0.0.1");
+    check(2, &["2620:fe::fe"], "2620:fe::fe");
+
+    check(2, &["127.0.0.11"], "");
+    check(2, &["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"], "1.1.1.1 2.2.2.2 3.3.3.3");
     // On an internal network only: nothing leaves, but a server on the network itself may be asked.
-    check(5, &[], None);
-    check(5, &["9.9.9.9"], None);
-    check(5, &["172.20.0.7", "9.9.9.9"], Some(&["172.20.0.7"]));
+    check(5, &[], "refuse");
+    check(5, &["9.9.9.9"], "refuse");
+    check(5, &["172.20.0.7", "9.9.9.9"], "172.20.0.7");
+    check(5, &["127.0.0.1"], "127.0.0.1");
 }
 
 fn sandbox_of(state: &State, n: u8) -> Sandbox {

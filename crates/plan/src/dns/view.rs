@@ -9,7 +9,7 @@ use model::network::{Bridge, Names, Reach};
 use model::sandbox::Namespace;
 use model::{Endpoint, Network, NetworkId, Sandbox, SandboxId, State};
 
-use super::resolv_conf::{ResolvConf, Source, Wanted};
+use super::resolv_conf::{EMBEDDED, ResolvConf, Source, Wanted};
 
 /// The resolver of one sandbox, as data.
 ///
@@ -36,10 +36,28 @@ pub struct Attached {
 /// Where names of the outside are looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forward {
-    /// Ask these servers, from the host's namespace, each when the one before it failed.
-    Upstream(Vec<SocketAddr>),
+    /// Ask these servers, each when the one before it failed.
+    Upstream(Vec<Upstream>),
     /// The sandbox has no way out (all its networks are internal), so neither have its queries: SERVFAIL.
     Refuse,
+}
+
+/// A server outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whose network leads there.
+    pub by: Way,
+}
+
+/// Whose network leads to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The host's.
+    Host,
+    /// The sandbox's own.
+    Sandbox,
 }
 
 /// Treatment of an unknown name without a dot.
@@ -115,22 +133,33 @@ fn attached(state: &State, place: &Place<'_>) -> Attached {
     Attached { network: place.network.id.clone(), links: place.endpoint.wish.links.iter().filter_map(target).collect() }
 }
 
-/// The host's servers are asked from the host's namespace, where even its loopback is right. Servers that an option names are
-/// meant from inside: a loopback address is the sandbox's own, which cannot be asked from here (and 127.0.0.11 would be
-/// ourselves); and a sandbox without a way out may ask those on its own networks only.
+/// A server is asked by the sandbox's own network where that leads there, so that who reaches it is the same for names as for all
+/// else. The host's loopback can only be reached from the host, and so can a server of a family that the sandbox has no way out in.
+/// A sandbox without a way out may ask servers that an option names, on its own networks and its own loopback.
 fn forward(places: &[Place<'_>], wanted: &Wanted) -> Forward {
     let outside = places.iter().any(|place| place.bridge.reach == Reach::Outside);
-    let allowed = |server: &&IpAddr| match wanted.servers_from {
-        Source::Host => outside,
-        Source::Override => !server.is_loopback() && (outside || places.iter().any(|place| place.holds(server))),
+    let leads = |server: &IpAddr| places.iter().any(|place| place.holds(server) || place.leads_outside_to(server));
+    let way = |server: &IpAddr| match (wanted.servers_from, server.is_loopback()) {
+        // Asking ourselves would go on for ever.
+        (Source::Override, true) => (*server != EMBEDDED).then_some(Way::Sandbox),
+        (Source::Override, false) if leads(server) => Some(Way::Sandbox),
+        (Source::Host, false) if outside && leads(server) => Some(Way::Sandbox),
+        (Source::Host | Source::Override, _) => outside.then_some(Way::Host),
     };
-    let servers: Vec<_> = wanted.servers.iter().filter(allowed).take(MAX_SERVERS).map(|&ip| (ip, 53).into()).collect();
+    let upstream = |ip: &IpAddr| Some(Upstream { address: (*ip, 53).into(), by: way(ip)? });
+    let servers: Vec<_> = wanted.servers.iter().filter_map(upstream).take(MAX_SERVERS).collect();
     if servers.is_empty() && !outside { Forward::Refuse } else { Forward::Upstream(servers) }
 }
 
 impl Place<'_> {
     fn holds(&self, address: &IpAddr) -> bool {
         [&self.bridge.ipv4, &self.bridge.ipv6].into_iter().flatten().any(|subnet| subnet.net.contains(address))
+    }
+
+    /// Whether the network has a way out in the address's family.
+    fn leads_outside_to(&self, address: &IpAddr) -> bool {
+        let subnet = if address.is_ipv4() { &self.bridge.ipv4 } else { &self.bridge.ipv6 };
+        self.bridge.reach == Reach::Outside && subnet.is_some()
     }
 }
 

@@ -7,11 +7,14 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use plan::dns::{Upstream, Way};
+use rustix::net::SocketType;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::answer::Transport;
+use super::door::Door;
 use super::wire;
 
 /// A query on its way out.
@@ -26,7 +29,7 @@ pub struct Outgoing {
 }
 
 /// The first answer that is not a refusal, else the last refusal, with the client's id; none if no server answered at all.
-pub async fn forward(servers: &[SocketAddr], outgoing: Outgoing, patience: Duration) -> Option<Vec<u8>> {
+pub async fn forward(servers: &[Upstream], outgoing: Outgoing, door: &Door, patience: Duration) -> Option<Vec<u8>> {
     let Outgoing { mut packet, question, transport } = outgoing;
     let client_id = wire::id(&packet);
     let mut refusal = None;
@@ -36,18 +39,18 @@ pub async fn forward(servers: &[SocketAddr], outgoing: Outgoing, patience: Durat
         let expected = Expected { id, question: packet.get(wire::HEADER..wire::HEADER + question)? };
         let asked = async {
             match transport {
-                Transport::Udp => ask_udp(server, &packet, &expected).await,
-                Transport::Tcp => ask_tcp(server, &packet, &expected).await,
+                Transport::Udp => ask_udp(server, door, &packet, &expected).await,
+                Transport::Tcp => ask_tcp(server, door, &packet, &expected).await,
             }
         };
         let mut reply = match timeout(patience, asked).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => {
-                tracing::debug!(%server, %error, "DNS server failed");
+                tracing::debug!(?server, %error, "DNS server failed");
                 continue;
             }
             Err(_) => {
-                tracing::debug!(%server, "DNS server did not answer in time");
+                tracing::debug!(?server, "DNS server did not answer in time");
                 continue;
             }
         };
@@ -74,13 +77,17 @@ impl Expected<'_> {
     }
 }
 
-async fn ask_udp(server: SocketAddr, packet: &[u8], expected: &Expected<'_>) -> io::Result<Vec<u8>> {
-    let local: SocketAddr = match server {
+async fn ask_udp(server: Upstream, door: &Door, packet: &[u8], expected: &Expected<'_>) -> io::Result<Vec<u8>> {
+    let Upstream { address, by } = server;
+    let local: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let socket = UdpSocket::bind(local).await?;
-    socket.connect(server).await?;
+    let socket = match by {
+        Way::Host => UdpSocket::bind(local).await?,
+        Way::Sandbox => UdpSocket::from_std(door.socket(address, SocketType::DGRAM).await?.into())?,
+    };
+    socket.connect(address).await?;
     socket.send(packet).await?;
     loop {
         socket.readable().await?;
@@ -100,8 +107,15 @@ fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     Ok(buffer[..length].to_vec())
 }
 
-async fn ask_tcp(server: SocketAddr, packet: &[u8], expected: &Expected<'_>) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(server).await?;
+async fn ask_tcp(server: Upstream, door: &Door, packet: &[u8], expected: &Expected<'_>) -> io::Result<Vec<u8>> {
+    let Upstream { address, by } = server;
+    let mut stream = match by {
+        Way::Host => TcpStream::connect(address).await?,
+        Way::Sandbox => {
+            let socket = door.socket(address, SocketType::STREAM).await?;
+            TcpSocket::from_std_stream(socket.into()).connect(address).await?
+        }
+    };
     write_message(&mut stream, packet).await?;
     match read_message(&mut stream, wire::MAX_TCP).await? {
         Some(reply) if expected.is(&reply) => Ok(reply),

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Limits;
 use super::answer::{self, Scope, Transport, Verdict};
+use super::door::Door;
 use super::forward::{self, Outgoing};
 use super::wire;
 
@@ -31,6 +32,11 @@ impl Sockets {
         tcp.set_nonblocking(true)?;
         Ok(Self { udp: Arc::new(UdpSocket::from_std(udp)?), tcp: TcpListener::from_std(tcp)? })
     }
+
+    /// The one for datagrams.
+    pub fn udp(&self) -> Arc<UdpSocket> {
+        self.udp.clone()
+    }
 }
 
 /// What the tasks of one sandbox share.
@@ -39,14 +45,15 @@ pub struct Shared {
     forwards: Arc<Semaphore>,
     own_forwards: Semaphore,
     limits: Limits,
+    door: Door,
     turn: AtomicUsize,
 }
 
 impl Shared {
     /// `forwards` is common to all sandboxes.
-    pub fn new(scope: Arc<ArcSwap<Scope>>, forwards: Arc<Semaphore>, limits: Limits) -> Arc<Self> {
+    pub fn new(scope: Arc<ArcSwap<Scope>>, forwards: Arc<Semaphore>, limits: Limits, door: Door) -> Arc<Self> {
         let own_forwards = Semaphore::new(limits.forwards_per_sandbox);
-        Arc::new(Self { scope, forwards, own_forwards, limits, turn: AtomicUsize::new(0) })
+        Arc::new(Self { scope, forwards, own_forwards, limits, door, turn: AtomicUsize::new(0) })
     }
 
     fn answer(&self, packet: &[u8], transport: Transport, out: &mut Vec<u8>) -> Verdict {
@@ -67,7 +74,7 @@ impl Shared {
         };
         let view = self.scope.load().view.clone();
         let Forward::Upstream(servers) = &view.forward else { return failure };
-        forward::forward(servers, outgoing, self.limits.server_patience).await.unwrap_or(failure)
+        forward::forward(servers, outgoing, &self.door, self.limits.server_patience).await.unwrap_or(failure)
     }
 }
 

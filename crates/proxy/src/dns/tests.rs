@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question};
 use hickory_proto::rr::{Name, RecordType};
 use model::NetworkId;
-use plan::dns::{Attached, DnsView, EndpointNames, Forward, NetworkNames, Unqualified};
+use plan::dns::{Attached, DnsView, EndpointNames, Forward, NetworkNames, Unqualified, Upstream, Way};
 use proptest::prelude::*;
 
 use super::answer::{Scope, Transport, Verdict, answer};
@@ -34,7 +34,10 @@ fn scope() -> Scope {
     Scope {
         view: Arc::new(DnsView {
             networks: vec![attached(1, &[("db", "database")]), attached(2, &[])],
-            forward: Forward::Upstream(vec![SocketAddr::from(([192, 0, 2, 53], 53))]),
+            forward: Forward::Upstream(vec![Upstream {
+                address: SocketAddr::from(([192, 0, 2, 53], 53)),
+                by: Way::Host,
+            }]),
             unqualified: Unqualified::Forward,
         }),
         networks: vec![
