@@ -66,7 +66,7 @@ fn likely(errno: i32) -> Option<&'static str> {
     Some(match errno {
         libc::EPERM | libc::EACCES => "linkspan needs CAP_NET_ADMIN and CAP_SYS_ADMIN; run as root",
         libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT => {
-            "this kernel lacks it or has not loaded its module; `linkspan doctor` names what is missing"
+            "this kernel lacks it, or has not loaded its module"
         }
         libc::ENOBUFS | libc::EMSGSIZE => {
             "the change is larger than a netlink socket may send; raise net.core.wmem_max"

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use super::config::{Config, History, ImageConfig, RootFs};
 use super::digest::ImageId;
@@ -12,9 +13,6 @@ use super::layer::tar_writer::TarWriter;
 use super::platform::Platform;
 use super::reference::Reference;
 use super::store::{Store, blocking};
-
-/// When assembled images are said to be made, unless told otherwise: a fixed time, so that ids are reproducible.
-const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 /// What to make an image of.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +25,7 @@ pub struct Assembly {
     pub files: Vec<AssemblyFile>,
     /// Shown in the history.
     pub comment: String,
-    /// RFC 3339; the epoch where nothing is said.
+    /// RFC 3339; where nothing is said, when the newest of the host's files was changed: the same files give the same id.
     pub created: Option<String>,
 }
 
@@ -87,6 +85,7 @@ impl Store {
 
 fn assemble(store: &Store, assembly: Assembly) -> Result<ImageId, ImageError> {
     let Assembly { reference, config, files, comment, created } = assembly;
+    let created = Some(created.unwrap_or_else(|| newest(&files)));
     let lease = store.ingest_from(move |out| {
         let mut tar = TarWriter::new(io::BufWriter::new(out));
         for file in &files {
@@ -94,7 +93,6 @@ fn assemble(store: &Store, assembly: Assembly) -> Result<ImageId, ImageError> {
         }
         tar.finish().map(drop)
     })?;
-    let created = Some(created.unwrap_or_else(|| EPOCH.to_owned()));
     let Platform { os, architecture, .. } = Platform::host();
     let config = ImageConfig {
         architecture,
@@ -108,6 +106,17 @@ fn assemble(store: &Store, assembly: Assembly) -> Result<ImageId, ImageError> {
     let bytes = serde_json::to_vec(&config).map_err(|e| ImageError::format("the image configuration", e))?;
     let references: Vec<_> = reference.into_iter().map(Reference::or_latest).collect();
     store.add_image(&bytes, None, &references)
+}
+
+/// The epoch where there is no file of the host.
+fn newest(files: &[AssemblyFile]) -> String {
+    let changed = files.iter().filter_map(|file| match &file.content {
+        Content::File(path) => std::fs::metadata(path).and_then(|found| found.modified()).ok(),
+        Content::Bytes(_) | Content::Symlink(_) | Content::Directory => None,
+    });
+    let seconds = changed.max().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs());
+    let at = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    at.unwrap_or_default().to_string()
 }
 
 fn append(tar: &mut TarWriter<impl io::Write>, file: &AssemblyFile) -> io::Result<()> {
