@@ -18,10 +18,7 @@ use crate::{
     fault::Refusal,
     linux::Linux,
     mark::PROTOCOL,
-    netlink::{
-        Protocol, Socket,
-        route::{self, LinkFacts},
-    },
+    netlink::{Protocol, Socket, link::LinkFacts, route},
     observe,
 };
 
@@ -186,8 +183,7 @@ impl Facts {
     }
 
     fn links(&mut self) -> Result<BTreeMap<u32, LinkFacts>, Refusal> {
-        let links = route::links(&mut self.route)?;
-        Ok(links.iter().map(LinkFacts::of).map(|facts| (facts.index, facts)).collect())
+        route::links(&mut self.route)
     }
 
     fn find_listeners(&mut self, protocol: u8, ports: &RangeInclusive<u16>) -> Result<Vec<(SocketAddr, u64)>, Refusal> {

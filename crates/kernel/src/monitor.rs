@@ -16,9 +16,7 @@ use std::{
 use libc::{NLM_F_REPLACE, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_NEWLINK, RTM_NEWROUTE};
 use netlink_packet_core::Parseable;
 use netlink_packet_route::{
-    AddressFamily,
     address::{AddressAttribute, AddressMessage, AddressProtocol},
-    link::LinkMessage,
     route::{RouteMessage, RouteProtocol},
 };
 use netstate::{Fault, netns::NetnsName, nft::table};
@@ -30,8 +28,9 @@ use crate::{
     mark::PROTOCOL,
     netlink::{
         Message, Socket,
+        link::{self, LinkFacts},
         netconf::{self, ALL_LINKS, RTM_NEWNETCONF, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF},
-        route::{self, LinkFacts},
+        route,
     },
     nft, observe,
     own::{Deeds, Own},
@@ -183,7 +182,7 @@ impl Watcher {
 
     fn learn_links(&mut self) -> Result<(), Refusal> {
         let links = route::links(&mut self.asking.route)?;
-        self.links = links.iter().map(LinkFacts::of).map(|facts| (facts.index, facts)).collect();
+        self.links = links.into_iter().collect();
         Ok(())
     }
 }
@@ -212,11 +211,8 @@ impl Judge<'_> {
     fn route(&mut self, message: Message<'_>) {
         match message.kind {
             RTM_NEWLINK | RTM_DELLINK => {
-                // A bridge tells of its ports in its own words; the links' are enough.
-                if let Ok(link) = LinkMessage::parse(message.body)
-                    && link.header.interface_family == AddressFamily::Unspec
-                {
-                    self.link(message, LinkFacts::of(&link));
+                if let Some(facts) = link::facts(message.body) {
+                    self.link(message, facts);
                 }
             }
             RTM_DELADDR => {

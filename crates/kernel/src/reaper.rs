@@ -8,19 +8,16 @@
 use std::{collections::BTreeMap, io, thread::JoinHandle};
 
 use libc::{AF_INET, RTM_DELLINK, RTM_SETLINK, RTNLGRP_LINK};
-use netlink_packet_core::Parseable;
-use netlink_packet_route::{
-    AddressFamily,
-    link::{LinkAttribute, LinkMessage},
-};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use crate::{
     fault::Refusal,
     mark::DOOMED_GROUP,
     netlink::{
         Message, Protocol, Request, Socket,
+        link::{self, LinkFacts},
         netconf::{self, RTM_DELNETCONF, RTNLGRP_IPV4_NETCONF},
-        route::{self, LinkFacts},
+        route,
     },
 };
 
@@ -133,11 +130,7 @@ fn message(index: u32, group: Option<u32>) -> LinkMessage {
 
 fn said(message: Message<'_>) -> Option<(u32, Word)> {
     match message.kind {
-        RTM_DELLINK => {
-            let header = LinkMessage::parse(message.body).ok()?.header;
-            // A bridge tells of its ports in its own words.
-            (header.interface_family == AddressFamily::Unspec).then_some((header.index, Word::Link))
-        }
+        RTM_DELLINK => Some((link::index(message.body)?, Word::Link)),
         RTM_DELNETCONF => {
             let facts = netconf::facts(message.body)?;
             Some((u32::try_from(facts.index).ok()?, Word::Settings)).filter(|_| i32::from(facts.family) == AF_INET)

@@ -18,10 +18,7 @@ use crate::{
     fault::Refusal,
     linux::Linux,
     mark::LINK_GROUP,
-    netlink::{
-        Request,
-        route::{self, LinkFacts},
-    },
+    netlink::{Request, link::LinkFacts, route},
 };
 
 /// Makes a link. One of ours that is there already is made to be as it must.
@@ -82,7 +79,7 @@ fn delete_one(linux: &mut Linux, key: &LinkKey) -> Result<(), Refusal> {
 fn delete_of_host(linux: &mut Linux, keys: &[&LinkKey]) -> Result<(), Refusal> {
     let socket = &mut linux.sockets(&NetnsName::Host)?.route;
     let there = keys.iter().map(|key| route::link_by_name(socket, key.name.as_str()));
-    let there: Vec<_> = there.collect::<Result<Vec<_>, _>>()?.iter().flatten().map(LinkFacts::of).collect();
+    let there: Vec<_> = there.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     unless_gone(linux.reaper.delete(&there))
 }
 
@@ -135,7 +132,7 @@ fn make(linux: &mut Linux, key: &LinkKey, link: &Link) -> Result<(), Refusal> {
 /// going. A foreign one is left alone.
 fn take_over(linux: &mut Linux, key: &LinkKey, link: &Link, refusal: Refusal) -> Result<(), Refusal> {
     let there = route::link_by_name(&mut linux.sockets(&key.netns)?.route, key.name.as_str())?;
-    let Some(there) = there.map(|message| LinkFacts::of(&message)) else {
+    let Some(there) = there else {
         // It went meanwhile with its namespace, or it is not this end that is in the way.
         return make(linux, key, link).map_err(|refusal| match (&link.kind, refusal.errno) {
             (LinkKind::Veth { peer, .. }, libc::EEXIST) => refusal.because(format!(
@@ -176,7 +173,7 @@ fn is_same(linux: &mut Linux, key: &LinkKey, link: &Link, there: &LinkFacts) -> 
             let file = open_namespace(linux, &peer.netns)?;
             let id = route::namespace_id(&mut linux.sockets(&key.netns)?.route, &file)?;
             let other = route::link_by_name(&mut linux.sockets(&peer.netns)?.route, peer.name.as_str())?;
-            Ok(id.is_some() && id == there.peer_namespace && other.map(|o| o.header.index) == there.peer)
+            Ok(id.is_some() && id == there.peer_namespace && other.map(|o| o.index) == there.peer)
         }
         LinkKind::VethPeer { .. } => Ok(false),
     }

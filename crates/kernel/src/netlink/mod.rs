@@ -2,6 +2,7 @@
 //! `netlink-packet-route`, nftables and conntrack ones by this crate, and both travel through here.
 
 pub(crate) mod attr;
+pub(crate) mod link;
 pub(crate) mod netconf;
 pub(crate) mod route;
 pub(crate) mod socket;

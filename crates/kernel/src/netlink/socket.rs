@@ -1,6 +1,7 @@
 //! A blocking netlink socket. The kernel works a request off while it is being sent, so its answers are there when `send` returns.
 
 use std::{
+    cell::RefCell,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     thread::{self, JoinHandle},
@@ -145,7 +146,7 @@ impl Socket {
     pub fn answer(&mut self, number: u32, mut enough: impl FnMut(Message<'_>) -> bool) -> Result<(), Refusal> {
         loop {
             let Some(read) = self.receive(RecvFlags::empty())? else { return Err(no_answer()) };
-            for message in Messages(&read) {
+            for message in Messages(&read.0) {
                 if message.kind == ERROR && message.sequence == number {
                     return refusal(message).map_or(Ok(()), Err);
                 }
@@ -168,7 +169,7 @@ impl Socket {
         let mut refusals = Vec::new();
         let mut answered = false;
         while let Some(read) = self.receive(RecvFlags::DONTWAIT)? {
-            for message in Messages(&read) {
+            for message in Messages(&read.0) {
                 let index = message.sequence.wrapping_sub(first) as usize;
                 if index >= requests.len() {
                     continue;
@@ -181,6 +182,9 @@ impl Socket {
                 if let Some(refusal) = refusal(message) {
                     refusals.push((index, refusal));
                 }
+            }
+            if answered && requests.len() == 1 {
+                break;
             }
         }
         if answered { Ok(refusals) } else { Err(no_answer()) }
@@ -211,7 +215,7 @@ impl Socket {
     /// Reads whatever comes next, waiting no longer than the socket's timeout; `None` when nothing came.
     pub fn read(&mut self, each: &mut dyn FnMut(Message<'_>)) -> Result<bool, Refusal> {
         let Some(read) = self.receive(RecvFlags::DONTWAIT)? else { return Ok(false) };
-        Messages(&read).for_each(each);
+        Messages(&read.0).for_each(each);
         Ok(true)
     }
 
@@ -219,7 +223,7 @@ impl Socket {
         let mut whole = Whole::Yes;
         loop {
             let Some(read) = self.receive(RecvFlags::empty())? else { return Err(no_answer()) };
-            for message in Messages(&read).filter(|m| m.sequence == sequence) {
+            for message in Messages(&read.0).filter(|m| m.sequence == sequence) {
                 if i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0 {
                     whole = Whole::Interrupted;
                 }
@@ -252,10 +256,11 @@ impl Socket {
         (first, bytes)
     }
 
-    fn receive(&self, flags: RecvFlags) -> Result<Option<Vec<u8>>, Refusal> {
-        let mut read = Vec::with_capacity(READ_BYTES);
+    fn receive(&self, flags: RecvFlags) -> Result<Option<Read>, Refusal> {
+        let mut read = Read(BUFFER.take());
+        read.0.reserve(READ_BYTES);
         loop {
-            match rustix::net::recv(&self.fd, rustix::buffer::spare_capacity(&mut read), flags) {
+            match rustix::net::recv(&self.fd, rustix::buffer::spare_capacity(&mut read.0), flags) {
                 Ok(_) => return Ok(Some(read)),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(None),
@@ -268,6 +273,21 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+thread_local! {
+    /// What the next answer is read into: to map and unmap that much memory for each costs more than the answer.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What was read. Its memory is used again.
+struct Read(Vec<u8>);
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        self.0.clear();
+        BUFFER.replace(std::mem::take(&mut self.0));
     }
 }
 

@@ -11,7 +11,7 @@ use netstate::{
 use crate::{
     fault::Refusal,
     linux::Linux,
-    netlink::route::{self, LinkFacts},
+    netlink::{link::LinkFacts, route},
 };
 
 /// Names of our links by their index.
@@ -84,8 +84,7 @@ fn peers(linux: &mut Linux, names: &[String], host: &BTreeMap<u32, LinkFacts>) -
 }
 
 fn facts(linux: &mut Linux, netns: &NetnsName) -> Result<BTreeMap<u32, LinkFacts>, Refusal> {
-    let links = route::links(&mut linux.sockets(netns)?.route)?;
-    Ok(links.iter().map(LinkFacts::of).map(|facts| (facts.index, facts)).collect())
+    route::links(&mut linux.sockets(netns)?.route)
 }
 
 fn key(netns: &NetnsName, facts: &LinkFacts) -> Option<LinkKey> {
