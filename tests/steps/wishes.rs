@@ -38,6 +38,7 @@ pub fn settings(words: &[&str]) -> Settings {
         mtu: None,
         publish_address: None,
         dns: Vec::new(),
+        between_others: model::host::BetweenOthers::Dropped,
         forwarding_ipv4: model::host::Forwarding::Before,
         forwarding_ipv6: model::host::Forwarding::Before,
     };
@@ -53,6 +54,7 @@ pub fn settings(words: &[&str]) -> Settings {
             "bip" => settings.default_ipv4 = Some(bip(value)),
             "bip6" => settings.default_ipv6 = Some(bip(value)),
             "mtu" => settings.mtu = Some(value.parse().unwrap()),
+            "router" => settings.between_others = model::host::BetweenOthers::Forwarded,
             "publish" => settings.publish_address = Some(value.parse().unwrap()),
             other => panic!("no such setting: {other}"),
         }
@@ -93,6 +95,7 @@ pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
         trusted_links: Vec::new(),
         names: Names::Dns,
         ifname_prefix: None,
+        announce: model::network::Announce::Told,
     };
     for (name, value) in words[1..].iter().map(pair) {
         match name {
@@ -117,6 +120,7 @@ pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
             "trust" => wish.trusted_links.push(value.to_owned()),
             "mtu" => wish.mtu = Some(value.parse().unwrap()),
             "link" => wish.link = Some(value.to_owned()),
+            "silent" => wish.announce = model::network::Announce::Silent,
             "prefix" => wish.ifname_prefix = Some(value.to_owned()),
             other => panic!("no such network option: {other}"),
         }

@@ -151,6 +151,7 @@ fn ranges_gateways_and_held_addresses() {
     refused("--subnet 10.1.0.0/25", "10.1.0.0/24 of network net");
     refused("--subnet 172.17.5.0/24", "of network bridge");
     refused("--subnet 192.0.2.0/24", "the route of the host by uplink");
+    refused("--subnet 10.2.0.0/32", "No available addresses on this pool");
     refused("--subnet 10.2.0.1/24", "it should be 10.2.0.0/24");
     refused("--subnet 10.2.0.0/24 --gateway 10.3.0.1", "no matching subnet");
     refused("--subnet 10.2.0.0/24 --ip-range 10.3.0.0/28", "no matching subnet");
@@ -250,12 +251,56 @@ fn options_of_a_bridge() {
         assert_eq!(said, seen, "{network}");
         host.docker("rm -f client").ok();
     }
+    host.outside("socat TCP6-LISTEN:9006,fork,reuseaddr SYSTEM:'echo $SOCAT_PEERADDR' >/dev/null 2>&1 &").ok();
+    host.sh("ip addr add 2001:db8:9::9/128 dev lo").ok();
+    host.outside("ip route add 2001:db8:9::/64 via 2001:db8::1").ok();
+    create("--ipv6 --subnet fd00:6::/64 -o com.docker.network.host_ipv6=2001:db8:9::9 as6");
+    create("-o com.docker.network.enable_ipv6=true labelled");
+    for (network, seen) in [
+        ("as6", "[2001:0db8:0009:0000:0000:0000:0000:0009]"),
+        ("labelled", "[2001:0db8:0000:0000:0000:0000:0000:0001]"),
+    ] {
+        host.idle("client", &format!("--network {network}"));
+        let said = eventually("the outside answers", || host.tcp(Container("client"), "[2001:db8::2]:9006"));
+        assert_eq!(said, seen, "{network}");
+        host.docker("rm -f client").ok();
+    }
     // Where ports are published unless said.
     create("-o com.docker.network.bridge.host_binding_ipv4=127.0.0.1 private");
     host.serve("priv", "--network private -p 8090:80");
     assert_eq!(host.docker("port priv").ok(), "80/tcp -> 127.0.0.1:8090");
     host.reaches(Host, "127.0.0.1:8090");
     host.misses(Outside, "192.0.2.1:8090");
+}
+
+#[test]
+fn neighbours_are_told_of_a_new_address() {
+    let Some(host) = Host::start() else { return };
+    let subnets = "--subnet 10.1.0.0/24 --ipv6 --subnet fd00:1::/64";
+    host.docker(&format!("network create {subnets} net")).ok();
+    host.docker(&format!(
+        "network create {} -o com.docker.network.advertise_addr_nmsgs=0 silent",
+        subnets.replace('1', "2")
+    ))
+    .ok();
+    for (network, four, six, told) in
+        [("net", "10.1.0.9", "fd00:1::9", true), ("silent", "20.2.0.9", "fd00:2::9", false)]
+    {
+        host.idle("near", &format!("--network {network}"));
+        let served = |mac: &str| {
+            host.idle("cx", &format!("--network {network} --ip {four} --ip6 {six} --mac-address {mac}"));
+        };
+        served("02:00:00:00:00:01");
+        host.exec("near", &format!("ping -c 1 -W 2 {four} && ping -c 1 -W 2 {six}")).ok();
+        host.docker("rm -f cx").ok();
+        served("02:00:00:00:00:02");
+        let known = host.exec("near", "ip neigh").ok();
+        for address in [four, six] {
+            let line = known.lines().find(|line| line.starts_with(address)).unwrap_or_default();
+            assert_eq!(line.contains("02:00:00:00:00:02"), told, "{network} {address}: {known}");
+        }
+        host.docker("rm -f cx near").ok();
+    }
 }
 
 #[test]

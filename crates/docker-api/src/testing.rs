@@ -40,6 +40,7 @@ pub(crate) fn opened() -> State {
         mtu: None,
         publish_address: None,
         dns: Vec::new(),
+        between_others: model::host::BetweenOthers::Dropped,
         forwarding_ipv4: model::host::Forwarding::Before,
         forwarding_ipv6: model::host::Forwarding::Before,
     };
@@ -78,6 +79,7 @@ pub(crate) fn with_network(state: &State, name: &str) -> State {
         trusted_links: Vec::new(),
         names: Names::Dns,
         ifname_prefix: None,
+        announce: model::network::Announce::Told,
     };
     let wish = NetworkWish {
         id: NetworkId::from_bytes([0xee; 32]),

@@ -136,6 +136,7 @@ fn settings() -> Settings {
         mtu: None,
         publish_address: None,
         dns: Vec::new(),
+        between_others: model::host::BetweenOthers::Dropped,
         forwarding_ipv4: Forwarding::Before,
         forwarding_ipv6: Forwarding::Before,
     }

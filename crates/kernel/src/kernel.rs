@@ -40,6 +40,7 @@ impl Kernel for Linux {
         let mut applying = own.begin(plan);
         let report = in_order(self, plan);
         applying.reaped(self.reaper.deleted.drain(..));
+        addr::announce(self, &plan.ops[..report.done]);
         conntrack::forget_stale(self, &plan.ops[..report.done]);
         report
     }

@@ -9,7 +9,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 use model::{
     address::{Chosen, Pool, Subnet},
-    host::Settings,
+    host::{BetweenOthers, Settings},
 };
 use serde::Deserialize;
 use thiserror::Error;
@@ -64,6 +64,8 @@ pub struct Network {
     pub dns: Vec<IpAddr>,
     /// The address ports are published on when nothing else says.
     pub publish_address: Option<IpAddr>,
+    /// Whether packets between other links pass too, where linkspan has the host forward.
+    pub ip_forward_no_drop: bool,
 }
 
 /// `[images]`
@@ -140,6 +142,7 @@ impl Network {
             dns: self.dns.clone(),
             forwarding_ipv4: model::host::Forwarding::Before,
             forwarding_ipv6: model::host::Forwarding::Before,
+            between_others: if self.ip_forward_no_drop { BetweenOthers::Forwarded } else { BetweenOthers::Dropped },
         })
     }
 }

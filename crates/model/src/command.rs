@@ -7,7 +7,7 @@ use crate::{
     endpoint::EndpointWish,
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId},
-    network::{GatewayMode, Icc, Masquerade, Names, Reach},
+    network::{Announce, GatewayMode, Icc, Masquerade, Names, Reach},
     sandbox::Sandbox,
     volume::Volume,
 };
@@ -210,6 +210,8 @@ pub struct BridgeWish {
     pub names: Names,
     /// Start of interface names inside sandboxes.
     pub ifname_prefix: Option<String>,
+    /// Whether the neighbours are told of a sandbox's new address.
+    pub announce: Announce,
 }
 
 /// Whether the bridge itself gets the gateway address.

@@ -33,6 +33,19 @@ pub struct Settings {
     /// Who has the host forward IPv6; decided when the daemon first starts.
     #[serde(default)]
     pub forwarding_ipv6: Forwarding,
+    /// What becomes of packets between links of others, where linkspan has the host forward.
+    #[serde(default)]
+    pub between_others: BetweenOthers,
+}
+
+/// What becomes of packets between links that are not linkspan's, where the host forwards only since linkspan came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BetweenOthers {
+    /// They are dropped, as before they were not forwarded.
+    #[default]
+    Dropped,
+    /// They pass: the host is to be a router (Docker's `ip-forward-no-drop`).
+    Forwarded,
 }
 
 /// Who has the host forward packets from link to link, of one family.

@@ -83,6 +83,20 @@ pub struct Bridge {
     pub names: Names,
     /// Start of the interface names inside sandboxes; `eth` unless asked.
     pub ifname_prefix: String,
+    /// Whether the neighbours are told of a sandbox's new address.
+    #[serde(default)]
+    pub announce: Announce,
+}
+
+/// Whether the neighbours are told of a sandbox's new address: they may remember another Ethernet address for it (RFC 5227, 3; RFC 4861,
+/// 7.2.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Announce {
+    /// They are.
+    #[default]
+    Told,
+    /// They find out by themselves.
+    Silent,
 }
 
 /// Whether a network reaches beyond itself.

@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::{
     State,
     address::Family,
-    host::Forwarding,
+    host::{BetweenOthers, Forwarding},
     network::{Bridge, Icc},
 };
 use netstate::{
@@ -142,7 +142,7 @@ fn publish() -> Vec<Rule> {
 
 /// What passes between links that are not ours is dropped where the host forwards only since we asked it to.
 fn no_way_through(state: &State) -> impl Iterator<Item = Rule> {
-    let settings = state.settings.as_deref();
+    let settings = state.settings.as_deref().filter(|settings| settings.between_others == BetweenOthers::Dropped);
     let ipv6 = bridges(state).any(|bridge| bridge.ipv6.is_some());
     let by_us = |by: Forwarding| by == Forwarding::ByUs;
     let families = settings.into_iter().flat_map(move |settings| {

@@ -7,7 +7,7 @@ use model::{
     Endpoint, EndpointId, State,
     address::Family,
     endpoint::Lease,
-    network::{Bridge, Icc},
+    network::{Announce, Bridge, Icc},
     sandbox::{Namespace, Up},
 };
 use netstate::{
@@ -41,6 +41,12 @@ pub fn fragment(state: &State, id: &EndpointId) -> Option<Fragment> {
     }
     for address in addresses(endpoint, lease).filter(|address| ipv6 || address.addr().is_ipv4()) {
         fragment.put(AddrKey { link: inside.clone(), address }, Addr {});
+    }
+    if bridge.announce == Announce::Silent {
+        fragment.sysctl(&inside.netns, format!("net/ipv4/conf/{}/arp_notify", lease.ifname), "0");
+        if bridge.mtu >= IPV6_MTU {
+            fragment.sysctl(&inside.netns, format!("net/ipv6/conf/{}/ndisc_notify", lease.ifname), "0");
+        }
     }
     for (name, value) in &endpoint.wish.sysctls {
         // The interface's name may have dots of its own.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use model::{
     NetworkId,
     command::{BridgeAddress, BridgeWish, DriverWish, FamilyWish, NetworkWish},
-    network::{GatewayMode, Icc, Masquerade, Names, Reach},
+    network::{Announce, GatewayMode, Icc, Masquerade, Names, Reach},
 };
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +125,7 @@ fn bridge(families: &Families, ipam: &Ipam, options: Options, reach: Reach) -> R
         trusted_links: options.trusted_links,
         names: Names::Dns,
         ifname_prefix: options.ifname_prefix,
+        announce: if options.announcements == Some(0) { Announce::Silent } else { Announce::Told },
     })
 }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
     str::FromStr,
 };
 
@@ -19,6 +20,8 @@ pub(super) const ENABLE_IPV4: &str = "com.docker.network.enable_ipv4";
 pub(super) const ENABLE_IPV6: &str = "com.docker.network.enable_ipv6";
 pub(super) const HOST_BINDING_IPV4: &str = "com.docker.network.bridge.host_binding_ipv4";
 pub(super) const MTU: &str = "com.docker.network.driver.mtu";
+const ADVERTISE_ADDR_NMSGS: &str = "com.docker.network.advertise_addr_nmsgs";
+const ADVERTISE_ADDR_MS: &str = "com.docker.network.advertise_addr_ms";
 const CONTAINER_IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 const GATEWAY_MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const GATEWAY_MODE_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
@@ -42,6 +45,8 @@ pub(super) struct Options {
     pub(super) host_ipv6: Option<Ipv6Addr>,
     pub(super) trusted_links: Vec<String>,
     pub(super) ifname_prefix: Option<String>,
+    /// How often a new address is announced; any number is once here, for no bridge loses it.
+    pub(super) announcements: Option<u64>,
 }
 
 impl Options {
@@ -69,6 +74,8 @@ impl Options {
             HOST_BINDING_IPV4 => self.host_binding = Some(address(value)?),
             HOST_IPV4 => self.host_ipv4 = Some(address(value)?),
             HOST_IPV6 => self.host_ipv6 = Some(address(value)?),
+            ADVERTISE_ADDR_NMSGS => self.announcements = Some(within(value, 0..=3)?),
+            ADVERTISE_ADDR_MS => drop(within(value, 100..=2000)?),
             TRUSTED_HOST_INTERFACES => {
                 let names = value.split(':').filter(|name| !name.is_empty());
                 self.trusted_links = names.map(str::to_owned).collect();
@@ -107,6 +114,11 @@ fn gateway_mode(text: &str) -> Result<GatewayMode, String> {
         "isolated" => Ok(GatewayMode::Isolated),
         other => Err(format!("unknown gateway mode {other}")),
     }
+}
+
+fn within(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("it must be in the range {} to {}", range.start(), range.end()))
 }
 
 /// 0 is not said, as in Docker.

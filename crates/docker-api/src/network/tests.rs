@@ -158,6 +158,16 @@ fn nonsense_is_refused() {
         "failed to parse com.docker.network.host_ipv4 value: ::1 (not an address of this family)",
     );
     check(
+        option("com.docker.network.advertise_addr_nmsgs", "4"),
+        400,
+        "failed to parse com.docker.network.advertise_addr_nmsgs value: 4 (it must be in the range 0 to 3)",
+    );
+    check(
+        option("com.docker.network.advertise_addr_ms", "soon"),
+        400,
+        "failed to parse com.docker.network.advertise_addr_ms value: soon (it must be in the range 100 to 2000)",
+    );
+    check(
         option("com.docker.network.bridge.default_bridge", "true"),
         400,
         "failed to parse com.docker.network.bridge.default_bridge value: true (only the predefined network is the default bridge)",

@@ -1,19 +1,22 @@
 //! Addresses on links.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
-use libc::{NLM_F_CREATE, NLM_F_EXCL, RTM_DELADDR, RTM_NEWADDR};
+use libc::{NLM_F_CREATE, NLM_F_EXCL, RTM_DELADDR, RTM_NEWADDR, RTM_SETLINK};
 use netlink_packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol},
+    link::{LinkAttribute, LinkMessage},
 };
-use netstate::addr::AddrKey;
+use netstate::{Key, Op, addr::AddrKey, link::LinkKey, netns::NetnsName};
 
 use super::unless_gone;
 use crate::{
     fault::Refusal,
     linux::Linux,
     mark::PROTOCOL,
-    netlink::{Socket, route},
+    netlink::{Socket, link::LinkFacts, route},
     observe,
 };
 
@@ -47,6 +50,30 @@ pub(crate) fn delete(linux: &mut Linux, key: &AddrKey) -> Result<(), Refusal> {
         socket.ask(route::request(RTM_DELADDR, 0, &message(key, index)))
     };
     unless_gone(delete(linux))
+}
+
+/// Tells the neighbours of addresses that are new in namespaces of ours: they may remember other Ethernet addresses for them. The kernel does
+/// it (gratuitous ARP, unsolicited neighbour advertisement) when a link's Ethernet address is set, be it to what it was.
+pub(crate) fn announce(linux: &mut Linux, done: &[Op]) {
+    let of_new = |op: &Op| match op {
+        Op::Create { key: Key::Addr(key), .. } if key.link.netns != NetnsName::Host => Some(key.link.clone()),
+        _ => None,
+    };
+    for link in done.iter().filter_map(of_new).collect::<BTreeSet<_>>() {
+        // Neighbours that are not told find out by themselves, some seconds later.
+        let _ = set_same_mac(linux, &link);
+    }
+}
+
+fn set_same_mac(linux: &mut Linux, key: &LinkKey) -> Result<(), Refusal> {
+    let socket = &mut linux.sockets(&key.netns)?.route;
+    let Some(LinkFacts { index, mac: Some(mac), .. }) = route::link_by_name(socket, key.name.as_str())? else {
+        return Ok(());
+    };
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::Address(mac.to_vec()));
+    socket.ask(route::request(RTM_SETLINK, 0, &message))
 }
 
 fn message(key: &AddrKey, index: u32) -> AddressMessage {

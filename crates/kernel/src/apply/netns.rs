@@ -1,5 +1,7 @@
 //! Network namespaces.
 
+use std::{fs, path::Path};
+
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
 use netstate::netns::NetnsName;
 
@@ -17,6 +19,7 @@ const LOOPBACK: u32 = 1;
 pub(crate) fn create(linux: &mut Linux, name: &str) -> Result<(), Refusal> {
     let inside = || {
         let mut sockets = Sockets::open()?;
+        announce_addresses();
         loopback_up(&mut sockets.route)?;
         Ok(sockets)
     };
@@ -26,6 +29,15 @@ pub(crate) fn create(linux: &mut Linux, name: &str) -> Result<(), Refusal> {
             Ok(())
         }
         None => loopback_up(&mut linux.sockets(&NetnsName::named(name))?.route),
+    }
+}
+
+/// Has links made here from now on tell their neighbours of their addresses when their Ethernet address is set, see `addr::announce`. A
+/// kernel without IPv6 has one of the settings only.
+fn announce_addresses() {
+    for setting in ["ipv4/conf/default/arp_notify", "ipv6/conf/default/ndisc_notify"] {
+        // Without, the neighbours find out by themselves, some seconds later.
+        let _ = fs::write(Path::new("/proc/sys/net").join(setting), "1");
     }
 }
 

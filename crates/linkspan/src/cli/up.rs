@@ -44,6 +44,9 @@ pub struct Up {
     /// Address that ports are published on when -p does not say [default: all, of both families]
     #[arg(long, value_name = "ADDR")]
     publish_address: Option<IpAddr>,
+    /// Let packets between other links pass too, where it was linkspan that had the host forward
+    #[arg(long)]
+    ip_forward_no_drop: bool,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -65,6 +68,7 @@ impl Up {
         let network = &mut file.network;
         network.bip = self.bip.or(network.bip);
         network.mtu = self.mtu.or(network.mtu);
+        network.ip_forward_no_drop |= self.ip_forward_no_drop;
         network.publish_address = self.publish_address.or(network.publish_address);
         if !self.dns.is_empty() {
             network.dns = self.dns;

@@ -94,6 +94,7 @@ fn bridge(draft: &Draft, id: &NetworkId, wish: BridgeWish) -> Result<Bridge, Ref
         trusted_links: wish.trusted_links,
         names: wish.names,
         ifname_prefix,
+        announce: wish.announce,
     })
 }
 
@@ -183,6 +184,12 @@ fn check_subnet(family: Family, wish: &SubnetWish) -> Result<(), Refusal> {
     }
     if net.addr() != net.network() {
         return invalid(format!("invalid network config: invalid subnet {net}: it should be {}", net.trunc()));
+    }
+    if net.prefix_len() == net.max_prefix_len() {
+        return invalid(format!(
+            "failed to allocate gateway (): No available addresses on this pool: {net} is one address, and a network needs one for \
+             its gateway and others for containers"
+        ));
     }
     if let Some(range) = wish.range {
         if range.addr() != range.network() {

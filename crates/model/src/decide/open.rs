@@ -10,7 +10,7 @@ use crate::{
     change::Record,
     host::Settings,
     id::NetworkId,
-    network::{Bridge, Driver, GatewayMode, Icc, Masquerade, Names, Network, Origin, Reach},
+    network::{Announce, Bridge, Driver, GatewayMode, Icc, Masquerade, Names, Network, Origin, Reach},
     refusal::Refusal,
 };
 
@@ -98,6 +98,7 @@ fn default_bridge(draft: &Draft, settings: &Settings) -> Result<Bridge, Refusal>
         trusted_links: Vec::new(),
         names: Names::HostsFile,
         ifname_prefix: "eth".to_owned(),
+        announce: Announce::Told,
     })
 }
 

@@ -32,6 +32,7 @@ fn network(n: u8, name: &str, names: Names, reach: Reach) -> Record {
         trusted_links: vec![],
         names,
         ifname_prefix: "eth".into(),
+        announce: model::network::Announce::Told,
     };
     Record::Network(Arc::new(Network {
         id: NetworkId::from_bytes([n; 32]),
