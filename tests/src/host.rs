@@ -80,6 +80,12 @@ impl Host {
         Some(host)
     }
 
+    /// The same host; its daemon starts with these arguments from now on.
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// A host with its network and without a daemon; what is started in it ends with it.
     ///
     /// # Panics

@@ -51,6 +51,40 @@ fn traces_agree_with_packets() {
 }
 
 #[test]
+fn the_hosts_own_firewall_is_obeyed_and_named() {
+    let Some(host) = Host::empty() else { return };
+    let chain = "'{ type filter hook forward priority 0; policy accept; }'";
+    host.sh(&format!("nft add table inet fw; nft add chain inet fw early {chain}; nft add rule inet fw early ip saddr 192.0.2.2 tcp dport 80 drop")).ok();
+    host.start_daemon();
+    host.load_image();
+    host.serve("web", "-p 8080:80");
+    host.reaches(From::Host, "192.0.2.1:8080");
+    host.misses(From::Outside, "192.0.2.1:8080");
+    let named = |chain: &str| {
+        let traced = host.linkspan("trace 192.0.2.2 192.0.2.1:8080").ok();
+        assert!(traced.contains(&format!("passes chain {chain} too, which is not linkspan's")), "{traced}");
+        let doctor = host.linkspan("doctor").out;
+        assert!(doctor.contains("foreign firewall rules: "), "{doctor}");
+        doctor
+    };
+    assert!(
+        named("inet fw early")
+            .contains("table inet fw, which sees forwarded packets, has rules that drop or reject (1)")
+    );
+    host.sh("nft delete table inet fw").ok();
+    host.reaches(From::Outside, "192.0.2.1:8080");
+    // One that comes later, as an administrator writes it: of no use to accept here what he drops.
+    host.sh("iptables -I FORWARD -p tcp --dport 80 -j REJECT").ok();
+    host.misses(From::Outside, "192.0.2.1:8080");
+    named("ip filter FORWARD");
+    host.sh("iptables -F FORWARD; iptables -P FORWARD DROP").ok();
+    host.misses(From::Outside, "192.0.2.1:8080");
+    assert!(named("ip filter FORWARD").contains("chain ip filter FORWARD drops forwarded packets by policy"));
+    host.sh("iptables -I FORWARD -p tcp --dport 80 -j ACCEPT; iptables -I FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT").ok();
+    host.reaches(From::Outside, "192.0.2.1:8080");
+}
+
+#[test]
 fn what_was_built_is_told() {
     let Some(host) = Host::start() else { return };
     host.docker("network create --subnet 10.1.0.0/24 net").ok();

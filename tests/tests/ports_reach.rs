@@ -190,8 +190,9 @@ fn udp_flows_follow_their_port() {
 
 #[test]
 fn forwarding_is_for_containers() {
+    let beyond = "ip netns add beyond; ip link add to-beyond type veth peer name eth0 netns beyond; ip addr add 198.51.100.1/24 dev to-beyond; ip link set to-beyond up; ip -n beyond addr add 198.51.100.2/24 dev eth0; ip -n beyond link set eth0 up; ip -n beyond route add default via 198.51.100.1";
     let Some(host) = Host::empty() else { return };
-    host.sh("ip netns add beyond; ip link add to-beyond type veth peer name eth0 netns beyond; ip addr add 198.51.100.1/24 dev to-beyond; ip link set to-beyond up; ip -n beyond addr add 198.51.100.2/24 dev eth0; ip -n beyond link set eth0 up; ip -n beyond route add default via 198.51.100.1").ok();
+    host.sh(beyond).ok();
     host.outside("ip route add 198.51.100.0/24 via 192.0.2.1").ok();
     let passes = || host.outside("ping -c 1 -W 1 198.51.100.2").code == 0;
     assert!(!passes(), "the host forwarded before");
@@ -203,10 +204,24 @@ fn forwarding_is_for_containers() {
     host.kill_daemon();
     host.start_daemon();
     assert!(!passes(), "nor after a restart");
+    let doctor = host.linkspan("doctor");
+    assert!(doctor.out.contains("`linkspan up --ip-forward-no-drop` lets them pass"), "{}", doctor.out);
+    drop(host);
+    // Unless it is told to.
+    let Some(host) = Host::empty() else { return };
+    host.sh(beyond).ok();
+    host.outside("ip route add 198.51.100.0/24 via 192.0.2.1").ok();
+    host.start_daemon();
+    host.outside("ping -c 1 -W 1 198.51.100.2").fails();
+    host.kill_daemon();
+    let host = host.with_arguments(&["--ip-forward-no-drop"]);
+    host.start_daemon();
+    host.outside("ping -c 1 -W 2 198.51.100.2").ok();
     drop(host);
     // A host that forwarded goes on.
     let Some(host) = Host::empty() else { return };
-    host.sh("sysctl -qw net.ipv4.ip_forward=1; ip netns add beyond; ip link add to-beyond type veth peer name eth0 netns beyond; ip addr add 198.51.100.1/24 dev to-beyond; ip link set to-beyond up; ip -n beyond addr add 198.51.100.2/24 dev eth0; ip -n beyond link set eth0 up; ip -n beyond route add default via 198.51.100.1").ok();
+    host.sh("sysctl -qw net.ipv4.ip_forward=1").ok();
+    host.sh(beyond).ok();
     host.outside("ip route add 198.51.100.0/24 via 192.0.2.1").ok();
     host.outside("ping -c 1 -W 2 198.51.100.2").ok();
     host.start_daemon();

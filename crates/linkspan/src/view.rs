@@ -28,10 +28,10 @@ pub async fn answer(view: &mut View, ask: Ask) -> Result<String, String> {
         Ask::Explain { object } => explain::explain(&engine.state(), &object),
         Ask::Trace { source, destination, protocol } => {
             let host = surroundings::surroundings(&mut view.host).map_err(|e| e.to_string())?;
-            trace::trace(
-                &engine.state(),
-                &trace::Asked { source: &source, destination: &destination, protocol, host: &host },
-            )
+            let foreign = kernel::probe::foreign_chains().map_err(|e| e.to_string())?;
+            let (host, foreign) = (&host, &foreign[..]);
+            let asked = trace::Asked { source: &source, destination: &destination, protocol, host, foreign };
+            trace::trace(&engine.state(), &asked)
         }
         Ask::Down => down(engine).await,
     }

@@ -1,7 +1,10 @@
 //! Rules. One is one rule in the kernel, except a refusal of any protocol, which takes two: TCP is reset, the rest gets an ICMP error.
 //! A rule is recognised by its comment, never by its expressions.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use libc::{
     NF_ACCEPT, NF_DROP, NFPROTO_IPV4, NFPROTO_IPV6, NFT_JUMP, NFT_MSG_DELRULE, NFT_MSG_GETRULE, NFT_MSG_NEWRULE,
@@ -19,12 +22,13 @@ use netstate::{
 use super::{
     body,
     expr::Register,
+    header,
     matches::{Matcher, Network, registers},
     message_type, read, request,
 };
 use crate::{
     fault::Refusal,
-    netlink::{Attributes, Request, Socket},
+    netlink::{Attributes, Request, Socket, attributes},
 };
 
 const TABLE: u16 = 1; // NFTA_RULE_*
@@ -96,6 +100,43 @@ pub(crate) fn list(
         comments.entry(chain).or_default().push(comment);
     }
     Ok(comments.into_iter().map(|(chain, comments)| (chain, known.recognise(&comments))).collect())
+}
+
+/// How many rules drop or reject, by the protocol family (`NFPROTO_*`) and the name of their table, of all tables.
+pub(crate) fn refusing(socket: &mut Socket) -> Result<BTreeMap<(u8, String), usize>, Refusal> {
+    let tables = std::cell::RefCell::new(BTreeMap::new());
+    let ask = header(libc::NFPROTO_UNSPEC as u8, 0);
+    socket.dump(
+        message_type(NFT_MSG_GETRULE),
+        &ask.0,
+        || tables.borrow_mut().clear(),
+        |message| {
+            let rule = read(message);
+            if let Some((table, family)) = rule.text(TABLE).zip(message.body.first())
+                && rule.within(EXPRESSIONS).any(|(_, expression)| refuses(attributes(expression)))
+            {
+                *tables.borrow_mut().entry((*family, table)).or_default() += 1;
+            }
+        },
+    )?;
+    Ok(tables.into_inner())
+}
+
+/// Whether an expression is nft's drop or reject, or the `REJECT` of iptables.
+fn refuses(expression: Attributes<'_>) -> bool {
+    const NAME: u16 = 1; // NFTA_EXPR_*
+    const DATA: u16 = 2;
+    const IMMEDIATE_DATA: u16 = 2;
+    const VERDICT: u16 = 2; // NFTA_DATA_VERDICT
+    const CODE: u16 = 1; // NFTA_VERDICT_CODE
+    const TARGET_NAME: u16 = 1;
+    let data = expression.within(DATA);
+    match expression.text(NAME).as_deref() {
+        Some("reject") => true,
+        Some("immediate") => data.within(IMMEDIATE_DATA).within(VERDICT).be32(CODE) == Some(NF_DROP as u32),
+        Some("target") => data.text(TARGET_NAME).as_deref() == Some("REJECT"),
+        _ => false,
+    }
 }
 
 /// The rules that were asked for, by their comment.

@@ -1,15 +1,22 @@
 //! Firewall rules that are not ours. A packet must pass every chain of a hook: one foreign chain that drops is enough.
 
-use std::{fs, io};
+use std::{collections::BTreeSet, fs, io};
 
 use libc::{NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6};
-use netstate::nft::{Hook, Policy, table::NAME};
+use netstate::{
+    netns::NetnsName,
+    nft::{Family, Hook, Policy, TableKey, table::NAME},
+};
 
 use super::{Check, good, warning};
 use crate::{
     fault::Refusal,
     netlink::{Protocol, Socket},
-    nft::chain::{self, hook_number},
+    nft::{
+        KnownRules,
+        chain::{self, hook_number},
+        rule,
+    },
 };
 
 /// A base chain of somebody else's.
@@ -48,10 +55,55 @@ pub(super) fn checks() -> Result<Vec<Check>, Refusal> {
             format!("if `{} -S FORWARD` says DROP, add rules that accept the containers' traffic", table.tool),
         )
     }));
+    checks.extend(refusals()?);
     if checks.is_empty() {
         checks.push(good("foreign firewall rules", "none drops forwarded packets by policy"));
     }
+    checks.extend(guard()?);
     Ok(checks)
+}
+
+/// Tables of others that refuse some forwarded packets: containers' packets meet them too, published ports or not.
+fn refusals() -> Result<Vec<Check>, Refusal> {
+    let forward: BTreeSet<(String, String)> =
+        chains()?.into_iter().filter(|c| c.hook == Hook::Forward).map(|c| (c.family, c.table)).collect();
+    let counts = rule::refusing(&mut Socket::open(Protocol::Netfilter)?)?;
+    let refusals = counts.into_iter().filter_map(|((protocol, table), rules)| {
+        let place = (family_name(protocol)?.to_owned(), table);
+        forward.contains(&place).then_some((place, rules))
+    });
+    let warning = |((family, table), rules): ((String, String), usize)| {
+        warning(
+            "foreign firewall rules",
+            format!("table {family} {table}, which sees forwarded packets, has rules that drop or reject ({rules})"),
+            format!("they hold for containers and published ports too; `nft list table {family} {table}` shows them"),
+        )
+    };
+    Ok(refusals.map(warning).collect())
+}
+
+/// A family as nft names it.
+fn family_name(protocol: u8) -> Option<&'static str> {
+    match i32::from(protocol) {
+        NFPROTO_INET => Some("inet"),
+        NFPROTO_IPV4 => Some("ip"),
+        NFPROTO_IPV6 => Some("ip6"),
+        NFPROTO_BRIDGE => Some("bridge"),
+        _ => None,
+    }
+}
+
+/// What linkspan itself drops of others' packets.
+fn guard() -> Result<Option<Check>, Refusal> {
+    let table = TableKey { netns: NetnsName::Host, family: Family::Inet };
+    let rules = rule::list(&mut Socket::open(Protocol::Netfilter)?, &table, &KnownRules::default())?;
+    let drops = rules.values().flatten().any(|rule| rule.name.starts_with("no way through"));
+    Ok(drops.then(|| {
+        good(
+            "packets between other links",
+            "dropped, as before linkspan had this host forward; `linkspan up --ip-forward-no-drop` lets them pass",
+        )
+    }))
 }
 
 /// The foreign base chains in the calling thread's namespace.
@@ -78,13 +130,7 @@ pub(super) fn legacy_tables() -> Vec<LegacyTable> {
 fn foreign(seen: chain::Seen) -> Option<ForeignChain> {
     let base = seen.base?;
     let hooks = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
-    let family = match i32::from(seen.protocol) {
-        NFPROTO_INET => "inet",
-        NFPROTO_IPV4 => "ip",
-        NFPROTO_IPV6 => "ip6",
-        NFPROTO_BRIDGE => "bridge",
-        _ => return None,
-    };
+    let family = family_name(seen.protocol)?;
     Some(ForeignChain {
         family: family.to_owned(),
         table: seen.table,

@@ -9,7 +9,7 @@ use netstate::Fault;
 
 use crate::linux::Linux;
 
-pub use firewall::{ForeignChain, LegacyTable};
+pub use firewall::ForeignChain;
 
 /// One thing looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,18 +56,11 @@ impl Linux {
         checks.extend(host);
         Ok(checks)
     }
+}
 
-    /// The foreign nftables chains (those of iptables-nft among them) that packets of the host pass, whatever the hook.
-    pub fn foreign_chains(&self) -> Result<Vec<ForeignChain>, Fault> {
-        let chains = self.inside(&netstate::netns::NetnsName::Host, firewall::chains).and_then(|chains| chains);
-        chains.map_err(|refusal| refusal.fault("list the host's nftables chains"))
-    }
-
-    /// The tables of legacy iptables that are in use on the host, which nftables does not show.
-    pub fn legacy_tables(&self) -> Result<Vec<LegacyTable>, Fault> {
-        let tables = self.inside(&netstate::netns::NetnsName::Host, firewall::legacy_tables);
-        tables.map_err(|refusal| refusal.fault("list the host's iptables tables"))
-    }
+/// The foreign nftables chains (those of iptables-nft among them) that packets pass in the calling thread's namespace, whatever the hook.
+pub fn foreign_chains() -> Result<Vec<ForeignChain>, Fault> {
+    firewall::chains().map_err(|refusal| refusal.fault("list the host's nftables chains"))
 }
 
 fn good(what: &str, found: impl Into<String>) -> Check {

@@ -46,8 +46,18 @@ fn features_settings_and_foreign_rules() {
         };
         assert_eq!(found, "chain ip filter FORWARD drops forwarded packets by policy");
         assert!(remedy.contains("iptables -P FORWARD ACCEPT"), "{remedy}");
-        let chains = linux.foreign_chains().expect("chains");
+        let chains = kernel::probe::foreign_chains().expect("chains");
         assert_eq!(chains.len(), 1, "{chains:?}");
         assert_eq!((chains[0].hook, chains[0].policy), (Hook::Forward, Policy::Drop));
+        run(
+            "nft",
+            &[
+                "flush ruleset; add table inet fw; add chain inet fw c { type filter hook forward priority 0; }; add chain inet fw d; add rule inet fw c jump d; add rule inet fw d tcp dport 1 drop; add rule inet fw d reject; add rule inet fw c accept",
+            ],
+        );
+        let Verdict::Warning { found, .. } = find(&linux.probe().expect("to probe"), "foreign firewall rules") else {
+            panic!("no warning")
+        };
+        assert_eq!(found, "table inet fw, which sees forwarded packets, has rules that drop or reject (2)");
     });
 }

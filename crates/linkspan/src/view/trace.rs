@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
+use kernel::probe::ForeignChain;
 use model::{Sandbox, State, network::Reach, sandbox::Namespace};
 use netstate::{
     NetState,
     netns::NetnsName,
-    trace::{Cause, End, Origin, Packet, Surroundings, origin, trace as walk},
+    nft::{Hook, Policy},
+    trace::{Cause, End, Hop, Origin, Packet, Surroundings, Trace, origin, trace as walk},
 };
 
 use super::labels;
@@ -25,11 +27,13 @@ pub struct Asked<'a> {
     pub protocol: Protocol,
     /// What is on the host and not linkspan's.
     pub host: &'a Surroundings,
+    /// Chains that are not linkspan's.
+    pub foreign: &'a [ForeignChain],
 }
 
 /// Sends a packet and says what became of it.
 pub fn trace(state: &State, asked: &Asked<'_>) -> Result<String, String> {
-    let Asked { source, destination, protocol, host: around } = *asked;
+    let Asked { source, destination, protocol, host: around, .. } = *asked;
     let desired = plan::desired(state);
     let (host, port) = split(destination)?;
     let to = address(state, host).ok_or_else(|| unknown(host))?;
@@ -53,7 +57,29 @@ pub fn trace(state: &State, asked: &Asked<'_>) -> Result<String, String> {
             text.push_str(&blame(state, &desired, cause));
         }
     }
+    text.push_str(&not_looked_into(&trace, asked.foreign));
     Ok(text)
+}
+
+/// The chains of others that the packet meets too. Their rules are not read: should one drop it, that is the reason.
+fn not_looked_into(trace: &Trace, foreign: &[ForeignChain]) -> String {
+    let of_host = |netns: &NetnsName| *netns == NetnsName::Host;
+    let passes = trace.there.hops.iter().any(|hop| matches!(hop, Hop::In(link) if of_host(&link.netns)));
+    let hook = match (&trace.packet.from, &trace.there.end) {
+        (_, End::Dropped(_)) => return String::new(),
+        (_, End::Delivered { netns, .. }) if of_host(netns) && passes => Hook::Input,
+        (Origin::Socket(netns), _) if of_host(netns) => Hook::Output,
+        _ if passes => Hook::Forward,
+        _ => return String::new(),
+    };
+    let line = |chain: &ForeignChain| {
+        let policy = if chain.policy == Policy::Drop { "drop" } else { "accept" };
+        let ForeignChain { family, table, chain, .. } = chain;
+        format!(
+            "passes chain {family} {table} {chain} too, which is not linkspan's (policy {policy}); its rules are not looked into\n"
+        )
+    };
+    foreign.iter().filter(|chain| chain.hook == hook).map(line).collect()
 }
 
 /// Whose wish it was that the packet is dropped.
