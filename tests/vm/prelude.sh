@@ -3,12 +3,13 @@
 # Starts the daemon (again) and waits until it answers.
 start_daemon() {
     setsid linkspan up >>/daemon.log 2>&1 </dev/null &
+    echo $! >/tmp/daemon.pid
     eventually docker version >/dev/null
 }
 
 # Ends the daemon without warning; containers go on.
 kill_daemon() {
-    kill -9 "$(pidof -s linkspan)"
+    kill -9 "$(cat /tmp/daemon.pid)"
 }
 
 # Ends the case.
@@ -54,14 +55,34 @@ refused() {
     contains "$(cat /tmp/refused)" "$said"
 }
 
-# A command on the neighbour outside, 192.0.2.2 and 2001:db8::2; this host is 192.0.2.1 and 2001:db8::1 to it.
+# A shell script on the neighbour outside, 192.0.2.2 and 2001:db8::2; this host is 192.0.2.1 and 2001:db8::1 to it.
 outside() {
-    ip netns exec outside "$@"
+    ip netns exec outside bash -euc ". /prelude.sh; $1"
+}
+
+# A shell script in the network of a container.
+within() {
+    nsenter "--net=$(docker inspect -f '{{.NetworkSettings.SandboxKey}}' "$1")" bash -euc ". /prelude.sh; $2"
 }
 
 # The last line that a server answers at ADDRESS:PORT.
 get() {
     printf 'GET / HTTP/1.0\r\n\r\n' | socat -t 5 -T 5 - "TCP:$1,connect-timeout=3" | tail -n 1
+}
+
+# Each of these ADDRESS:PORT is a server that answers hello.
+reach() {
+    for target in "$@"; do
+        equal "$target $(get "$target")" "$target hello"
+    done
+}
+
+# None of these is reached.
+miss() {
+    for target in "$@"; do
+        said=$(printf 'GET / HTTP/1.0\r\n\r\n' | socat -t 2 -T 2 - "TCP:$target,connect-timeout=1" 2>&1) && fail "$target was reached: $said"
+    done
+    return 0
 }
 
 # No container, network, control group, link, port or rule is left of what the case made.

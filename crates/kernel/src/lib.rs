@@ -5,6 +5,7 @@
 //! Everything is synchronous: a netlink request is worked off while it is sent.
 
 mod apply;
+pub mod cgroup_device;
 pub mod conntrack;
 pub mod facts;
 mod fault;

@@ -1,8 +1,9 @@
 //! One container's control group, on cgroup v2 and on v1 (also v1 beside an unused v2): who is in it, freezing,
-//! killing, removing, what was used, and new limits. Making it is the OCI runtime's work.
+//! killing, removing, what was used, new limits, and device rules. Making it is the OCI runtime's work.
 //!
 //! Source: the kernel's `Documentation/admin-guide/cgroup-v1/` and `cgroup-v2.rst`.
 
+mod devices;
 mod stats;
 mod update;
 
@@ -16,6 +17,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+pub use devices::DevicesError;
 pub use stats::{BlockIo, Cpu, Memory, Pids, Stats};
 pub use update::UpdateError;
 

@@ -43,6 +43,18 @@ impl Cgroup {
         }
     }
 
+    /// Sets the share of block devices, 10 to 1,000.
+    pub fn set_block_weight(&self, weight: u16) -> Result<(), UpdateError> {
+        match self {
+            Self::V1(_) => self.set("blkio", "blkio.weight", Some(weight.to_string())),
+            // The scheduler BFQ has a file and a scale of its own.
+            Self::V2(dir) if dir.join("io.bfq.weight").exists() => {
+                self.set("io", "io.bfq.weight", Some(weight.to_string()))
+            }
+            Self::V2(_) => self.set("io", "io.weight", Some(io_weight(weight).to_string())),
+        }
+    }
+
     fn update_v1(&self, resources: &Resources) -> Result<(), UpdateError> {
         self.update_memory_v1(resources)?;
         let number = |value: Option<u64>| value.map(|value| value.to_string());
@@ -54,7 +66,7 @@ impl Cgroup {
         self.set("cpu", "cpu.rt_period_us", number(resources.cpu_realtime_period))?;
         self.set("cpu", "cpu.rt_runtime_us", signed(resources.cpu_realtime_runtime))?;
         self.update_cpuset(resources)?;
-        self.set("blkio", "blkio.weight", resources.blkio_weight.map(|weight| weight.to_string()))?;
+        resources.blkio_weight.map_or(Ok(()), |weight| self.set_block_weight(weight))?;
         self.set("pids", "pids.max", resources.pids.map(limit))
     }
 
@@ -89,7 +101,7 @@ impl Cgroup {
             self.set("cpu", "cpu.max", Some(format!("{quota} {period}")))?;
         }
         self.update_cpuset(resources)?;
-        self.set("io", "io.weight", resources.blkio_weight.map(|weight| io_weight(weight).to_string()))?;
+        resources.blkio_weight.map_or(Ok(()), |weight| self.set_block_weight(weight))?;
         self.set("pids", "pids.max", resources.pids.map(limit))
     }
 
@@ -111,9 +123,13 @@ fn limit(value: i64) -> String {
     if value <= 0 { "max".to_owned() } else { value.to_string() }
 }
 
-/// v1 shares (2 to 262,144) as v2 weight (1 to 10,000), by the formula that systemd and runc agree on.
+/// v1 shares (2 to 262,144) as v2 weight (1 to 10,000): the curve of runc 1.3.2 and libcontainer, which keeps both ends and the defaults,
+/// 1,024 and 100.
 fn weight_of_shares(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
+    // At most 2^18, which is exact.
+    let log = (shares.clamp(2, 262_144) as f64).log2();
+    let weight = 10_f64.powf((log * log + 125.0 * log) / 612.0 - 7.0 / 34.0).ceil();
+    (weight as u64).clamp(1, 10_000)
 }
 
 /// v1 block weight (10 to 1,000) as v2 weight (1 to 10,000).
@@ -127,7 +143,8 @@ mod tests {
 
     #[test]
     fn weights_keep_their_ends() {
-        assert_eq!([2, 1024, 262_144].map(weight_of_shares), [1, 39, 10_000]);
+        assert_eq!([2, 1024, 262_144].map(weight_of_shares), [1, 100, 10_000]);
+        assert_eq!([0, 512, 2048].map(weight_of_shares), [1, 59, 174]);
         assert_eq!([10, 500, 1_000].map(io_weight), [1, 4_950, 10_000]);
         assert_eq!([-1, 0, 7].map(limit), ["max", "max", "7"]);
     }

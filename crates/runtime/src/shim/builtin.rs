@@ -13,12 +13,13 @@ use libcontainer::{
     container::{Container, builder::ContainerBuilder},
     syscall::syscall::SyscallType,
 };
-use oci_spec::runtime::{Mount, Process, Spec};
+use oci_spec::runtime::{LinuxDeviceCgroup, Mount, Process, Spec};
 
 use crate::{
+    cgroup::Cgroup,
     oci::seccomp,
     shim::{
-        diagnosis,
+        device, diagnosis,
         entry::Entry,
         launch::{ExecLaunch, Launch, file},
         protocol::Failure,
@@ -37,8 +38,9 @@ pub struct BuiltIn {
 impl BuiltIn {
     /// Creates the container up to the point where its process waits to be started. `launch.spec` has its root path
     /// set already. Returns the process's id and streams.
-    pub fn create(dir: PathBuf, launch: &Launch, stdin: bool) -> Result<(Self, i32, Stdio), Failure> {
-        create(dir.clone(), launch, stdin).map_err(|error| failure("OCI runtime create failed", &dir, error.as_ref()))
+    pub fn create(dir: PathBuf, launch: &Launch, cgroup: &Cgroup, stdin: bool) -> Result<(Self, i32, Stdio), Failure> {
+        create(dir.clone(), launch, cgroup, stdin)
+            .map_err(|error| failure("OCI runtime create failed", &dir, error.as_ref()))
     }
 
     /// Lets the process run.
@@ -73,7 +75,12 @@ impl BuiltIn {
     }
 }
 
-fn create(dir: PathBuf, launch: &Launch, stdin: bool) -> Result<(BuiltIn, i32, Stdio), Box<dyn Error>> {
+fn create(
+    dir: PathBuf,
+    launch: &Launch,
+    cgroup: &Cgroup,
+    stdin: bool,
+) -> Result<(BuiltIn, i32, Stdio), Box<dyn Error>> {
     let mut spec = launch.spec.clone();
     let process = spec.process().clone().unwrap_or_default();
     let terminal = process.terminal() == Some(true);
@@ -87,6 +94,8 @@ fn create(dir: PathBuf, launch: &Launch, stdin: bool) -> Result<(BuiltIn, i32, S
         let read_only = linux.readonly_paths().iter().flatten().cloned().chain(sealed).collect();
         linux.set_readonly_paths(Some(read_only));
     }
+    let own = own_limits(&mut spec, cgroup);
+    device::bind_elsewhere(&mut spec, &dir)?;
     fs::write(dir.join(file::CONFIG), serde_json::to_vec(&spec)?)?;
 
     let builder = ContainerBuilder::new(launch.id.clone(), SyscallType::default())
@@ -102,8 +111,40 @@ fn create(dir: PathBuf, launch: &Launch, stdin: bool) -> Result<(BuiltIn, i32, S
         let builder = builder.with_stdin(ends.stdin).with_stdout(ends.stdout).with_stderr(ends.stderr);
         (builder.as_init(&dir).with_systemd(false).build()?, stdio)
     };
+    // Nothing of the container runs yet.
+    own.set(cgroup)?;
     let pid = container.pid().ok_or("libcontainer reports no process")?.as_raw();
     Ok((BuiltIn { dir, id: launch.id.clone(), container, seccomp }, pid, stdio))
+}
+
+/// Limits of control groups of version 2 that libcontainer does not set, or wrongly.
+struct OwnLimits {
+    /// It wants a C library for these.
+    devices: Vec<LinuxDeviceCgroup>,
+    /// It computes with too few bits.
+    block_weight: Option<u16>,
+}
+
+/// Takes them out of the specification. With version 1 there are none.
+fn own_limits(spec: &mut Spec, cgroup: &Cgroup) -> OwnLimits {
+    let mut own = OwnLimits { devices: Vec::new(), block_weight: None };
+    let resources = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut());
+    let (Cgroup::V2(_), Some(resources)) = (cgroup, resources) else { return own };
+    own.devices = resources.devices().clone().unwrap_or_default();
+    if let Some(block_io) = resources.block_io_mut() {
+        own.block_weight = block_io.weight();
+        block_io.set_weight(None);
+    }
+    own
+}
+
+impl OwnLimits {
+    fn set(self, cgroup: &Cgroup) -> Result<(), Box<dyn Error>> {
+        if let Some(weight) = self.block_weight {
+            cgroup.set_block_weight(weight)?;
+        }
+        Ok(cgroup.restrict_devices(&self.devices)?)
+    }
 }
 
 /// libcontainer leaves the trees of cgroup v1 writable even when their mount is asked to be read-only.

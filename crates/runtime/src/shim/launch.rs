@@ -23,6 +23,8 @@ pub mod file {
     pub const ROOTFS: &str = "rootfs";
     /// Where another container's `/dev/shm` is mounted when it is shared, in the shim's own mount namespace only.
     pub const SHM: &str = "shm";
+    /// Where device nodes for places outside of `/dev` are, in the shim's own mount namespace only.
+    pub const DEVICES: &str = "devices";
     /// The OCI bundle's configuration as the OCI runtime reads it.
     pub const CONFIG: &str = "config.json";
     /// What the shim itself had to say, normally nothing.

@@ -4,6 +4,7 @@
 
 mod builtin;
 mod connection;
+mod device;
 mod diagnosis;
 mod entry;
 pub mod launch;
@@ -72,7 +73,7 @@ fn run(dir: &Path) -> io::Result<()> {
     let cgroup = cgroup_of(&launch)?;
     let mut state = State { shim: ProcessName::of(std::process::id())?, process: None, started_ms: None, exit: None };
     state.write(dir)?;
-    let outcome = create(dir, &launch);
+    let outcome = create(dir, &launch, &cgroup);
     let stdin = launch.stdin;
     let log = supervise::open_log(&launch.log);
     // A specification is large and not needed again.
@@ -118,7 +119,7 @@ impl Oci {
     }
 }
 
-fn create(dir: &Path, launch: &Launch) -> Result<(Oci, i32, Stdio), Failure> {
+fn create(dir: &Path, launch: &Launch, cgroup: &Cgroup) -> Result<(Oci, i32, Stdio), Failure> {
     let refused = |error: &dyn std::error::Error| Failure { code: 128, message: sentence(error) };
     let rootfs = dir.join(file::ROOTFS);
     mount::enter_private_namespace(dir)
@@ -132,7 +133,7 @@ fn create(dir: &Path, launch: &Launch) -> Result<(Oci, i32, Stdio), Failure> {
     let stdin = launch.stdin != Stdin::Null;
     match &launch.runtime {
         OciRuntime::BuiltIn => {
-            let (container, pid, stdio) = BuiltIn::create(dir.to_owned(), &launch, stdin)?;
+            let (container, pid, stdio) = BuiltIn::create(dir.to_owned(), &launch, cgroup, stdin)?;
             Ok((Oci::BuiltIn(Box::new(container)), pid, stdio))
         }
         OciRuntime::Program(program) => {
