@@ -68,7 +68,7 @@ impl Stage {
         match verb {
             "facts" => self.learn(rest),
             "after" => self.facts.now_ms += rest[0].parse::<i64>().unwrap(),
-            "open" => return vec![Command::Open(wishes::settings(rest))],
+            "open" => return vec![Command::Open(Box::new(wishes::settings(rest)))],
             "network" => return vec![Command::CreateNetwork(Box::new(wishes::network(self, rest)))],
             "container" => return vec![Command::CreateContainer(Box::new(wishes::container(self, rest)))],
             "connect" => return vec![Command::Connect(Box::new(wishes::connect(self, rest)))],

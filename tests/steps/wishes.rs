@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 use model::{
     Container, EndpointId, Sandbox, SandboxId, Volume,
-    address::{Chosen, Pool, Subnet},
+    address::Pool,
     command::{
         BridgeAddress, BridgeWish, Connect, ContainerWish, DriverWish, FamilyWish, NetworkWish, NewEndpoint,
         SandboxWish, SubnetWish,
@@ -15,7 +15,7 @@ use model::{
         Process, Resources, Restart, Seccomp, Security, Share, Stdin, Stop, Terminal, Want,
     },
     endpoint::{EndpointWish, Link, LinkTarget},
-    host::Settings,
+    host::{DirectRouting, Forward, Listeners, MaskedMark, Settings},
     network::{GatewayMode, Icc, Masquerade, Names, Reach},
     port::{HostPorts, PortRange, PortWish, Protocol},
     sandbox::{DnsWish, Namespace, Up},
@@ -31,16 +31,8 @@ fn pair<'w>(word: &'w &'w str) -> (&'w str, &'w str) {
 
 pub fn settings(words: &[&str]) -> Settings {
     let mut settings = Settings {
-        default_bridge: "docker0".to_owned(),
-        default_ipv4: None,
-        default_ipv6: None,
         pools: vec![pool("172.17.0.0/16,16"), pool("172.18.0.0/15,16"), pool("192.168.0.0/16,20")],
-        mtu: None,
-        publish_address: None,
-        dns: Vec::new(),
-        between_others: model::host::BetweenOthers::Dropped,
-        forwarding_ipv4: model::host::Forwarding::Before,
-        forwarding_ipv6: model::host::Forwarding::Before,
+        ..Settings::default()
     };
     let pools: Vec<_> =
         words.iter().map(pair).filter(|(name, _)| *name == "pool").map(|(_, value)| pool(value)).collect();
@@ -50,9 +42,15 @@ pub fn settings(words: &[&str]) -> Settings {
     for (name, value) in words.iter().map(pair) {
         match name {
             "pool" => {}
-            "bridge" => settings.default_bridge = value.to_owned(),
-            "bip" => settings.default_ipv4 = Some(bip(value)),
-            "bip6" => settings.default_ipv6 = Some(bip(value)),
+            "bridge" => settings.default_network.link = Some(value.to_owned()),
+            "bip" => settings.default_network.ipv4 = bip(value),
+            "bip6" => settings.default_network.ipv6 = bip(value),
+            "icc" if value == "off" => settings.default_network.icc = Icc::LinkedOnly,
+            "masquerade" if value == "off" => settings.default_network.masquerade_ipv4 = Masquerade::Off,
+            "forward" if value == "leave" => settings.forward = Forward::Leave,
+            "direct-routing" => settings.direct_routing = DirectRouting::Allowed,
+            "listeners" if value == "off" => settings.listeners = Listeners::Off,
+            "accept-mark" => settings.accept_mark = Some(mark(value)),
             "mtu" => settings.mtu = Some(value.parse().unwrap()),
             "router" => settings.between_others = model::host::BetweenOthers::Forwarded,
             "publish" => settings.publish_address = Some(value.parse().unwrap()),
@@ -67,15 +65,16 @@ fn pool(text: &str) -> Pool {
     Pool { base: base.parse().unwrap(), size: size.parse().unwrap() }
 }
 
-fn bip(text: &str) -> Subnet {
+fn bip(text: &str) -> FamilyWish {
     let net: IpNet = text.parse().unwrap();
-    Subnet {
-        net: net.trunc(),
-        range: None,
-        gateway: Some(net.addr()),
-        reserved: BTreeMap::new(),
-        chosen: Chosen::ByUser,
-    }
+    FamilyWish::Subnet(SubnetWish { gateway: Some(net.addr()), ..SubnetWish::of(net.trunc()) })
+}
+
+/// `VALUE/MASK`, hexadecimal.
+fn mark(text: &str) -> MaskedMark {
+    let (value, mask) = text.split_once('/').unwrap();
+    let number = |text| u32::from_str_radix(text, 16).unwrap();
+    MaskedMark { value: number(value), mask: number(mask) }
 }
 
 pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
@@ -132,7 +131,7 @@ pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
 }
 
 fn subnet(net: &str) -> SubnetWish {
-    SubnetWish { net: net.parse().unwrap(), range: None, gateway: None, reserved: BTreeMap::new() }
+    SubnetWish::of(net.parse().unwrap())
 }
 
 fn edit(family: &mut FamilyWish, change: impl FnOnce(&mut SubnetWish)) {

@@ -7,6 +7,7 @@ use std::{
 
 use model::{
     Container, Endpoint, Network, State,
+    address::Subnet,
     endpoint::{EndpointWish, Link, LinkTarget},
     network::{Driver, Names, Origin},
 };
@@ -165,7 +166,7 @@ pub(crate) fn show(container: &Container, hostname: &str, endpoint: &Endpoint, n
     };
     let (gateway_ipv4, gateway_ipv6) = match &network.driver {
         Driver::Bridge(bridge) => {
-            (bridge.ipv4.as_ref().and_then(|s| s.gateway), bridge.ipv6.as_ref().and_then(|s| s.gateway))
+            (bridge.ipv4.as_ref().and_then(Subnet::next_hop), bridge.ipv6.as_ref().and_then(Subnet::next_hop))
         }
         Driver::Host | Driver::Null => (None, None),
     };

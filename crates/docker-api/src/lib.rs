@@ -35,7 +35,7 @@ mod volume;
 mod websocket;
 mod wire;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use engine::{Engine, Places};
 
@@ -51,6 +51,8 @@ pub struct ApiSettings {
     pub run_dir: PathBuf,
     /// The version of the program, as in `0.1.0`.
     pub version: String,
+    /// Driver options of new bridge networks that do not say otherwise.
+    pub network_options: BTreeMap<String, String>,
     /// How registries are asked.
     pub registries: runtime::image::RegistrySettings,
 }

@@ -62,9 +62,9 @@ fn inspect(api: &Api, name: &str, call: &Call) -> Result<Answer, ApiError> {
 }
 
 async fn create(api: &Api, mut call: Call) -> Result<Answer, ApiError> {
-    let request = call.json_required().await?;
+    let request: create::Request = call.json_required().await?;
     let id = NetworkId::from_bytes(random::bytes()?);
-    let wish = create::wish(request, id.clone(), call.version)?;
+    let wish = create::wish(request.over(&api.settings.network_options), id.clone(), call.version)?;
     api.engine.submit(Command::CreateNetwork(Box::new(wish))).await?;
     answer::json(StatusCode::CREATED, &json!({ "Id": id, "Warning": "" }))
 }

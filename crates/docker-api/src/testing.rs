@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use model::{
     Command, Facts, NetworkId, State,
-    address::{Chosen, Pool, Subnet},
+    address::Pool,
     command::{BridgeAddress, BridgeWish, DriverWish, FamilyWish, NetworkWish, SubnetWish},
     container::Run,
     decide,
@@ -25,26 +25,13 @@ pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
 /// What a daemon has that was just started.
 pub(crate) fn opened() -> State {
-    let default_ipv4 = Subnet {
-        net: "172.17.0.0/16".parse().unwrap(),
-        range: None,
+    let mut settings =
+        Settings { pools: vec![Pool { base: "172.18.0.0/15".parse().unwrap(), size: 16 }], ..Settings::default() };
+    settings.default_network.ipv4 = FamilyWish::Subnet(SubnetWish {
         gateway: Some("172.17.0.1".parse().unwrap()),
-        reserved: BTreeMap::new(),
-        chosen: Chosen::ByUser,
-    };
-    let settings = Settings {
-        default_bridge: "docker0".to_owned(),
-        default_ipv4: Some(default_ipv4),
-        default_ipv6: None,
-        pools: vec![Pool { base: "172.18.0.0/15".parse().unwrap(), size: 16 }],
-        mtu: None,
-        publish_address: None,
-        dns: Vec::new(),
-        between_others: model::host::BetweenOthers::Dropped,
-        forwarding_ipv4: model::host::Forwarding::Before,
-        forwarding_ipv6: model::host::Forwarding::Before,
-    };
-    after(&State::default(), Command::Open(settings))
+        ..SubnetWish::of("172.17.0.0/16".parse().unwrap())
+    });
+    after(&State::default(), Command::Open(Box::new(settings)))
 }
 
 /// The state after a command that must be granted.
@@ -55,14 +42,7 @@ pub(crate) fn after(state: &State, command: Command) -> State {
 
 /// The state with one more network, `10.1.0.0/24` and `fd01::/64`.
 pub(crate) fn with_network(state: &State, name: &str) -> State {
-    let family = |net: &str| {
-        FamilyWish::Subnet(SubnetWish {
-            net: net.parse().unwrap(),
-            range: None,
-            gateway: None,
-            reserved: BTreeMap::new(),
-        })
-    };
+    let family = |net: &str| FamilyWish::Subnet(SubnetWish::of(net.parse().unwrap()));
     let bridge = BridgeWish {
         link: None,
         ipv4: family("10.1.0.0/24"),

@@ -12,8 +12,9 @@ use docker_api::ApiSettings;
 use engine::{Engine, Parts, Places, World};
 use model::{
     Command, Facts, SandboxId, State,
-    address::{Chosen, Pool, Subnet},
-    host::{Forwarding, Settings},
+    address::Pool,
+    command::{FamilyWish, SubnetWish},
+    host::Settings,
 };
 use plan::dns::ResolvConf;
 use runtime::{
@@ -80,6 +81,7 @@ impl Daemon {
             data_root: places.data_root,
             run_dir: places.run_dir,
             version: "0.0.0".to_owned(),
+            network_options: Default::default(),
             registries: RegistrySettings::default(),
         };
         tokio::spawn(docker_api::serve(engine, listener, api, std::future::pending()));
@@ -121,25 +123,13 @@ impl Daemon {
 }
 
 fn settings() -> Settings {
-    let default_ipv4 = Subnet {
-        net: "172.17.0.0/16".parse().unwrap(),
-        range: None,
+    let mut settings =
+        Settings { pools: vec![Pool { base: "172.18.0.0/15".parse().unwrap(), size: 16 }], ..Settings::default() };
+    settings.default_network.ipv4 = FamilyWish::Subnet(SubnetWish {
         gateway: Some("172.17.0.1".parse().unwrap()),
-        reserved: Default::default(),
-        chosen: Chosen::ByUser,
-    };
-    Settings {
-        default_bridge: "docker0".to_owned(),
-        default_ipv4: Some(default_ipv4),
-        default_ipv6: None,
-        pools: vec![Pool { base: "172.18.0.0/15".parse().unwrap(), size: 16 }],
-        mtu: None,
-        publish_address: None,
-        dns: Vec::new(),
-        between_others: model::host::BetweenOthers::Dropped,
-        forwarding_ipv4: Forwarding::Before,
-        forwarding_ipv6: Forwarding::Before,
-    }
+        ..SubnetWish::of("172.17.0.0/16".parse().unwrap())
+    });
+    settings
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

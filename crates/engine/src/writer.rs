@@ -98,7 +98,7 @@ impl Writer {
     /// Takes over what is there: decides about every container whose process is not as the journal says, and only then makes the
     /// host as the whole state wants it. The containers whose processes live are returned.
     pub fn open(&mut self, settings: Settings, found: &Found) -> Result<Vec<ContainerId>, EngineError> {
-        let mut tasks = self.record(Command::Open(settings))?;
+        let mut tasks = self.record(Command::Open(Box::new(settings)))?;
         let live: Vec<_> = self.state.containers.values().filter(|c| c.is_live()).cloned().collect();
         for container in &live {
             if let Some(command) = found.command(container) {

@@ -1,18 +1,16 @@
 //! What the daemon is told: the configuration file, over it the command line, under it the defaults.
 
+mod network;
+
 use std::{
     fs, io,
-    net::IpAddr,
     path::{Path, PathBuf},
 };
 
-use ipnet::{IpNet, Ipv4Net};
-use model::{
-    address::{Chosen, Pool, Subnet},
-    host::{BetweenOthers, Settings},
-};
 use serde::Deserialize;
 use thiserror::Error;
+
+pub use network::Network;
 
 /// Where sockets and namespaces are, unless told.
 pub const RUN_DIR: &str = "/run/linkspan";
@@ -46,28 +44,6 @@ pub struct File {
     pub images: Images,
 }
 
-/// `[network]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Network {
-    /// The default network's bridge.
-    pub bridge: Option<String>,
-    /// The default network's address and prefix, as `172.17.0.1/16`; else it gets the first free subnet of the pools.
-    pub bip: Option<IpNet>,
-    /// The default network's IPv6 address and prefix.
-    pub bip6: Option<IpNet>,
-    /// Pools that networks take their subnets from.
-    pub default_address_pools: Vec<PoolEntry>,
-    /// Largest packet in bytes.
-    pub mtu: Option<u32>,
-    /// Name servers of containers that do not say theirs.
-    pub dns: Vec<IpAddr>,
-    /// The address ports are published on when nothing else says.
-    pub publish_address: Option<IpAddr>,
-    /// Whether packets between other links pass too, where linkspan has the host forward.
-    pub ip_forward_no_drop: bool,
-}
-
 /// `[images]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -76,16 +52,6 @@ pub struct Images {
     pub insecure_registries: Vec<String>,
     /// Registries that are asked first for what is on Docker Hub.
     pub mirrors: Vec<String>,
-}
-
-/// A pool as the file has it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PoolEntry {
-    /// The range.
-    pub base: IpNet,
-    /// The prefix length of each subnet.
-    pub size: u8,
 }
 
 /// Why a configuration cannot be used.
@@ -125,105 +91,9 @@ impl File {
     }
 }
 
-impl Network {
-    /// The settings of the model.
-    pub fn settings(&self) -> Result<Settings, ConfigError> {
-        let pools = self.default_address_pools.iter().map(PoolEntry::pool).collect::<Result<Vec<_>, _>>()?;
-        if self.mtu.is_some_and(|mtu| !(68..=65535).contains(&mtu)) {
-            return Err(ConfigError::Value("mtu must be between 68 and 65535 bytes".to_owned()));
-        }
-        Ok(Settings {
-            default_bridge: self.bridge.clone().unwrap_or_else(|| "docker0".to_owned()),
-            default_ipv4: self.bip.map(subnet).transpose()?,
-            default_ipv6: self.bip6.map(subnet).transpose()?,
-            pools: if pools.is_empty() { default_pools() } else { pools },
-            mtu: self.mtu,
-            publish_address: self.publish_address,
-            dns: self.dns.clone(),
-            forwarding_ipv4: model::host::Forwarding::Before,
-            forwarding_ipv6: model::host::Forwarding::Before,
-            between_others: if self.ip_forward_no_drop { BetweenOthers::Forwarded } else { BetweenOthers::Dropped },
-        })
-    }
-}
-
-impl PoolEntry {
-    fn pool(&self) -> Result<Pool, ConfigError> {
-        let (least, most) = (self.base.prefix_len(), self.base.max_prefix_len() - 2);
-        if !(least..=most).contains(&self.size) {
-            return Err(ConfigError::Value(format!(
-                "pool {} cannot be cut into /{}: use {least} to {most}",
-                self.base, self.size
-            )));
-        }
-        Ok(Pool { base: self.base.trunc(), size: self.size })
-    }
-}
-
-fn subnet(address: IpNet) -> Result<Subnet, ConfigError> {
-    if address.addr() == address.network() && address.prefix_len() < address.max_prefix_len() {
-        return Err(ConfigError::Value(format!(
-            "bip {address} must be an address of the network, not the network itself"
-        )));
-    }
-    Ok(Subnet {
-        net: address.trunc(),
-        range: None,
-        gateway: Some(address.addr()),
-        reserved: Default::default(),
-        chosen: Chosen::ByUser,
-    })
-}
-
-/// Docker's first subnets in Docker's sizes, of which the default network gets the first, then thousands of smaller ones.
-fn default_pools() -> Vec<Pool> {
-    [
-        ([172, 17, 0, 0], 16, 16),
-        ([172, 18, 0, 0], 15, 16),
-        ([172, 20, 0, 0], 14, 16),
-        ([172, 24, 0, 0], 14, 16),
-        ([172, 28, 0, 0], 15, 16),
-        ([172, 30, 0, 0], 15, 24),
-        ([192, 168, 0, 0], 16, 24),
-        ([10, 128, 0, 0], 9, 24),
-    ]
-    .into_iter()
-    .map(|(base, prefix, size)| Pool { base: net(base, prefix), size })
-    .collect()
-}
-
-fn net(address: [u8; 4], prefix: u8) -> IpNet {
-    // The prefixes above are all below 33.
-    Ipv4Net::new_assert(address.into(), prefix).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(text: &str, expected: &str) {
-        let file: Result<File, _> = toml::from_str(text);
-        let said = match file {
-            Err(error) => error.message().to_owned(),
-            Ok(file) => match file.network.settings() {
-                Ok(settings) => {
-                    format!("{} {:?}", settings.default_bridge, settings.default_ipv4.map(|s| (s.net, s.gateway)))
-                }
-                Err(error) => error.to_string(),
-            },
-        };
-        assert!(said.contains(expected), "{text:?}: {said}");
-    }
-
-    #[test]
-    fn files() {
-        check("", "docker0 None");
-        check("[network]\nbridge = 'br0'\nbip = '10.1.2.3/24'", "br0 Some((10.1.2.0/24, Some(10.1.2.3)))");
-        check("[network]\nbip = '10.1.2.0/24'", "must be an address of the network");
-        check("[network]\nmtu = 20", "between 68 and 65535");
-        check("[network]\ndefault-address-pools = [{ base = '10.0.0.0/8', size = 7 }]", "cannot be cut into /7");
-        check("[netwrok]", "unknown field `netwrok`");
-    }
 
     #[test]
     fn the_commented_file_is_understood() {

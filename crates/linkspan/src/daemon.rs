@@ -1,6 +1,7 @@
 //! The daemon put together: every part is made here and given to the next; nothing is decided.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::{self, File},
     io,
@@ -45,6 +46,8 @@ pub struct Setup {
     pub log_level: String,
     /// What decisions look at.
     pub settings: Settings,
+    /// Driver options of new bridge networks that do not say otherwise.
+    pub network_options: BTreeMap<String, String>,
     /// Registries.
     pub images: config::Images,
     /// Whether the built-in image is put into the store.
@@ -146,6 +149,7 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
         data_root: setup.data_root.clone(),
         run_dir: setup.run_dir.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        network_options: setup.network_options.clone(),
         registries: image::RegistrySettings {
             mirrors: setup.images.mirrors.clone(),
             insecure: setup.images.insecure_registries.clone(),

@@ -103,12 +103,26 @@ pub struct Subnet {
     pub net: IpNet,
     /// The part that endpoints without a wish of their own get addresses from; none means all of it.
     pub range: Option<IpNet>,
-    /// The address of the bridge, and the containers' next hop; none when the bridge has no address.
+    /// The address of the bridge; none when it has none.
     pub gateway: Option<IpAddr>,
     /// Addresses that are used by things that are not containers, by name.
     pub reserved: BTreeMap<String, IpAddr>,
+    /// The containers' next hop, where it is not the bridge.
+    pub next_hop: Option<IpAddr>,
     /// Who chose it.
     pub chosen: Chosen,
+}
+
+impl Subnet {
+    /// Where containers send what is for the outside.
+    pub fn next_hop(&self) -> Option<IpAddr> {
+        self.next_hop.or(self.gateway)
+    }
+
+    /// The addresses that no container gets.
+    pub fn taken(&self) -> impl Iterator<Item = IpAddr> {
+        self.gateway.iter().chain(self.reserved.values()).chain(&self.next_hop).copied()
+    }
 }
 
 /// Who made a choice.

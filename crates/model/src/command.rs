@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    address::Family,
     container::{Container, Exit, HealthResult, Resources, Restart, Run},
     endpoint::EndpointWish,
     host::Settings,
@@ -17,7 +18,7 @@ use crate::{
 pub enum Command {
     /// The daemon starts with these settings: the predefined networks are made or kept, and containers whose policy starts them with
     /// the daemon wait for a restart. `Recover` must follow for each live container that has no process.
-    Open(Settings),
+    Open(Box<Settings>),
 
     /// Make a network.
     CreateNetwork(Box<NetworkWish>),
@@ -178,7 +179,7 @@ pub enum DriverWish {
 }
 
 /// What is asked of a new bridge network; none means: decide.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeWish {
     /// The interface name; `br-` and the short id unless given.
     pub link: Option<String>,
@@ -214,6 +215,48 @@ pub struct BridgeWish {
     pub announce: Announce,
 }
 
+impl Default for BridgeWish {
+    /// A network that reaches outside, with IPv4 from the pools.
+    fn default() -> Self {
+        Self {
+            link: None,
+            ipv4: FamilyWish::Pool,
+            ipv6: FamilyWish::Off,
+            mtu: None,
+            reach: Reach::Outside,
+            icc: Icc::Allowed,
+            gateway_ipv4: GatewayMode::Nat,
+            gateway_ipv6: GatewayMode::Nat,
+            masquerade_ipv4: Masquerade::Outgoing,
+            masquerade_ipv6: Masquerade::Outgoing,
+            bridge_address: BridgeAddress::Set,
+            host_binding: None,
+            trusted_links: Vec::new(),
+            names: Names::Dns,
+            ifname_prefix: None,
+            announce: Announce::Told,
+        }
+    }
+}
+
+impl BridgeWish {
+    /// Whether it has a family, and with which subnet.
+    pub fn family(&self, family: Family) -> &FamilyWish {
+        match family {
+            Family::V4 => &self.ipv4,
+            Family::V6 => &self.ipv6,
+        }
+    }
+
+    /// How a family meets the outside.
+    pub fn gateway_mode(&self, family: Family) -> GatewayMode {
+        match family {
+            Family::V4 => self.gateway_ipv4,
+            Family::V6 => self.gateway_ipv6,
+        }
+    }
+}
+
 /// Whether the bridge itself gets the gateway address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BridgeAddress {
@@ -224,7 +267,7 @@ pub enum BridgeAddress {
 }
 
 /// Whether a network has a family, and with which subnet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FamilyWish {
     /// It has not.
     Off,
@@ -235,7 +278,7 @@ pub enum FamilyWish {
 }
 
 /// A subnet as it is asked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubnetWish {
     /// The whole network.
     pub net: ipnet::IpNet,
@@ -245,6 +288,15 @@ pub struct SubnetWish {
     pub gateway: Option<std::net::IpAddr>,
     /// Addresses in use by others, by name.
     pub reserved: std::collections::BTreeMap<String, std::net::IpAddr>,
+    /// The containers' next hop, where it is not the bridge.
+    pub next_hop: Option<std::net::IpAddr>,
+}
+
+impl SubnetWish {
+    /// A whole network, and nothing more asked.
+    pub fn of(net: ipnet::IpNet) -> Self {
+        Self { net, range: None, gateway: None, reserved: std::collections::BTreeMap::new(), next_hop: None }
+    }
 }
 
 /// A sandbox is to be put on a network.

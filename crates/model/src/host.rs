@@ -6,27 +6,36 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    address::{Pool, Subnet},
+    address::Pool,
+    command::BridgeWish,
+    network::Names,
     port::{PortRange, Protocol},
+    sandbox::DnsWish,
 };
 
 /// What the daemon was started with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The default network's bridge.
-    pub default_bridge: String,
-    /// The default network's IPv4 subnet and bridge address; none takes one from the pools.
-    pub default_ipv4: Option<Subnet>,
-    /// The default network's IPv6 subnet; none means no IPv6 there.
-    pub default_ipv6: Option<Subnet>,
+    /// The default network.
+    pub default_network: BridgeWish,
     /// Pools that networks take their subnets from, in order.
     pub pools: Vec<Pool>,
     /// Largest packet in bytes; none means that of the default route.
     pub mtu: Option<u32>,
     /// The address ports are published on when nothing else says; none means all of both families.
     pub publish_address: Option<IpAddr>,
-    /// DNS servers of containers that do not say theirs; empty means the host's.
-    pub dns: Vec<IpAddr>,
+    /// Name resolution of containers that do not say theirs; what is empty is the host's.
+    pub dns: DnsWish,
+    /// The host as containers are told of it by name (Docker's `host-gateway`); empty means the default network's bridge.
+    pub host_gateway: Vec<IpAddr>,
+    /// Whether published ports may be reached at the containers' own addresses, too.
+    pub direct_routing: DirectRouting,
+    /// Packets for containers that the host's own rules marked like this are let through.
+    pub accept_mark: Option<MaskedMark>,
+    /// Whether there are userspace listeners where translation cannot serve.
+    pub listeners: Listeners,
+    /// Whether the host is told to forward.
+    pub forward: Forward,
     /// Who has the host forward IPv4; decided when the daemon first starts.
     #[serde(default)]
     pub forwarding_ipv4: Forwarding,
@@ -46,6 +55,64 @@ pub enum BetweenOthers {
     Dropped,
     /// They pass: the host is to be a router (Docker's `ip-forward-no-drop`).
     Forwarded,
+}
+
+/// Whether published ports may be reached at the containers' own addresses, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DirectRouting {
+    /// Where a network's own options say so.
+    AsNetworksSay,
+    /// On every network.
+    Allowed,
+}
+
+/// Whether there are userspace listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listeners {
+    /// Where translation cannot serve.
+    WhereNeeded,
+    /// None at all.
+    Off,
+}
+
+/// Whether the host is told to forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Forward {
+    /// It is.
+    TurnOn,
+    /// It is left as it is.
+    Leave,
+}
+
+/// A packet mark (`meta mark`, nft(8)) of which some bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskedMark {
+    /// The bits as they must be; those that do not count are zero.
+    pub value: u32,
+    /// The bits that count.
+    pub mask: u32,
+}
+
+impl Default for Settings {
+    /// Those of a daemon that is told nothing, but without pools.
+    fn default() -> Self {
+        let names = Names::HostsFile;
+        Self {
+            default_network: BridgeWish { link: Some("docker0".to_owned()), names, ..BridgeWish::default() },
+            pools: Vec::new(),
+            mtu: None,
+            publish_address: None,
+            dns: DnsWish::default(),
+            host_gateway: Vec::new(),
+            direct_routing: DirectRouting::AsNetworksSay,
+            accept_mark: None,
+            listeners: Listeners::WhereNeeded,
+            forward: Forward::TurnOn,
+            forwarding_ipv4: Forwarding::Before,
+            forwarding_ipv6: Forwarding::Before,
+            between_others: BetweenOthers::Dropped,
+        }
+    }
 }
 
 /// Who has the host forward packets from link to link, of one family.

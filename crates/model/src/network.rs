@@ -12,6 +12,9 @@ use crate::{
     id::NetworkId,
 };
 
+/// The name of the network that containers are on when they do not say.
+pub const DEFAULT: &str = "bridge";
+
 /// A network that endpoints are on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {

@@ -10,7 +10,7 @@ use crate::{
     endpoint::{Endpoint, Link, LinkTarget},
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
-    network::{Names, Network},
+    network::{self, Names, Network},
     sandbox::Sandbox,
     volume::Volume,
 };
@@ -104,6 +104,11 @@ impl State {
             RecordKey::Container(id) => self.containers.get(id).cloned().map(Record::Container),
             RecordKey::Volume(name) => self.volumes.get(name).cloned().map(Record::Volume),
         }
+    }
+
+    /// The network that containers are on when they do not say; there is one once the daemon has started.
+    pub fn default_network(&self) -> Option<&Network> {
+        self.networks.get(self.network_names.get(network::DEFAULT)?).map(|network| &**network)
     }
 
     pub(crate) fn put(&mut self, record: Record) {

@@ -27,7 +27,13 @@ struct Affected<'s> {
 impl Affected<'_> {
     fn by(&mut self, key: &RecordKey) {
         match key {
-            RecordKey::Settings => drop(self.wishes.insert(Wish::Base)),
+            RecordKey::Settings => {
+                self.wishes.insert(Wish::Base);
+                let [before, after] = self.states.map(|state| &state.settings);
+                if before != after {
+                    self.wishes.extend(self.states[1].sandboxes.keys().cloned().map(Wish::Sandbox));
+                }
+            }
             RecordKey::Network(id) => {
                 let bridges = self.states.map(|state| state.networks.get(id).and_then(|network| network.bridge()));
                 if bridges[0] == bridges[1] && self.names_are_equal(id) {

@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::{
     State,
     address::Family,
-    host::{BetweenOthers, Forwarding},
+    host::{BetweenOthers, Forward, Forwarding, MaskedMark},
     network::{Bridge, Icc},
 };
 use netstate::{
@@ -43,10 +43,13 @@ const ARP: u16 = 0x0806;
 
 /// What is there once. An empty state wants nothing at all.
 pub fn fragment(state: &State) -> Option<Fragment> {
-    state.settings.as_ref()?;
+    let settings = state.settings.as_ref()?;
     let mut fragment = Fragment::default();
-    fragment.sysctl(&NetnsName::Host, "net/ipv4/ip_forward", "1");
-    if bridges(state).any(|bridge| bridge.ipv6.is_some()) {
+    let turn_on = settings.forward == Forward::TurnOn;
+    if turn_on {
+        fragment.sysctl(&NetnsName::Host, "net/ipv4/ip_forward", "1");
+    }
+    if turn_on && bridges(state).any(|bridge| bridge.ipv6.is_some()) {
         fragment.sysctl(&NetnsName::Host, "net/ipv6/conf/all/forwarding", "1");
     }
     main(&mut fragment, state);
@@ -157,8 +160,12 @@ fn no_way_through(state: &State) -> impl Iterator<Item = Rule> {
 fn forward(state: &State) -> Vec<Rule> {
     let pair = || vec![Field::IifName, Field::OifName];
     let mut rules: Vec<Rule> = no_way_through(state).collect();
+    rules.extend([rule("not ours", vec![not_bridge(Field::IifName), not_bridge(Field::OifName)], Action::Accept)]);
+    let marked = state.settings.as_ref().and_then(|settings| settings.accept_mark);
+    rules.extend(marked.map(|MaskedMark { value, mask }| {
+        rule("marked by the host", vec![Match::Marked { value, mask }], Action::Accept)
+    }));
     rules.extend([
-        rule("not ours", vec![not_bridge(Field::IifName), not_bridge(Field::OifName)], Action::Accept),
         rule("known connection", vec![Match::CtState(vec![CtState::Established, CtState::Related])], Action::Accept),
         rule("same network", vec![member(pair(), SAME)], Action::Accept),
         rule("out of an internal network", vec![member(vec![Field::IifName], INTERNAL)], Action::Drop),

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use imbl::OrdMap;
 use model::address::Family;
 use model::endpoint::gateway;
+use model::host::Listeners;
 use model::port::{PortRange, Protocol, PublishedPort};
 use model::{SandboxId, State};
 
@@ -26,6 +27,9 @@ pub struct Forwarding {
 
 /// The forwardings of one sandbox while it is up, in order of its published ports.
 pub fn forwardings(state: &State, sandbox: &SandboxId) -> Vec<Forwarding> {
+    if state.settings.as_ref().is_some_and(|settings| settings.listeners == Listeners::Off) {
+        return Vec::new();
+    }
     let published = state.sandboxes.get(sandbox).map_or(&[][..], |sandbox| &sandbox.published);
     let inside = Inside::of(state, sandbox);
     published.iter().filter_map(|port| inside.forwarding(port)).collect()

@@ -4,6 +4,7 @@ use model::{
     Sandbox, State,
     address::Family,
     endpoint::gateway,
+    host::DirectRouting,
     network::{Bridge, GatewayMode},
     port::{PortRange, PortWish, Protocol, PublishedPort},
 };
@@ -47,10 +48,10 @@ fn translate(fragment: &mut Fragment, state: &State, sandbox: &Sandbox, port: &P
     }
 }
 
-/// Opens the ports inside for direct access, in a family that is routed.
+/// Opens the ports inside for direct access, in a family that is routed or where the settings allow it.
 fn open(fragment: &mut Fragment, state: &State, sandbox: &Sandbox, family: Family) {
     let Some((_, _, bridge)) = gateway(state, &sandbox.id, family) else { return };
-    let Some(target) = inside(state, sandbox, family).filter(|_| is_routed(bridge, family)) else { return };
+    let Some(target) = inside(state, sandbox, family).filter(|_| is_direct(state, bridge, family)) else { return };
     let of_family = |wish: &&PortWish| wish.host_ip.is_none_or(|ip| Family::of(ip) == family);
     for (proto, range) in union(sandbox.ports.iter().filter(of_family).map(|wish| (wish.protocol, wish.inside))) {
         fragment.member(names::of(family).open, [target.clone().into(), protocol(proto), ports(range)]);
@@ -69,8 +70,9 @@ fn union(ranges: impl Iterator<Item = (Protocol, PortRange)>) -> Vec<(Protocol, 
     ranges
 }
 
-fn is_routed(bridge: &Bridge, family: Family) -> bool {
-    bridge.gateway_mode(family) == GatewayMode::Routed
+fn is_direct(state: &State, bridge: &Bridge, family: Family) -> bool {
+    let allowed = state.settings.as_ref().is_some_and(|settings| settings.direct_routing == DirectRouting::Allowed);
+    allowed || bridge.gateway_mode(family) == GatewayMode::Routed
 }
 
 fn inside(state: &State, sandbox: &Sandbox, family: Family) -> Option<Value> {

@@ -70,6 +70,15 @@ pub(crate) struct Document {
     pub(crate) attachable: bool,
 }
 
+impl Request {
+    /// The request laid over options that the daemon was told for all new networks.
+    pub(super) fn over(mut self, defaults: &BTreeMap<String, String>) -> Self {
+        let given = self.options.take().unwrap_or_default();
+        self.options = Some(defaults.clone().into_iter().chain(given).collect());
+        self
+    }
+}
+
 /// What a request asks for.
 pub(super) fn wish(request: Request, id: NetworkId, version: Version) -> Result<NetworkWish, ApiError> {
     let name = request.name.clone().unwrap_or_default();

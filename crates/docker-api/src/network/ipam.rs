@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ApiError, wire::null_default};
 
-/// Auxiliary addresses with these names would be another next hop than the bridge.
+/// Auxiliary addresses with these names are the containers' next hop, in the bridge's place.
 const NEXT_HOPS: [&str; 2] = ["DefaultGatewayIPv4", "DefaultGatewayIPv6"];
 
 /// How a network gets its addresses.
@@ -90,20 +90,16 @@ fn subnet(net: IpNet, config: &IpamConfig, mistakes: &mut Vec<String>) -> Subnet
         mistakes.push(format!("invalid gateway {}: {mistake}", config.gateway));
         None
     });
-    let mut reserved = BTreeMap::new();
+    let (mut reserved, mut next_hop) = (BTreeMap::new(), None);
     for (name, text) in &config.auxiliary {
         match address(net, text) {
-            _ if NEXT_HOPS.contains(&name.as_str()) => {
-                mistakes.push(format!(
-                    "invalid auxiliary address {name}: the next hop is the gateway here, give --gateway"
-                ));
-            }
+            Ok(Some(address)) if NEXT_HOPS.contains(&name.as_str()) => next_hop = Some(address),
             Ok(Some(address)) => drop(reserved.insert(name.clone(), address)),
             Ok(None) => {}
             Err(mistake) => mistakes.push(format!("invalid auxiliary address {name}: {mistake}")),
         }
     }
-    SubnetWish { net: net.trunc(), range, gateway, reserved }
+    SubnetWish { net: net.trunc(), range, gateway, reserved, next_hop }
 }
 
 fn range(net: IpNet, text: &str) -> Result<Option<IpNet>, String> {

@@ -9,7 +9,7 @@ use std::{
 use ipnet::Ipv6Net;
 use model::{
     Endpoint, Network, NetworkId, State,
-    address::{Chosen, Subnet},
+    address::{Chosen, Family, Subnet},
     network::{Bridge, Driver, Icc, Masquerade, Origin, Reach},
     sandbox::Up,
 };
@@ -152,8 +152,15 @@ fn ipam_config(subnet: &Subnet) -> IpamConfig {
             _ => String::new(),
         },
         gateway: subnet.gateway.as_ref().map(text).unwrap_or_default(),
-        auxiliary: subnet.reserved.iter().map(|(name, address)| (name.clone(), text(address))).collect(),
+        auxiliary: auxiliary(subnet),
     }
+}
+
+fn auxiliary(subnet: &Subnet) -> BTreeMap<String, String> {
+    let next_hop =
+        subnet.next_hop.iter().map(|address| (format!("DefaultGatewayIPv{}", Family::of(*address).number()), address));
+    let reserved = subnet.reserved.iter().map(|(name, address)| (name.clone(), address));
+    reserved.chain(next_hop).map(|(name, address)| (name, address.to_string())).collect()
 }
 
 fn default_options(bridge: &Bridge) -> BTreeMap<String, String> {

@@ -219,7 +219,6 @@ fn subnets_that_contradict_themselves_are_refused() {
         400,
         "invalid network config:\n\
          * invalid gateway 10.0.1.1: parent subnet 10.0.0.0/24 doesn't contain this address\n\
-         * invalid auxiliary address DefaultGatewayIPv4: the next hop is the gateway here, give --gateway\n\
          * invalid auxiliary address a: parent subnet is an IPv4 block\n\
          * invalid auxiliary address b: invalid address",
     );

@@ -229,6 +229,7 @@ mod tests {
             data_root: PathBuf::from("/var/lib/linkspan"),
             run_dir: PathBuf::from("/run/linkspan"),
             version: "0.1.0".to_owned(),
+            network_options: Default::default(),
             registries: RegistrySettings {
                 mirrors: vec!["https://mirror.example".to_owned()],
                 insecure: vec!["10.0.0.0/8".to_owned(), "registry.example:5000".to_owned()],

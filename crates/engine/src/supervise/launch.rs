@@ -5,14 +5,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     fs, io,
-    net::IpAddr,
     path::PathBuf,
 };
 
 use model::{
     ContainerId, Sandbox, State,
     container::{Container, Init, Missing, MountSource, Share},
-    network::Driver,
     sandbox::Namespace,
 };
 use plan::{
@@ -127,7 +125,7 @@ impl Supervisor {
         files::directory(&place).map_err(file(&place))?;
         let host = ResolvConf::parse(&read("/etc/resolv.conf"));
         let texts = [
-            ("hosts", hosts_file(state, &sandbox.id, &gateway(state)).unwrap_or_else(|| read("/etc/hosts"))),
+            ("hosts", hosts_file(state, &sandbox.id).unwrap_or_else(|| read("/etc/hosts"))),
             ("resolv.conf", resolv_conf(state, &sandbox.id, &host).unwrap_or_else(|| read("/etc/resolv.conf"))),
             ("hostname", format!("{}\n", sandbox.hostname)),
         ];
@@ -198,13 +196,6 @@ fn peers(state: &State, container: &Container) -> Result<Peers, PrepareError> {
         uts: pid(&namespaces.uts)?,
         cgroup: pid(&namespaces.cgroup)?,
     })
-}
-
-/// The host as containers see it: the default network's bridge.
-fn gateway(state: &State) -> Vec<IpAddr> {
-    let bridge = state.network_names.get("bridge").and_then(|id| state.networks.get(id));
-    let Some(Driver::Bridge(bridge)) = bridge.map(|network| &network.driver) else { return Vec::new() };
-    [&bridge.ipv4, &bridge.ipv6].into_iter().flatten().filter_map(|subnet| subnet.gateway).collect()
 }
 
 fn read(path: &str) -> String {

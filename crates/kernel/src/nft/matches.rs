@@ -59,6 +59,14 @@ impl Matcher {
                 self.program.ct(NFT_CT_STATUS);
                 self.any_bit(STATUS_DNAT)
             }
+            Match::Marked { value, mask } => {
+                self.load(&[Field::Mark])?;
+                if *mask != u32::MAX {
+                    self.program.and(&mask.to_ne_bytes());
+                }
+                self.program.compare(Compare::Equal, &value.to_ne_bytes());
+                Ok(())
+            }
             Match::FibDaddrLocal => {
                 self.program.fib_daddr_type();
                 self.program.compare(Compare::Equal, &ROUTE_TYPE_LOCAL.to_ne_bytes());

@@ -190,6 +190,8 @@ fn chains(state: &mut NetState) {
             vec![Match::CtState(vec![CtState::New, CtState::Invalid, CtState::Established, CtState::Related])],
         ),
         ("ct status", vec![Match::CtStatus(CtStatus::Dnat)]),
+        ("mark", vec![Match::Marked { value: 7, mask: u32::MAX }]),
+        ("some bits of the mark", vec![Match::Marked { value: 0x100, mask: 0xff00 }]),
         ("fib", vec![Match::FibDaddrLocal]),
         ("everything", vec![]),
     ];

@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    Up(up::Up),
+    Up(Box<up::Up>),
     Down(down::Down),
     Map(map::Map),
     Diff(diff::Diff),

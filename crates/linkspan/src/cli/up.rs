@@ -1,9 +1,8 @@
 //! `linkspan up`: the daemon.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use ipnet::IpNet;
 
 use super::Outcome;
 use crate::{
@@ -29,24 +28,11 @@ pub struct Up {
     /// Group that may use the socket [default: docker]
     #[arg(long, value_name = "GROUP")]
     docker_group: Option<String>,
-    /// Address of the default network's bridge, as 172.17.0.1/16
-    #[arg(long, value_name = "ADDR/LEN")]
-    bip: Option<IpNet>,
-    /// Pool that networks take subnets from, as base=172.30.0.0/16,size=24; may be repeated
-    #[arg(long, value_name = "POOL", value_parser = pool)]
-    default_address_pool: Vec<config::PoolEntry>,
-    /// Largest packet in bytes [default: that of the default route's link]
-    #[arg(long, value_name = "BYTES")]
-    mtu: Option<u32>,
-    /// Name server of containers that do not say theirs; may be repeated
-    #[arg(long, value_name = "ADDR")]
-    dns: Vec<IpAddr>,
-    /// Address that ports are published on when -p does not say [default: all, of both families]
-    #[arg(long, value_name = "ADDR")]
-    publish_address: Option<IpAddr>,
-    /// Let packets between other links pass too, where it was linkspan that had the host forward
-    #[arg(long)]
-    ip_forward_no_drop: bool,
+    #[command(flatten, next_help_heading = "Network")]
+    network: config::Network,
+    /// Driver option of networks that do not say otherwise, as bridge=com.docker.network.driver.mtu=1400; may be repeated
+    #[arg(long, value_name = "DRIVER=KEY=VALUE", value_parser = network_option, help_heading = "Network")]
+    default_network_opt: Vec<(String, String, String)>,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -64,18 +50,12 @@ impl Up {
     }
 
     /// The command line goes before the file.
-    fn over(self, mut file: File) -> Result<Setup, config::ConfigError> {
-        let network = &mut file.network;
-        network.bip = self.bip.or(network.bip);
-        network.mtu = self.mtu.or(network.mtu);
-        network.ip_forward_no_drop |= self.ip_forward_no_drop;
-        network.publish_address = self.publish_address.or(network.publish_address);
-        if !self.dns.is_empty() {
-            network.dns = self.dns;
+    fn over(self, file: File) -> Result<Setup, config::ConfigError> {
+        let mut said = self.network;
+        for (driver, key, value) in self.default_network_opt {
+            said.default_network_opts.entry(driver).or_default().insert(key, value);
         }
-        if !self.default_address_pool.is_empty() {
-            network.default_address_pools = self.default_address_pool;
-        }
+        let network = said.over(file.network);
         Ok(Setup {
             data_root: self.data_root.or(file.data_root).unwrap_or_else(|| config::DATA_ROOT.into()),
             run_dir: self.run_dir.or(file.run_dir).unwrap_or_else(|| config::RUN_DIR.into()),
@@ -83,16 +63,17 @@ impl Up {
             docker_group: self.docker_group.or(file.docker_group).unwrap_or_else(|| "docker".to_owned()),
             log_level: self.log_level.or(file.log_level).unwrap_or_else(|| "info".to_owned()),
             settings: network.settings()?,
+            network_options: network.default_network_opts.get("bridge").cloned().unwrap_or_default(),
             images: file.images,
             demo: self.demo,
         })
     }
 }
 
-fn pool(text: &str) -> Result<config::PoolEntry, String> {
-    let wrong = || format!("{text:?} is not base=ADDR/LEN,size=LEN");
-    let (base, size) = text.split_once(',').ok_or_else(wrong)?;
-    let base = base.strip_prefix("base=").and_then(|b| b.parse().ok()).ok_or_else(wrong)?;
-    let size = size.strip_prefix("size=").and_then(|s| s.parse().ok()).ok_or_else(wrong)?;
-    Ok(config::PoolEntry { base, size })
+fn network_option(text: &str) -> Result<(String, String, String), String> {
+    let mut words = text.splitn(3, '=').map(str::to_owned);
+    match (words.next(), words.next(), words.next()) {
+        (Some(driver), Some(key), Some(value)) => Ok((driver, key, value)),
+        _ => Err(format!("{text:?} is not DRIVER=KEY=VALUE")),
+    }
 }

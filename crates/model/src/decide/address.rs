@@ -114,7 +114,7 @@ fn wished(wish: &EndpointWish, family: Family) -> Option<IpAddr> {
 fn free(state: &State, network: &Network, subnet: &Subnet, own: &EndpointId) -> Result<IpAddr, Refusal> {
     let family = Family::of(subnet.net.addr());
     let leased = |endpoint: &Endpoint| endpoint.lease.as_ref()?.address(family).map(|net| number(net.addr()));
-    let fixed = || subnet.gateway.iter().chain(subnet.reserved.values()).copied().map(number);
+    let fixed = || subnet.taken().map(number);
     let used: Vec<u128> = fixed().chain(state.endpoints_on(&network.id).filter_map(|e| leased(e))).collect();
     // Static addresses of sandboxes that are down are given to others only when nothing else is left.
     let others = state.endpoints_on(&network.id).filter(|e| e.id != *own);
@@ -144,6 +144,9 @@ fn refuse_used(state: &State, network: &Network, endpoint: &Endpoint, address: I
 fn fixed_holder(subnet: &Subnet, address: IpAddr) -> Option<String> {
     if subnet.gateway == Some(address) {
         return Some("the gateway".to_owned());
+    }
+    if subnet.next_hop == Some(address) {
+        return Some("the default gateway".to_owned());
     }
     subnet.reserved.iter().find(|(_, held)| **held == address).map(|(name, _)| format!("the auxiliary address {name}"))
 }

@@ -67,7 +67,7 @@ pub fn decide(state: &State, facts: &Facts, command: Command) -> Result<Decision
     let mut draft = Draft::new(state, facts);
     let d = &mut draft;
     match command {
-        Command::Open(settings) => open::open(d, settings)?,
+        Command::Open(settings) => open::open(d, *settings)?,
         Command::CreateNetwork(wish) => network::create(d, *wish)?,
         Command::RemoveNetwork(id) => network::remove(d, &id)?,
         Command::Connect(connect) => endpoint::connect(d, *connect)?,

@@ -55,24 +55,29 @@ pub fn remove(draft: &mut Draft, id: &NetworkId) -> Result<(), Refusal> {
 }
 
 fn bridge(draft: &Draft, id: &NetworkId, wish: BridgeWish) -> Result<Bridge, Refusal> {
+    let subnets = [subnet(draft, id, &wish, Family::V4)?, subnet(draft, id, &wish, Family::V6)?];
+    bridge_on(draft, id, wish, subnets)
+}
+
+/// What a bridge network comes to that has these subnets, IPv4 and IPv6.
+pub fn bridge_on(
+    draft: &Draft,
+    id: &NetworkId,
+    wish: BridgeWish,
+    [ipv4, ipv6]: [Option<Subnet>; 2],
+) -> Result<Bridge, Refusal> {
     for mode in [wish.gateway_ipv4, wish.gateway_ipv6] {
         if mode == GatewayMode::Isolated && wish.reach != Reach::Internal {
             return invalid("gateway mode 'isolated' can only be used for an internal network");
         }
     }
-    if wish.ipv4 == FamilyWish::Off && wish.ipv6 == FamilyWish::Off {
+    if ipv4.is_none() && ipv6.is_none() {
         return invalid("IPv4 or IPv6 must be enabled");
     }
-    let address = |family, mode| match (mode, wish.bridge_address, family) {
-        (GatewayMode::Isolated, _, _) | (_, BridgeAddress::Inhibited, Family::V4) => BridgeAddress::Inhibited,
-        _ => BridgeAddress::Set,
-    };
-    let ipv4 = subnet(draft, Family::V4, &wish.ipv4, address(Family::V4, wish.gateway_ipv4))?;
-    let ipv6 = subnet(draft, Family::V6, &wish.ipv6, address(Family::V6, wish.gateway_ipv6))?;
     let mtu = mtu(draft, wish.mtu);
     check_mtu(mtu, ipv6.is_some())?;
     let link = wish.link.unwrap_or_else(|| format!("br-{}", id.short()));
-    check_link(draft, &link)?;
+    check_link(draft, id, &link)?;
     let ifname_prefix = wish.ifname_prefix.unwrap_or_else(|| "eth".to_owned());
     if !is_ifname(&format!("{ifname_prefix}99999")) {
         return invalid(format!(
@@ -99,7 +104,7 @@ fn bridge(draft: &Draft, id: &NetworkId, wish: BridgeWish) -> Result<Bridge, Ref
 }
 
 /// The largest packet: as wished, as the settings say, or as the default route has it.
-pub fn mtu(draft: &Draft, wish: Option<u32>) -> u32 {
+fn mtu(draft: &Draft, wish: Option<u32>) -> u32 {
     let settings = || draft.state.settings.as_ref().and_then(|settings| settings.mtu);
     let of_route = || draft.facts.default_mtu.map(|mtu| mtu.min(MTU_MAX));
     wish.or_else(settings).or_else(of_route).unwrap_or(1500)
@@ -112,7 +117,7 @@ pub fn is_ifname(name: &str) -> bool {
 }
 
 /// Least MTU of an IPv4 and of an IPv6 link (RFC 791, RFC 8200 section 5), and the most that a bridge takes.
-pub fn check_mtu(mtu: u32, ipv6: bool) -> Result<(), Refusal> {
+fn check_mtu(mtu: u32, ipv6: bool) -> Result<(), Refusal> {
     let least = if ipv6 { 1280 } else { 68 };
     match (least..=MTU_MAX).contains(&mtu) {
         true => Ok(()),
@@ -120,11 +125,11 @@ pub fn check_mtu(mtu: u32, ipv6: bool) -> Result<(), Refusal> {
     }
 }
 
-fn check_link(draft: &Draft, link: &str) -> Result<(), Refusal> {
+fn check_link(draft: &Draft, id: &NetworkId, link: &str) -> Result<(), Refusal> {
     if !is_ifname(link) {
         return invalid(format!("invalid bridge name {link:?}: use 1 to 15 bytes without '/', ':' or white space"));
     }
-    let has = |network: &&Arc<Network>| network.bridge().is_some_and(|bridge| bridge.link == link);
+    let has = |network: &&Arc<Network>| network.id != *id && network.bridge().is_some_and(|bridge| bridge.link == link);
     match draft.state.networks.values().find(has) {
         Some(other) => Err(Refusal::Conflict(format!(
             "conflicts with network {} ({}): networks have same bridge name {link}",
@@ -134,29 +139,30 @@ fn check_link(draft: &Draft, link: &str) -> Result<(), Refusal> {
     }
 }
 
-fn subnet(draft: &Draft, family: Family, wish: &FamilyWish, address: BridgeAddress) -> Result<Option<Subnet>, Refusal> {
-    let (wish, chosen) = match wish {
+/// The subnet that a wish comes to, if it wants the family at all.
+pub fn subnet(draft: &Draft, id: &NetworkId, wish: &BridgeWish, family: Family) -> Result<Option<Subnet>, Refusal> {
+    let (asked, chosen) = match wish.family(family) {
         FamilyWish::Off => return Ok(None),
-        FamilyWish::Pool => (SubnetWish { net: pool::choose(draft, family)?, ..empty() }, Chosen::FromPool),
-        FamilyWish::Subnet(wish) => {
-            check_subnet(family, wish)?;
-            pool::refuse_taken(draft, wish.net, None)?;
-            (wish.clone(), Chosen::ByUser)
+        FamilyWish::Pool => (SubnetWish::of(pool::choose(draft, family)?), Chosen::FromPool),
+        FamilyWish::Subnet(asked) => {
+            check_subnet(family, asked)?;
+            pool::refuse_taken(draft, asked.net, Some(id))?;
+            (asked.clone(), Chosen::ByUser)
         }
     };
-    Ok(Some(with_gateway(wish, address, chosen)?))
-}
-
-fn empty() -> SubnetWish {
-    SubnetWish { net: IpNet::default(), range: None, gateway: None, reserved: Default::default() }
+    let address = match (wish.gateway_mode(family), wish.bridge_address, family) {
+        (GatewayMode::Isolated, _, _) | (_, BridgeAddress::Inhibited, Family::V4) => BridgeAddress::Inhibited,
+        _ => BridgeAddress::Set,
+    };
+    Ok(Some(with_gateway(asked, address, chosen)?))
 }
 
 fn with_gateway(wish: SubnetWish, address: BridgeAddress, chosen: Chosen) -> Result<Subnet, Refusal> {
-    let SubnetWish { net, range, gateway, mut reserved } = wish;
+    let SubnetWish { net, range, gateway, mut reserved, next_hop } = wish;
     let gateway = match (address, gateway) {
         (BridgeAddress::Set, Some(gateway)) => Some(gateway),
         (BridgeAddress::Set, None) => {
-            let used = reserved.values().copied().map(address::number).collect();
+            let used = reserved.values().chain(&next_hop).copied().map(address::number).collect();
             Some(first_address(net, range, used)?)
         }
         // The bridge does not have it, so somebody else does.
@@ -166,11 +172,11 @@ fn with_gateway(wish: SubnetWish, address: BridgeAddress, chosen: Chosen) -> Res
         }
         (BridgeAddress::Inhibited, None) => None,
     };
-    Ok(Subnet { net, range, gateway, reserved, chosen })
+    Ok(Subnet { net, range, gateway, reserved, next_hop, chosen })
 }
 
 /// A bridge's address when none is asked for: the first of the range.
-pub fn first_address(net: IpNet, range: Option<IpNet>, used: Vec<u128>) -> Result<IpAddr, Refusal> {
+fn first_address(net: IpNet, range: Option<IpNet>, used: Vec<u128>) -> Result<IpAddr, Refusal> {
     address::lowest_free(net, range, used)
         .ok_or_else(|| Refusal::Invalid(format!("invalid subnet {net}: it has no address left for the gateway")))
 }
@@ -206,7 +212,8 @@ fn check_subnet(family: Family, wish: &SubnetWish) -> Result<(), Refusal> {
     }
     let gateway = wish.gateway.iter().map(|address| ("gateway", address));
     let reserved = wish.reserved.values().map(|address| ("auxiliary address", address));
-    for (what, address) in gateway.chain(reserved) {
+    let next_hop = wish.next_hop.iter().map(|address| ("default gateway", address));
+    for (what, address) in gateway.chain(reserved).chain(next_hop) {
         if !net.contains(address) {
             return invalid(format!(
                 "invalid network config: invalid {what} {address}: parent subnet {net} doesn't contain this address"

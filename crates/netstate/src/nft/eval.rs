@@ -163,6 +163,7 @@ fn holds(state: &NetState, table: &TableKey, condition: &Match, sight: &Sight) -
         }
         Match::CtState(states) => states.contains(&sight.state),
         Match::CtStatus(CtStatus::Dnat) => sight.dnat,
+        Match::Marked { value, mask } => sight.mark & mask == *value,
         Match::FibDaddrLocal => sight.local,
     }
 }

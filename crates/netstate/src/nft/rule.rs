@@ -115,6 +115,13 @@ pub enum Match {
     CtState(Vec<CtState>),
     /// `ct status dnat` and the like.
     CtStatus(CtStatus),
+    /// `meta mark & MASK == VALUE`
+    Marked {
+        /// The bits as they must be.
+        value: u32,
+        /// The bits that count.
+        mask: u32,
+    },
     /// `fib daddr type local`: the destination is an address of this host.
     FibDaddrLocal,
 }

@@ -137,6 +137,8 @@ fn condition(condition: &Match) -> String {
             format!("ct state {}", states.join(","))
         }
         Match::CtStatus(CtStatus::Dnat) => "ct status dnat".to_owned(),
+        Match::Marked { value, mask: u32::MAX } => format!("meta mark {value:#010x}"),
+        Match::Marked { value, mask } => format!("meta mark & {mask:#010x} == {value:#010x}"),
         Match::FibDaddrLocal => "fib daddr type local".to_owned(),
     }
 }

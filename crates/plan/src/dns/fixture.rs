@@ -13,8 +13,9 @@ fn network(n: u8, name: &str, names: Names, reach: Reach) -> Record {
     let subnet = |net: String| Subnet {
         net: net.parse().unwrap(),
         range: None,
-        gateway: None,
+        gateway: (n == 17).then(|| "172.17.0.1".parse().unwrap()),
         reserved: Default::default(),
+        next_hop: None,
         chosen: Chosen::FromPool,
     };
     let bridge = Bridge {

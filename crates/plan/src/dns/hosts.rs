@@ -13,15 +13,13 @@ use super::names::addresses;
 use super::view::{Place, places};
 
 /// The file of a sandbox. None means the host's own file as it is: the sandbox is the host's namespace and adds nothing.
-///
-/// `gateway` is the host as sandboxes see it, at most one address of each family.
-pub fn hosts_file(state: &State, sandbox: &SandboxId, gateway: &[IpAddr]) -> Option<String> {
+pub fn hosts_file(state: &State, sandbox: &SandboxId) -> Option<String> {
     let sandbox = state.sandboxes.get(sandbox)?;
     if sandbox.namespace == Namespace::Host && sandbox.extra_hosts.is_empty() {
         return None;
     }
     let places = places(state, sandbox);
-    let mut lines = extra_lines(sandbox, gateway);
+    let mut lines = extra_lines(sandbox, &host_gateway(state));
     for place in places.iter().filter(|place| place.bridge.names == Names::HostsFile) {
         lines.extend(link_lines(state, place));
     }
@@ -32,6 +30,18 @@ pub fn hosts_file(state: &State, sandbox: &SandboxId, gateway: &[IpAddr]) -> Opt
     }
     let disabled = sandbox.sysctls.get("net.ipv6.conf.all.disable_ipv6").is_some_and(|value| value.trim() == "1");
     Some(hosts_text(&lines, if disabled { Ipv6::Disabled } else { Ipv6::Enabled }))
+}
+
+/// The host as sandboxes see it: as the settings say, else the default network's bridge.
+fn host_gateway(state: &State) -> Vec<IpAddr> {
+    match state.settings.as_ref().map(|settings| &settings.host_gateway) {
+        Some(said) if !said.is_empty() => said.clone(),
+        _ => {
+            let bridge = state.default_network().and_then(|network| network.bridge());
+            let subnets = bridge.into_iter().flat_map(|bridge| [&bridge.ipv4, &bridge.ipv6]).flatten();
+            subnets.filter_map(|subnet| subnet.gateway).collect()
+        }
+    }
 }
 
 fn extra_lines(sandbox: &Sandbox, gateway: &[IpAddr]) -> Vec<HostsLine> {

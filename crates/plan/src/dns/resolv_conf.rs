@@ -109,12 +109,11 @@ impl ResolvConf {
 }
 
 impl Wanted {
-    /// Lays the wish over the host's file; `servers` are the daemon's, for sandboxes that name none.
-    pub fn new(host: &ResolvConf, servers: &[IpAddr], wish: &DnsWish) -> Self {
-        let servers = if wish.servers.is_empty() { servers } else { &wish.servers };
-        let (servers, servers_from) = laid_over(servers, &host.servers);
-        let (search, search_from) = laid_over(&wish.search, &host.search);
-        let (options, options_from) = laid_over(&wish.options, &host.options);
+    /// Lays the wish over the host's file; `daemon` is for sandboxes that do not say theirs.
+    pub fn new(host: &ResolvConf, daemon: &DnsWish, wish: &DnsWish) -> Self {
+        let (servers, servers_from) = laid_over([&wish.servers, &daemon.servers], &host.servers);
+        let (search, search_from) = laid_over([&wish.search, &daemon.search], &host.search);
+        let (options, options_from) = laid_over([&wish.options, &daemon.options], &host.options);
         Self {
             servers,
             servers_from,
@@ -238,8 +237,12 @@ enum FellBack {
     ToDefaults,
 }
 
-fn laid_over<T: Clone>(wish: &[T], host: &[T]) -> (Vec<T>, Source) {
-    if wish.is_empty() { (host.to_vec(), Source::Host) } else { (wish.to_vec(), Source::Override) }
+/// The first wish that says something, or else what the host has.
+fn laid_over<T: Clone>(wishes: [&Vec<T>; 2], host: &[T]) -> (Vec<T>, Source) {
+    match wishes.into_iter().find(|wish| !wish.is_empty()) {
+        Some(wish) => (wish.clone(), Source::Override),
+        None => (host.to_vec(), Source::Host),
+    }
 }
 
 /// The value of an `ndots` option.
@@ -261,7 +264,7 @@ mod tests {
     use super::*;
 
     fn check(host: &str, wish: DnsWish, resolver: Resolver, expected: &str) {
-        let text = Wanted::new(&ResolvConf::parse(host), &[], &wish).text(resolver);
+        let text = Wanted::new(&ResolvConf::parse(host), &DnsWish::default(), &wish).text(resolver);
         assert_eq!(text.strip_prefix(HEADER).unwrap(), expected, "{host:?} {resolver:?}");
     }
 
@@ -341,7 +344,7 @@ mod tests {
             ("options ndots:1", &["edns0"], Unqualified::Forward),
             ("", &["ndots:3"], Unqualified::Keep),
         ] {
-            let wanted = Wanted::new(&ResolvConf::parse(host), &[], &wish(&[], &[], options));
+            let wanted = Wanted::new(&ResolvConf::parse(host), &DnsWish::default(), &wish(&[], &[], options));
             assert_eq!(wanted.unqualified(), expected, "{host:?} {options:?}");
         }
     }

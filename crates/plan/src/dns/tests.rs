@@ -100,7 +100,6 @@ fn sandbox_of(state: &State, n: u8) -> Sandbox {
 fn hosts_files() {
     const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
                              ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
-    let gateway: Vec<IpAddr> = vec!["172.17.0.1".parse().unwrap()];
     let extra = |name: &str, address| ExtraHost { name: name.into(), address };
     let full = state(|two| {
         two.domainname = "example.org".into();
@@ -112,12 +111,12 @@ fn hosts_files() {
     let expected = "10.0.0.9\tprinter\n172.17.0.1\thost.docker.internal\n172.19.0.2\thost-2.example.org host-2\n\
                     fd00:19::2\thost-2.example.org host-2\n172.18.0.2\thost-2.example.org host-2\n\
                     172.20.0.2\thost-2.example.org host-2\n";
-    assert_eq!(hosts_file(&full, &id(2), &gateway), Some(format!("{LOCALHOST}{expected}")));
+    assert_eq!(hosts_file(&full, &id(2)), Some(format!("{LOCALHOST}{expected}")));
     let linked = "172.17.0.3\tdata host-3 db\n172.17.0.3\tdb host-3\n172.17.0.4\thost-4\n";
-    assert_eq!(hosts_file(&full, &id(4), &gateway), Some(format!("{LOCALHOST}{linked}")));
+    assert_eq!(hosts_file(&full, &id(4)), Some(format!("{LOCALHOST}{linked}")));
 
     let host = state(|two| two.namespace = Namespace::Host);
-    assert_eq!(hosts_file(&host, &id(2), &gateway), None, "the host's own file");
+    assert_eq!(hosts_file(&host, &id(2)), None, "the host's own file");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::endpoint::{Link, LinkTarget};
 use model::network::{Bridge, Names, Reach};
-use model::sandbox::Namespace;
+use model::sandbox::{DnsWish, Namespace};
 use model::{Endpoint, Network, NetworkId, Sandbox, SandboxId, State};
 
 use super::resolv_conf::{EMBEDDED, ResolvConf, Source, Wanted};
@@ -118,8 +118,9 @@ pub(super) fn has_embedded_server(places: &[Place<'_>]) -> bool {
 
 /// What the host's file, the daemon's settings and the sandbox's wish make together.
 pub(super) fn wanted(state: &State, sandbox: &Sandbox, host: &ResolvConf) -> Wanted {
-    let servers = state.settings.as_ref().map_or(&[][..], |settings| &settings.dns);
-    Wanted::new(host, servers, &sandbox.dns)
+    let unsaid = DnsWish::default();
+    let daemon = state.settings.as_ref().map_or(&unsaid, |settings| &settings.dns);
+    Wanted::new(host, daemon, &sandbox.dns)
 }
 
 fn attached(state: &State, place: &Place<'_>) -> Attached {

@@ -116,7 +116,7 @@ fn play<'l>(lines: impl Iterator<Item = &'l str>, mut try_out: impl FnMut(&Machi
         stage.state = machine.journalled();
         for command in stage.read(line) {
             if let Command::Open(settings) = command {
-                machine.settings = settings;
+                machine.settings = *settings;
                 continue;
             }
             try_out(&machine, &command);
