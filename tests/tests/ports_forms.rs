@@ -12,6 +12,13 @@ fn random_ports_and_all_exposed_ones() {
         let said = host.docker(&format!("port {name} {inside}")).ok();
         said.lines().next().unwrap().rsplit(':').next().unwrap().parse().unwrap()
     };
+    host.idle("early", "-p 80");
+    // It counts when a port is chosen, not when the daemon started.
+    host.sh("sysctl -qw net.ipv4.ip_local_port_range='50000 50009'").ok();
+    host.idle("zero", "-p 80");
+    assert!((50000..50010).contains(&port_of("zero", "80/tcp")));
+    host.sh("sysctl -qw net.ipv4.ip_local_port_range='40000 40099'").ok();
+    host.docker("rm -f early zero").ok();
     host.idle("one", "-p 80 -p 53/udp");
     for inside in ["80/tcp", "53/udp"] {
         assert!((40000..40100).contains(&port_of("one", inside)), "{inside}");

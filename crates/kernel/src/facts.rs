@@ -3,10 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs,
+    fs::{self, File},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::FileExt},
     path::Path,
 };
 
@@ -27,7 +27,8 @@ use crate::{
 pub struct Facts {
     route: Socket,
     diag: Socket,
-    port_range: RangeInclusive<u16>,
+    /// The file of a setting shows that of the namespace it was opened in.
+    port_range: Option<File>,
 }
 
 /// A unicast route of the host.
@@ -93,8 +94,7 @@ impl Linux {
     /// The host's namespace, to be asked.
     pub fn facts(&self) -> Result<Facts, Fault> {
         let open = || {
-            let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-            let port_range = parse_port_range(&range).unwrap_or(DEFAULT_PORT_RANGE);
+            let port_range = File::open("/proc/sys/net/ipv4/ip_local_port_range").ok();
             Ok(Facts { route: Socket::open(Protocol::Route)?, diag: Socket::open(Protocol::SockDiag)?, port_range })
         };
         let facts = self.inside(&NetnsName::Host, open).and_then(|opened: Result<Facts, Refusal>| opened);
@@ -121,9 +121,11 @@ impl Facts {
         self.find_default_route().map_err(|refusal| refusal.fault("find the host's default route"))
     }
 
-    /// The ports the host gives to sockets that ask for none (`net.ipv4.ip_local_port_range`), as it was when this was opened.
+    /// The ports the host gives to sockets that ask for none (`net.ipv4.ip_local_port_range`).
     pub fn local_port_range(&self) -> RangeInclusive<u16> {
-        self.port_range.clone()
+        let mut text = [0; 32];
+        let read = self.port_range.as_ref().and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or_default();
+        parse_port_range(&String::from_utf8_lossy(&text[..read])).unwrap_or(DEFAULT_PORT_RANGE)
     }
 
     /// The sockets that listen on one of these ports of TCP (6) or are bound to one of UDP (17), with their processes.

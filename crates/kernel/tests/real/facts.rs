@@ -8,7 +8,7 @@ use std::{
 use kernel::{
     Linux,
     conntrack::{End, Filter},
-    socket::{DNS_ADDRESS, dns_sockets},
+    socket::{DNS_ADDRESS, dns_sockets, in_private_namespaces},
 };
 use netstate::{
     NetState,
@@ -48,6 +48,11 @@ fn routes_addresses_and_the_way_out() {
         assert!(ours.contains(&("br0", "172.17.0.1/16".into(), true)), "{ours:?}");
         assert!(ours.contains(&("up0", "192.0.2.2/24".into(), false)), "{ours:?}");
         assert!(facts.local_port_range().contains(&40000));
+        run("sysctl", &["-qw", "net.ipv4.ip_local_port_range=41000 41999"]);
+        assert_eq!(facts.local_port_range(), 41000..=41999, "as it is now");
+        // Here, not where whoever asks happens to be.
+        let elsewhere = in_private_namespaces(|| facts.local_port_range()).expect("namespaces");
+        assert_eq!(elsewhere, 41000..=41999);
     });
 }
 
