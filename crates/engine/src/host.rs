@@ -157,3 +157,29 @@ impl Host {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netstate::sysctl::{Sysctl, SysctlKey};
+
+    use super::*;
+
+    #[test]
+    fn settings_that_others_change_are_found_in_turns() {
+        let setting = |n: usize| SysctlKey { netns: NetnsName::Host, path: format!("net/ipv4/setting{n:03}") };
+        let value = |value: &str| Sysctl { value: value.to_owned() };
+        let mut host = Host::new(Box::new(sim::Host::new()));
+        for n in 0..100 {
+            host.desired.put(setting(n), value("1"));
+        }
+        host.repair().unwrap();
+        let mut adrift = || host.is_setting_adrift().unwrap();
+        assert_eq!([adrift(), adrift(), adrift()], [false; 3]);
+        let (key, from, to) = (setting(90).into(), value("1").into(), value("0").into());
+        host.kernel.apply(&Plan { ops: vec![Op::Change { key, from, to }] });
+        let found = [host.is_setting_adrift().unwrap(), host.is_setting_adrift().unwrap()];
+        assert_eq!(found.iter().filter(|adrift| **adrift).count(), 1);
+        assert_eq!(host.repair().unwrap().repairs, ["change sysctl host:net/ipv4/setting090"]);
+        assert_eq!([host.is_setting_adrift().unwrap(), host.is_setting_adrift().unwrap()], [false; 2]);
+    }
+}
