@@ -11,6 +11,7 @@ use netstate::{
     link::{Admin, BridgePort, Hairpin, Link, LinkKey, LinkKind, MacAddr},
     netns::{Netns, NetnsName},
     route::{MAIN, Route, RouteKey},
+    sysctl::{Sysctl, SysctlKey},
 };
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -120,6 +121,8 @@ fn endpoint(number: u16) -> Outcome<NetState> {
     state.put(netns.clone(), Netns {});
     state.put(near.clone(), link(veth, MacAddr([2, 1, 1, 1, a, b]), port, Some(format!("linkspan:endpoint/{number}"))));
     state.put(far.clone(), link(LinkKind::VethPeer { of: near }, mac, None, None));
+    let disable_ipv6 = SysctlKey { netns: netns.clone(), path: "net/ipv6/conf/eth0/disable_ipv6".into() };
+    state.put(disable_ipv6, Sysctl { value: "1".into() });
     state.put(AddrKey { link: far.clone(), address: format!("172.17.{a}.{}/16", b.wrapping_add(1)).parse()? }, Addr {});
     let destination: IpNet = "0.0.0.0/0".parse()?;
     let key = RouteKey { netns, table: MAIN, destination, metric: 0 };
