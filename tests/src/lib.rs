@@ -8,11 +8,13 @@
 mod host;
 pub mod image;
 mod network;
+mod peer;
 mod said;
 mod terminal;
 
 pub use host::{Host, NETWORK};
 pub use network::From;
+pub use peer::Peer;
 pub use said::Said;
 pub use terminal::Terminal;
 

@@ -120,6 +120,16 @@ fn namespaces_are_shared() {
     let of = |name: &str, kind: &str| host.docker(&format!("exec {name} readlink /proc/self/ns/{kind}")).ok();
     check(&host, "run --rm --pid container:box busybox readlink /proc/self/ns/pid", 0, &of("box", "pid"), "");
     check(&host, "run --rm --pid container:box busybox cat /proc/1/comm", 0, "sleep", "");
+    // Its own control groups, read-only, also where it looks at another's processes.
+    let groups = "sh -c 'cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; true'";
+    check(&host, &format!("run --rm --pid container:box --pids-limit 77 busybox {groups}"), 0, "77", "");
+    check(
+        &host,
+        "run --rm --pid container:box busybox sh -c 'for f in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $f/x && echo $f; done 2>/dev/null; true'",
+        0,
+        "",
+        "",
+    );
     check(
         &host,
         "run --rm --pid host busybox readlink /proc/self/ns/pid",
@@ -272,4 +282,30 @@ fn what_cannot_be_is_refused() {
         let said = create(config);
         assert!(said.contains(words), "{config}: {said}");
     }
+}
+
+#[test]
+fn groups_above_go_with_the_last_container() {
+    let Some(host) = Host::start() else { return };
+    let own = format!("linkspan-test-parent-{}", host.pid());
+    let run = |name: &str, parent: &str| {
+        host.docker(&format!("run -d --name {name} --cgroup-parent /{parent} busybox sleep 1000")).ok()
+    };
+    run("one", &format!("{own}/deep"));
+    run("two", &format!("{own}/deep"));
+    host.docker("rm -f one").ok();
+    assert_ne!(host.groups(&format!("-path '*/{own}/deep'")), "", "somebody is in it");
+    host.docker("rm -f two").ok();
+    assert_eq!(host.groups(&format!("-path '*/{own}*'")), "", "nobody is in it");
+    // What others made is theirs, also when it is empty.
+    let everywhere = |verb: &str| {
+        format!("for t in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -e $t/cgroup.procs ] && {verb} $t/{own}; done; true")
+    };
+    host.sh(&everywhere("mkdir")).ok();
+    run("three", &format!("{own}/deep"));
+    host.docker("rm -f three").ok();
+    assert_eq!(host.groups(&format!("-path '*/{own}/*'")), "");
+    let theirs = host.groups(&format!("-path '*/{own}'"));
+    host.sh(&everywhere("rmdir")).ok();
+    assert_ne!(theirs, "");
 }

@@ -115,17 +115,68 @@ fn binds_memory_and_propagation() {
         "",
         "Duplicate mount point: /a",
     );
+}
 
+/// What Docker documents of each kind. The last column is what the mounts below follow that were there before: only the kinds
+/// with an `r` change them, and with `-v` they come along.
+#[test]
+fn mounts_propagate_as_asked() {
+    let Some(host) = Host::start() else { return };
+    for (kind, from_host, from_container, below, fields) in [
+        ("", false, false, false, ""),
+        ("private", false, false, true, ""),
+        ("rprivate", false, false, false, ""),
+        ("slave", true, false, true, "master:"),
+        ("rslave", true, false, true, "master:"),
+        ("shared", true, true, true, "shared:"),
+        ("rshared", true, true, true, "shared:"),
+    ] {
+        let name = format!("by-{}", if kind.is_empty() { "default" } else { kind });
+        let dir = host.path().join(&name).display().to_string();
+        host.sh(&format!(
+            "set -e; mkdir {dir}; mount -t tmpfs x {dir}; mount --make-shared {dir}; mkdir {dir}/host {dir}/container {dir}/below
+             mount -t tmpfs y {dir}/below; mount --make-shared {dir}/below; mkdir {dir}/below/host"
+        ))
+        .ok();
+        let mode = if kind.is_empty() { String::new() } else { format!(":{kind}") };
+        host.docker(&format!("run -d --name {name} --cap-add SYS_ADMIN -v {dir}:/p{mode} busybox sleep 1000")).ok();
+        host.sh(&format!(
+            "set -e; mount -t tmpfs z {dir}/host; touch {dir}/host/it; mount -t tmpfs z {dir}/below/host; touch {dir}/below/host/it"
+        ))
+        .ok();
+        host.docker(&format!("exec {name} sh -c 'mount -t tmpfs y /p/container; touch /p/container/it'")).ok();
+        let inside = |path: &str| host.docker(&format!("exec {name} ls {path}")).ok() == "it";
+        let seen = (inside("/p/host"), host.sh(&format!("ls {dir}/container")).ok() == "it", inside("/p/below/host"));
+        assert_eq!(seen, (from_host, from_container, below), "{name}");
+        let line = host.docker(&format!("exec {name} grep ' /p ' /proc/self/mountinfo")).ok();
+        let has = |field: &str| line.contains(field);
+        assert_eq!((has("shared:"), has("master:")), (fields == "shared:", fields == "master:"), "{name}: {line}");
+    }
+}
+
+#[test]
+fn some_mounts_follow_and_others_do_not() {
+    let Some(host) = Host::start() else { return };
+    let dir = host.path().display().to_string();
+    let check = |words: &str, code: i32, out: &str, err: &str| {
+        let said = host.docker(words);
+        assert_eq!((said.code, said.out.trim()), (code, out), "{words}: {}", said.err);
+        assert!(said.err.contains(err), "{words}: {}", said.err);
+    };
     // Both directions with rshared, one with rslave.
     host.sh(&format!("mkdir {dir}/shared; mount -t tmpfs x {dir}/shared; mount --make-shared {dir}/shared; mkdir {dir}/shared/host {dir}/shared/container")).ok();
-    host.docker(&format!("run -d --name shares --cap-add SYS_ADMIN -v {dir}/shared:/p:rshared busybox sleep 1000"))
-        .ok();
+    // One container may have all kinds at once.
+    host.docker(&format!(
+        "run -d --name shares --cap-add SYS_ADMIN -v {dir}/shared:/p:rshared -v {dir}/shared:/own:rprivate busybox sleep 1000"
+    ))
+    .ok();
     host.docker(&format!("run -d --name follows --cap-add SYS_ADMIN -v {dir}/shared:/p:rslave busybox sleep 1000"))
         .ok();
     host.docker("exec shares sh -c 'mount -t tmpfs y /p/container; touch /p/container/here'").ok();
     assert_eq!(host.sh(&format!("ls {dir}/shared/container")).ok(), "here");
     host.sh(&format!("mount -t tmpfs z {dir}/shared/host; touch {dir}/shared/host/there")).ok();
     check("exec shares ls /p/host", 0, "there", "");
+    check("exec shares ls /own/host", 0, "", "");
     check("exec follows ls /p/host", 0, "there", "");
     host.docker("exec follows sh -c 'mkdir /p/own; mount -t tmpfs y /p/own; touch /p/own/here'").ok();
     assert_eq!(host.sh(&format!("ls {dir}/shared/own")).ok(), "");

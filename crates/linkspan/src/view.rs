@@ -72,5 +72,6 @@ async fn down(engine: &Engine) -> Result<String, String> {
         engine.runtime().reap(container.as_str()).await.map_err(|e| e.to_string())?;
     }
     engine.leave().await.map_err(|e| e.to_string())?;
+    runtime::cgroup::parents::leave().map_err(|e| e.to_string())?;
     Ok(format!("{count} containers stopped; no link, namespace or rule of linkspan is left on this host.\n"))
 }

@@ -6,10 +6,12 @@ pub mod cgroup;
 pub mod image;
 pub mod init;
 pub mod log;
+mod mountinfo;
 pub mod oci;
 pub mod rootfs;
 pub mod shim;
 mod socket;
 mod supervise;
+pub mod words;
 
 pub use supervise::{Adopted, Attached, ExecState, ExecWish, Input, Output, Runtime, RuntimeError, RuntimeSettings};

@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     fs, io,
     path::PathBuf,
 };
@@ -23,6 +22,7 @@ use runtime::{
     oci::{self, OciError, Peers, capabilities},
     rootfs::FilesError,
     shim::launch::{Launch, Rootfs},
+    words::sentence,
 };
 use thiserror::Error;
 
@@ -72,7 +72,7 @@ pub enum PrepareError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// The file system refused.
-    #[error("cannot make {path}: {source}")]
+    #[error("cannot make {path}")]
     File {
         /// What.
         path: PathBuf,
@@ -209,7 +209,7 @@ pub(super) fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> PrepareE
 
 impl From<PrepareError> for Refused {
     fn from(error: PrepareError) -> Self {
-        Self { code: 125, message: said(&error) }
+        Self { code: 125, message: sentence(&error) }
     }
 }
 
@@ -217,21 +217,7 @@ impl From<RuntimeError> for Refused {
     fn from(error: RuntimeError) -> Self {
         match error {
             RuntimeError::Start(failure) => Self { code: failure.code, message: failure.message },
-            other => Self { code: 125, message: said(&other) },
+            other => Self { code: 125, message: sentence(&other) },
         }
     }
-}
-
-/// An error with its causes.
-fn said(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 //! Source: the kernel's `Documentation/admin-guide/cgroup-v1/` and `cgroup-v2.rst`.
 
 mod devices;
+pub mod parents;
 mod stats;
 mod update;
 
@@ -118,7 +119,7 @@ impl Cgroup {
         })
     }
 
-    /// Removes the group and those below it. Its processes must be gone.
+    /// Removes the group and those below it, and those above it that were made for it alone. Its processes must be gone.
     pub fn remove(&self) -> io::Result<()> {
         let deadline = Instant::now() + KILL_LIMIT;
         for root in self.roots() {
@@ -132,6 +133,7 @@ impl Cgroup {
                 })?;
             }
         }
+        self.remove_parents();
         Ok(())
     }
 

@@ -5,13 +5,13 @@ use std::{
     collections::VecDeque,
     fs::{self, File, Metadata},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use rustix::fs::inotify;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
 use super::{Entry, rotated};
 
@@ -165,7 +165,7 @@ impl Current {
 #[derive(Debug)]
 pub struct Follower {
     reader: Reader,
-    changes: AsyncFd<OwnedFd>,
+    changes: pipe::Receiver,
 }
 
 impl Follower {
@@ -175,11 +175,8 @@ impl Follower {
         let directory = reader.path.parent().unwrap_or(Path::new("/"));
         let wanted = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
         inotify::add_watch(&changes, directory, wanted)?;
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe for the sake of descriptors that others close; this one is ours alone"
-        )]
-        let changes = AsyncFd::new(changes)?;
+        // It is read as a pipe is.
+        let changes = pipe::Receiver::from_owned_fd_unchecked(changes)?;
         Ok(Self { reader, changes })
     }
 
@@ -192,10 +189,10 @@ impl Follower {
             if self.reader.over {
                 return Ok(None);
             }
-            let mut ready = self.changes.readable().await?;
+            self.changes.readable().await?;
             let mut events = [0u8; 4096];
-            match rustix::io::read(self.changes.get_ref(), &mut events) {
-                Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+            match self.changes.try_read(&mut events) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => drop(other?),
             }
         }

@@ -43,7 +43,7 @@ pub fn of(security: &Security) -> Result<(Vec<Value>, Vec<Value>), OciError> {
     rules.extend(USUAL.iter().map(|(kind, major, minor, access)| rule(kind, *major, *minor, access)));
     for device in &security.devices {
         let refused = |source: io::Error| OciError::Device { path: device.path.clone(), source };
-        let found = nodes_of(device).map_err(refused)?;
+        let found = nodes_of(device).and_then(some).map_err(refused)?;
         let access = if device.permissions.is_empty() { "rwm" } else { &device.permissions };
         rules.extend(found.iter().map(|node| {
             json!({"allow": true, "type": node["type"], "major": node["major"], "minor": node["minor"], "access": access})
@@ -100,7 +100,12 @@ fn nodes_of(device: &Device) -> io::Result<Vec<Value>> {
         return Ok(found);
     }
     let node = node(&device.path, &device.target)?;
-    node.map(|node| vec![node]).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a device"))
+    some(node.into_iter().collect())
+}
+
+/// Something that is no device, or a directory without one, is refused.
+fn some(nodes: Vec<Value>) -> io::Result<Vec<Value>> {
+    if nodes.is_empty() { Err(io::Error::new(io::ErrorKind::InvalidInput, "not a device node")) } else { Ok(nodes) }
 }
 
 fn node(path: &Path, target: &Path) -> io::Result<Option<Value>> {

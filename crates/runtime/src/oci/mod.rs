@@ -5,6 +5,7 @@ pub mod capabilities;
 mod devices;
 mod mounts;
 pub mod process;
+pub mod propagation;
 mod resources;
 pub mod seccomp;
 pub mod user;
@@ -15,10 +16,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::container::{Access, Container, Log, MountSource, Namespaces, Privilege, Seccomp, Share};
+use model::container::{Access, Container, Log, Namespaces, Privilege, Seccomp, Share};
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde_json::{Value, json};
 
+use crate::cgroup::parents;
 use crate::shim::launch::{Launch, LogDriver, OciRuntime, Rootfs, file};
 use user::Identity;
 
@@ -91,6 +93,19 @@ pub enum OciError {
     /// Its content is not known before it is mounted.
     #[error("volume {0} is a file system of its own, of which no directory can be mounted: mount the whole")]
     NoSubpath(String),
+    /// See the message.
+    #[error("path {} is mounted on {} but it is not {lacks} mount", path.display(), holder.display())]
+    Propagation {
+        /// On the host.
+        path: PathBuf,
+        /// Where the mount is that holds it.
+        holder: PathBuf,
+        /// What it would have to be.
+        lacks: &'static str,
+    },
+    /// The working directory is something else.
+    #[error("Cannot mkdir: {} is not a directory", .0.display())]
+    NotDirectory(PathBuf),
     /// The working directory cannot be made.
     #[error("cannot make the working directory {:?}", path.display())]
     Cwd {
@@ -221,7 +236,7 @@ pub fn spec(container: &Container, host: &Host) -> Result<Spec, OciError> {
     if !container.annotations.is_empty() {
         value["annotations"] = json!(container.annotations);
     }
-    if let Some(propagation) = propagation(container) {
+    if let Some(propagation) = propagation::of_root(container) {
         value["linux"]["rootfsPropagation"] = propagation.into();
     }
     let mut spec: Spec = serde_json::from_value(value)?;
@@ -250,7 +265,7 @@ pub fn enter(launch: &mut Launch, rootfs: &Path) -> Result<(), OciError> {
 
 /// Where a container's control group is, within the hierarchy.
 pub fn cgroup_path(container: &Container) -> String {
-    let parent = container.resources.cgroup_parent.as_deref().unwrap_or("/linkspan");
+    let parent = container.resources.cgroup_parent.as_deref().unwrap_or(parents::USUAL);
     format!("/{}/{}", parent.trim_matches('/'), container.id)
 }
 
@@ -284,20 +299,4 @@ fn namespaces(wish: &Namespaces, host: &Host) -> Vec<Value> {
         namespaces.push(json!({"type": "network", "path": path}));
     }
     namespaces
-}
-
-/// How a container's root follows the host's mounts, when one of its own mounts needs more than the runtime's
-/// default, which is to follow without answering.
-fn propagation(container: &Container) -> Option<&'static str> {
-    let asks = |wanted: &str| {
-        container.mounts.iter().any(|mount| match &mount.source {
-            MountSource::Bind { propagation, .. } => propagation.trim_start_matches('r') == wanted,
-            MountSource::Volume { .. } | MountSource::Tmpfs { .. } => false,
-        })
-    };
-    match (asks("shared"), asks("slave")) {
-        (true, _) => Some("shared"),
-        (false, true) => Some("slave"),
-        (false, false) => None,
-    }
 }

@@ -2,6 +2,7 @@
 //! mounts, in an order in which none hides another by accident.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -9,9 +10,9 @@ use std::{
 use model::container::{Access, Container, Mount, MountSource, Privilege, Share};
 use serde_json::{Value, json};
 
-use crate::shim::launch::file;
+use crate::{cgroup::Cgroup, shim::launch::file};
 
-use super::{Host, OciError, VolumeData, process::INIT_PATH};
+use super::{Host, OciError, VolumeData, process::INIT_PATH, propagation};
 use model::container::Init;
 
 /// `/dev/shm` unless asked otherwise.
@@ -77,19 +78,33 @@ fn usual(container: &Container, host: &Host) -> Vec<Value> {
     mounts.retain(|mount| mount["destination"] != "/dev/shm" || shm_bytes > 0);
     // A queue that the host has not mounted cannot be shared.
     mounts.retain(|mount| mount["source"] != "/dev/mqueue" || Path::new("/dev/mqueue").exists());
-    // For cgroup v1, libcontainer looks itself up in /proc by an id that is another's outside of the namespace it has joined.
-    if host.peers.pid.is_some() && !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+    if host.peers.pid.is_some()
+        && let Ok(Cgroup::V1(groups)) = Cgroup::at(&super::cgroup_path(container))
+    {
         mounts.retain(|mount| mount["type"] != "cgroup");
+        mounts.extend(cgroups_v1(&groups, access));
     }
     mounts
+}
+
+/// The groups of v1 one by one. libcontainer cannot: it looks itself up in /proc by an id that is another's outside of the pid
+/// namespace it has joined.
+fn cgroups_v1(groups: &BTreeMap<String, PathBuf>, access: &str) -> Vec<Value> {
+    const ROOT: &str = "/sys/fs/cgroup";
+    let root = kernel(ROOT, "tmpfs", "tmpfs", &["nosuid", "noexec", "nodev", "mode=755"]);
+    let trees = groups.iter().map(|(controller, group)| {
+        bind(group, &format!("{ROOT}/{controller}"), &["bind", access, "nosuid", "noexec", "nodev"])
+    });
+    std::iter::once(root).chain(trees).collect()
 }
 
 fn wanted(mount: &Mount, host: &Host) -> Result<Value, OciError> {
     let read_only = mount.access == Access::ReadOnly;
     Ok(match &mount.source {
         MountSource::Bind { path, propagation, recursive, .. } => {
-            let mut options = vec![if *recursive { "rbind" } else { "bind" }];
-            options.push(if propagation.is_empty() { "rprivate" } else { propagation });
+            let propagation = if propagation.is_empty() { "rprivate" } else { propagation };
+            propagation::check(path, propagation)?;
+            let mut options = vec![if *recursive { "rbind" } else { "bind" }, propagation];
             options.extend(read_only.then_some("ro"));
             bind(path, &mount.target, &options)
         }

@@ -1,6 +1,6 @@
 //! Processes in the OCI's words: a container's first and those executed in it later.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, io, path::Path};
 
 use model::container::{Container, Init, Stdin, Terminal, Ulimit};
 use oci_spec::runtime::{Box as Size, Process};
@@ -124,9 +124,10 @@ pub fn enter(process: &mut Process, identity: &Identity, rootfs: &Path) -> Resul
 
 /// Makes the working directory of a container's first process.
 pub fn make_cwd(process: &Process, rootfs: &Path) -> Result<(), OciError> {
-    Root::open(rootfs)
-        .and_then(|root| root.make_directories(process.cwd()))
-        .map_err(|source| OciError::Cwd { path: process.cwd().clone(), source })
+    Root::open(rootfs).and_then(|root| root.make_directories(process.cwd())).map_err(|source| match source.kind() {
+        io::ErrorKind::NotADirectory => OciError::NotDirectory(process.cwd().clone()),
+        _ => OciError::Cwd { path: process.cwd().clone(), source },
+    })
 }
 
 /// A user other than root starts without effective capabilities, as after execve(2).

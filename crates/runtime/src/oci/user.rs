@@ -44,6 +44,9 @@ pub enum UserError {
     /// See the message.
     #[error("unable to find group {0}: no matching entries in group file")]
     NoGroup(String),
+    /// The same of an additional group, in Docker's words.
+    #[error("Unable to find group {0}: no matching entries in group file")]
+    NoAdditionalGroup(String),
     /// A number that is none.
     #[error("uids and gids must be in range 0-2147483647")]
     Range,
@@ -79,7 +82,11 @@ fn lookup(identity: &Identity, passwd: &str, group: &str) -> Result<User, UserEr
         ),
     }
     for wanted in &identity.groups {
-        groups.push(find_group(wanted, group)?);
+        let found = find_group(wanted, group).map_err(|error| match error {
+            UserError::NoGroup(name) => UserError::NoAdditionalGroup(name),
+            other => other,
+        });
+        groups.push(found?);
     }
     // The primary group counts too, or files it owns could be reached by dropping it (CVE-2022-36109).
     groups.insert(0, gid);
@@ -150,6 +157,7 @@ mod tests {
             ("1000:7", &["adm", "9"], Ok((1000, 7, vec![7, 4, 9], "/"))),
             ("nobody", &[], Err("unable to find user nobody: no matching entries in passwd file")),
             ("web:none", &[], Err("unable to find group none: no matching entries in group file")),
+            ("web", &["none"], Err("Unable to find group none: no matching entries in group file")),
             ("-1", &[], Err("uids and gids must be in range 0-2147483647")),
         ] {
             let identity =

@@ -17,12 +17,13 @@ use oci_spec::runtime::{LinuxDeviceCgroup, Mount, Process, Spec};
 
 use crate::{
     cgroup::Cgroup,
-    oci::seccomp,
+    oci::{propagation, seccomp},
     shim::{
         device, diagnosis,
         entry::Entry,
         launch::{ExecLaunch, Launch, file},
         protocol::Failure,
+        refusal,
         stdio::{ConsoleSocket, Stdio, pipes},
     },
 };
@@ -39,18 +40,30 @@ impl BuiltIn {
     /// Creates the container up to the point where its process waits to be started. `launch.spec` has its root path
     /// set already. Returns the process's id and streams.
     pub fn create(dir: PathBuf, launch: &Launch, cgroup: &Cgroup, stdin: bool) -> Result<(Self, i32, Stdio), Failure> {
-        create(dir.clone(), launch, cgroup, stdin)
-            .map_err(|error| failure("OCI runtime create failed", &dir, error.as_ref()))
+        let mark = diagnosis::mark(&dir);
+        create(dir.clone(), launch, cgroup, stdin).map_err(|error| {
+            refusal::failure(
+                attempt("create", launch.spec.process().as_ref()),
+                error.as_ref(),
+                &diagnosis::since(&dir, mark),
+            )
+        })
     }
 
     /// Lets the process run.
     pub fn start(&mut self) -> Result<(), Failure> {
-        self.container.start().map_err(|error| failure("OCI runtime start failed", &self.dir, &error))
+        let mark = diagnosis::mark(&self.dir);
+        let started = self.container.start();
+        started.map_err(|error| refusal::failure(attempt("start", None), &error, &diagnosis::since(&self.dir, mark)))
     }
 
     /// Runs one more process in the container.
     pub fn exec(&self, exec: &ExecLaunch) -> Result<(i32, Stdio), Failure> {
-        self.try_exec(exec).map_err(|error| failure("OCI runtime exec failed", &self.dir, error.as_ref()))
+        let mark = diagnosis::mark(&self.dir);
+        let made = self.try_exec(exec);
+        made.map_err(|error| {
+            refusal::failure(attempt("exec", Some(&exec.process)), error.as_ref(), &diagnosis::since(&self.dir, mark))
+        })
     }
 
     fn try_exec(&self, exec: &ExecLaunch) -> Result<(i32, Stdio), Box<dyn Error>> {
@@ -60,7 +73,7 @@ impl BuiltIn {
         let seccomp = self.seccomp.clone().filter(|_| !exec.unconfined);
         let builder = ContainerBuilder::new(self.id.clone(), SyscallType::default())
             .with_root_path(self.dir.join("oci"))?
-            .with_executor(Entry { capabilities, seccomp });
+            .with_executor(Entry { capabilities, seccomp, propagation: Vec::new() });
         if exec.process.terminal() == Some(true) {
             let console = ConsoleSocket::bind(&self.dir)?;
             let builder = builder.with_console_socket(Some(console.path()));
@@ -100,7 +113,7 @@ fn create(
 
     let builder = ContainerBuilder::new(launch.id.clone(), SyscallType::default())
         .with_root_path(dir.join("oci"))?
-        .with_executor(Entry { capabilities, seccomp: seccomp.clone() });
+        .with_executor(Entry { capabilities, seccomp: seccomp.clone(), propagation: propagation::of_mounts(&spec) });
     let (container, stdio) = if terminal {
         let console = ConsoleSocket::bind(&dir)?;
         let builder = builder.with_console_socket(Some(console.path()));
@@ -151,7 +164,7 @@ impl OwnLimits {
 fn sealed_cgroups(spec: &Spec) -> Vec<String> {
     const ROOT: &str = "/sys/fs/cgroup";
     let read_only = |mount: &Mount| mount.options().iter().flatten().any(|option| option == "ro");
-    let asked = spec.mounts().iter().flatten().any(|mount| mount.destination() == ROOT && read_only(mount));
+    let asked = spec.mounts().iter().flatten().any(|mount| mount.destination().starts_with(ROOT) && read_only(mount));
     if !asked || Path::new(ROOT).join("cgroup.controllers").exists() {
         return Vec::new();
     }
@@ -168,31 +181,6 @@ fn without_capabilities(process: &Process) -> (Process, Option<oci_spec::runtime
     (process, capabilities)
 }
 
-/// Puts a chain of errors into one sentence in Docker's words, with the exit code that a shell would give.
-fn failure(what: &str, dir: &Path, error: &dyn Error) -> Failure {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        // libcontainer's messages often contain their source's already.
-        if parts.last().is_none_or(|last| !last.contains(&text)) {
-            parts.push(text);
-        }
-        next = error.source();
-    }
-    let chain = parts.join(": ");
-    // What `Entry` said, without the path it took through libcontainer.
-    let (code, reason) = match chain.find("exec: \"") {
-        Some(at) => {
-            let reason = &chain[at..];
-            let reason = reason.split_inclusive(": unknown").next().unwrap_or(reason);
-            let missing = reason.contains("not found") || reason.contains("no such file");
-            (if missing { 127 } else { 126 }, reason.to_owned())
-        }
-        None => (
-            128,
-            format!("{chain}{}: unknown", diagnosis::cause(dir).map(|cause| format!(" ({cause})")).unwrap_or_default()),
-        ),
-    };
-    Failure { code, message: format!("{what}: unable to start container process: {reason}") }
+fn attempt<'a>(verb: &'a str, process: Option<&'a Process>) -> refusal::Attempt<'a> {
+    refusal::Attempt { verb, cwd: process.and_then(|process| process.cwd().to_str()).unwrap_or("/") }
 }

@@ -3,8 +3,8 @@
 
 use std::{
     fmt::{self, Write as _},
-    fs::File,
-    io::{self, Write as _},
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::fd::AsFd,
     path::Path,
 };
@@ -19,6 +19,8 @@ use crate::shim::launch::file;
 
 /// Starts lines that come from here.
 const MARK: &str = "error: ";
+/// A log that is longer is begun anew.
+const LOG_MAX_BYTES: u64 = 256 * 1024;
 
 /// Writes errors to a file that stays open, and reachable, inside the container until its program is executed.
 struct Errors {
@@ -34,10 +36,33 @@ pub fn begin() -> io::Result<()> {
     Ok(())
 }
 
-/// The first errors that were kept, which are the deepest causes, in one line; none when there are none.
-pub fn cause(dir: &Path) -> Option<String> {
-    let log = std::fs::read_to_string(dir.join(file::SHIM_LOG)).ok()?;
-    log.lines().find_map(|line| line.strip_prefix(MARK)).map(str::to_owned)
+/// The place in the log up to which it tells of earlier things.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(u64);
+
+/// Where the log ends now.
+pub fn mark(dir: &Path) -> Mark {
+    let log = dir.join(file::SHIM_LOG);
+    let length = fs::metadata(&log).map_or(0, |metadata| metadata.len());
+    if length <= LOG_MAX_BYTES {
+        return Mark(length);
+    }
+    // A container in which execs fail for years must not fill the run directory, which is memory.
+    let _ = File::options().write(true).open(&log).and_then(|file| file.set_len(0));
+    Mark(0)
+}
+
+/// The errors that were kept since then, the deepest causes first.
+pub fn since(dir: &Path, mark: Mark) -> Vec<String> {
+    let mut text = Vec::new();
+    let read = File::open(dir.join(file::SHIM_LOG)).and_then(|mut log| {
+        log.seek(SeekFrom::Start(mark.0))?;
+        log.take(LOG_MAX_BYTES).read_to_end(&mut text)
+    });
+    if read.is_err() {
+        return Vec::new();
+    }
+    String::from_utf8_lossy(&text).lines().filter_map(|line| line.strip_prefix(MARK)).map(str::to_owned).collect()
 }
 
 impl Subscriber for Errors {

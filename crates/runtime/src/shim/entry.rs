@@ -17,8 +17,12 @@ use nix::sys::signal::SigSet;
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec};
 use rustix::{
     fs::{Access, access},
+    io::Errno,
+    mount::mount_change,
     termios::{Winsize, tcsetwinsize},
 };
+
+use crate::{oci::propagation::Propagation, words::plain};
 
 /// How to become the container's process.
 ///
@@ -30,6 +34,8 @@ pub struct Entry {
     pub capabilities: Option<LinuxCapabilities>,
     /// The seccomp program to install.
     pub seccomp: Option<Rc<Vec<Instruction>>>,
+    /// How mounts are to follow the host's: libcontainer knows only one way for all of them.
+    pub propagation: Vec<Propagation>,
 }
 
 impl Executor for Entry {
@@ -55,7 +61,9 @@ impl Executor for Entry {
         Err(ExecutorError::Execution(Box::new(error)))
     }
 
+    /// The last moment in which a start can be refused: all is mounted, and nothing given up.
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        self.propagate().map_err(ExecutorValidationError::ArgValidationError)?;
         let process = spec.process().as_ref();
         let args = process.and_then(|process| process.args().as_deref()).unwrap_or_default();
         let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
@@ -71,6 +79,20 @@ impl Executor for Entry {
 }
 
 impl Entry {
+    fn propagate(&self) -> Result<(), String> {
+        for (place, kind) in &self.propagation {
+            match mount_change(place, *kind) {
+                // It lies under another mount, where nobody sees it.
+                Ok(()) | Err(Errno::INVAL) => {}
+                Err(errno) => {
+                    let reason = plain(&errno.into());
+                    return Err(format!("error changing the propagation of the mount at {place:?}: {reason}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn confine(&self, no_new_privileges: bool) -> Result<(), Box<dyn std::error::Error>> {
         // With no_new_privs anyone may install a filter, so it comes last and may forbid capset; without, it needs
         // the capabilities that are about to go.
@@ -124,7 +146,9 @@ fn to_caps(set: &Option<Capabilities>) -> CapsHashSet {
 fn find_program(name: &str, env: &[String]) -> Result<PathBuf, String> {
     if name.contains('/') {
         return executable(Path::new(name)).map(|()| PathBuf::from(name)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("exec: {name:?}: stat {name}: no such file or directory: unknown"),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                format!("exec: {name:?}: stat {name}: {}: unknown", plain(&error))
+            }
             _ => format!("exec: {name:?}: {}: unknown", plain(&error)),
         });
     }
@@ -151,16 +175,6 @@ fn executable(path: &Path) -> io::Result<()> {
     Ok(access(path, Access::EXEC_OK)?)
 }
 
-/// The error without Rust's "(os error N)", in C's lower case.
-fn plain(error: &io::Error) -> String {
-    let text = match error.kind() {
-        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
-        _ => error.to_string(),
-    };
-    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-    text.to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +185,7 @@ mod tests {
         for (name, expected) in [
             ("nosuchprogram", r#"exec: "nosuchprogram": executable file not found in $PATH: unknown"#),
             ("/nope/x", r#"exec: "/nope/x": stat /nope/x: no such file or directory: unknown"#),
+            ("/etc/passwd/x", r#"exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory: unknown"#),
             ("/etc", r#"exec: "/etc": is a directory: unknown"#),
             ("/etc/passwd", r#"exec: "/etc/passwd": permission denied: unknown"#),
         ] {

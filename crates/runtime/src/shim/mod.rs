@@ -12,10 +12,12 @@ pub mod mount;
 mod process;
 mod program;
 pub mod protocol;
+mod refusal;
 mod stdio;
 mod supervise;
 
 use std::{
+    error::Error,
     ffi::OsString,
     fs::File,
     io,
@@ -36,10 +38,11 @@ use crate::{
         launch::{ExecLaunch, Launch, OciRuntime, ProcessName, State, Stdin, file},
         process::Process,
         program::Program,
-        protocol::{Exit, Failure},
+        protocol::Failure,
         stdio::Stdio,
         supervise::Shim,
     },
+    words::sentence,
 };
 
 /// The first argument that makes the binary a shim.
@@ -120,8 +123,12 @@ impl Oci {
 }
 
 fn create(dir: &Path, launch: &Launch, cgroup: &Cgroup) -> Result<(Oci, i32, Stdio), Failure> {
-    let refused = |error: &dyn std::error::Error| Failure { code: 128, message: sentence(error) };
+    let refused = |error: &(dyn Error + 'static)| {
+        let message = sentence(error);
+        Failure { code: refusal::exit_code(&message), message }
+    };
     let rootfs = dir.join(file::ROOTFS);
+    cgroup.make().map_err(|error| refused(&error))?;
     mount::enter_private_namespace(dir)
         .and_then(|()| mount::mount_root(&launch.rootfs, &rootfs))
         .map_err(|error| refused(&error))?;
@@ -143,26 +150,9 @@ fn create(dir: &Path, launch: &Launch, cgroup: &Cgroup) -> Result<(Oci, i32, Std
     }
 }
 
-/// An error and its causes in one sentence.
-pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}
-
 fn cgroup_of(launch: &Launch) -> io::Result<Cgroup> {
     let path = launch.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
     Cgroup::at(&path.unwrap_or_else(|| PathBuf::from("linkspan").join(&launch.id)).to_string_lossy())
-}
-
-/// What the process's end is called.
-fn exit_of(code: i32, oom_killed: bool, error: Option<String>) -> Exit {
-    Exit { code, oom_killed, finished_ms: now_ms(), error }
 }
 
 pub(crate) fn now_ms() -> u64 {

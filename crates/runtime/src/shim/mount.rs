@@ -4,10 +4,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +19,7 @@ use rustix::{
 };
 
 use crate::{
+    mountinfo,
     rootfs::overlay::{OverlayError, overlay_options},
     shim::launch::Rootfs,
 };
@@ -59,7 +57,7 @@ pub enum MountError {
 /// host's other mounts keep their propagation, so that `rshared` bind mounts of a container still reach the host.
 pub fn enter_private_namespace(dir: &Path) -> Result<(), MountError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|e| MountError::Namespace(e.into()))?;
-    let holder = mount_point_of(dir).map_err(MountError::Namespace)?;
+    let holder = mountinfo::holder(dir).map_err(MountError::Namespace)?.point;
     // A new mount is propagated to the peers of the mount it is made in, so that one, and only that one, must follow
     // the host without answering back.
     mount_change(&holder, MountPropagationFlags::DOWNSTREAM).map_err(|e| MountError::Namespace(e.into()))
@@ -106,50 +104,4 @@ fn shm_of(pid: u32) -> io::Result<OwnedFd> {
 pub fn unmount_root(target: &Path) {
     // Nothing is lost when this fails: the namespace, and the mount with it, ends with the shim.
     let _ = unmount(target, UnmountFlags::DETACH);
-}
-
-/// The mount point of the mount that holds `dir`, from `/proc/self/mountinfo`.
-fn mount_point_of(dir: &Path) -> io::Result<PathBuf> {
-    let dir = fs::canonicalize(dir)?;
-    let table = fs::read("/proc/self/mountinfo")?;
-    let holder = table
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
-        .map(unescape)
-        .filter(|point| dir.starts_with(point))
-        .max_by_key(|point| point.as_os_str().len());
-    Ok(holder.unwrap_or_else(|| PathBuf::from("/")))
-}
-
-/// Undoes the octal escapes of `/proc/self/mountinfo`.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = (*first == b'\\').then(|| after.get(..3)).flatten();
-        let value = octal.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-        match value {
-            Some(byte) => {
-                out.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsStr::from_bytes(&out))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mountinfo_escapes_are_undone() {
-        for (field, path) in [("/a", "/a"), (r"/a\040b", "/a b"), (r"/\134x", r"/\x"), (r"/\9", r"/\9")] {
-            assert_eq!(unescape(field.as_bytes()), Path::new(path));
-        }
-    }
 }

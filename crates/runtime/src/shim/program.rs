@@ -11,6 +11,7 @@ use nix::sys::signal::SigSet;
 use crate::shim::{
     launch::{ExecLaunch, Launch, file},
     protocol::Failure,
+    refusal,
     stdio::{ConsoleSocket, Stdio, pipes},
 };
 
@@ -130,13 +131,7 @@ impl Program {
 
     fn failure(&self, verb: &str, text: &str) -> Failure {
         let text = text.trim();
-        let code = if text.contains("not found") || text.contains("no such file") {
-            127
-        } else if text.contains("permission denied") || text.contains("is a directory") {
-            126
-        } else {
-            128
-        };
+        let code = refusal::exit_code(text);
         Failure { code, message: format!("OCI runtime {verb} failed: {}: {text}: unknown", self.program.display()) }
     }
 }

@@ -2,7 +2,7 @@
 
 use runtime::{ExecWish, RuntimeError, oci::process::TerminalWish, shim::protocol::WindowSize};
 
-use crate::house::{House, read_all, read_until, until, with_house};
+use crate::house::{House, children_of, files_of, parent_of, private_kb, read_all, read_until, until, with_house};
 
 fn wish(args: &[&str]) -> ExecWish {
     ExecWish { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..ExecWish::default() }
@@ -73,11 +73,91 @@ fn refusals_have_shell_codes() {
             house.runtime.exec_create(program, container.id.as_str(), wish(&[program])).unwrap();
             let Err(RuntimeError::Start(failure)) = house.runtime.exec_start(program).await else { panic!("started") };
             assert_eq!(failure.code, code, "{}", failure.message);
-            assert!(failure.message.starts_with("OCI runtime exec failed: "), "{}", failure.message);
+            assert!(failure.message.starts_with("OCI runtime exec failed: exec failed: "), "{}", failure.message);
             assert_eq!(house.runtime.exec_inspect(program).unwrap().exit_code, Some(code));
             assert!(matches!(house.runtime.exec_start(program).await, Err(RuntimeError::ExecStarted(_))));
         }
         assert!(matches!(house.runtime.exec_start("none").await, Err(RuntimeError::NoExec(_))));
+    });
+}
+
+#[test]
+fn each_failure_has_its_own_cause() {
+    with_house(|house| async move {
+        let container = house.container(&["sleep", "1000"]);
+        house.start(&container).await.unwrap();
+        let at = |cwd: &str| ExecWish { cwd: Some(cwd.to_owned()), ..wish(&["true"]) };
+        for (name, wish, code, reason) in [
+            (
+                "cwd",
+                at("/nosuch"),
+                127,
+                r#"chdir to cwd ("/nosuch") set in config.json failed: no such file or directory"#,
+            ),
+            (
+                "file",
+                at("/etc/passwd"),
+                127,
+                r#"chdir to cwd ("/etc/passwd") set in config.json failed: not a directory"#,
+            ),
+            ("name", wish(&["nosuch"]), 127, r#"exec: "nosuch": executable file not found in $PATH"#),
+            (
+                "again",
+                at("/missing"),
+                127,
+                r#"chdir to cwd ("/missing") set in config.json failed: no such file or directory"#,
+            ),
+        ] {
+            house.runtime.exec_create(name, container.id.as_str(), wish).unwrap();
+            let Err(RuntimeError::Start(failure)) = house.runtime.exec_start(name).await else { panic!("started") };
+            let message =
+                format!("OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown");
+            assert_eq!((failure.code, failure.message), (code, message));
+        }
+        assert_eq!(run(&house, &container, "well", wish(&["echo", "well"])).await, ("well\n".to_owned(), 0));
+    });
+}
+
+#[test]
+fn none_starts_when_the_container_has_ended() {
+    with_house(|house| async move {
+        let container = house.container(&["sleep", "1000"]);
+        house.start(&container).await.unwrap();
+        house.runtime.exec_create("late", container.id.as_str(), wish(&["true"])).unwrap();
+        house.runtime.signal(container.id.as_str(), 9).await.unwrap();
+        house.wait(&container).await;
+        assert!(matches!(house.runtime.exec_start("late").await, Err(RuntimeError::NotRunning(_))));
+        let refused = house.runtime.exec_create("later", container.id.as_str(), wish(&["true"]));
+        assert!(matches!(refused, Err(RuntimeError::NotRunning(_))));
+    });
+}
+
+#[test]
+fn a_thousand_leave_nothing_in_the_shim() {
+    with_house(|house| async move {
+        let container = house.container(&["sleep", "1000"]);
+        let started = house.start(&container).await.unwrap();
+        let shim = parent_of(started.pid);
+        let many = async |name: &str, count: u32| {
+            for n in 0..count {
+                let (output, code) = run(&house, &container, &format!("{name}{n}"), wish(&["echo", "x"])).await;
+                assert_eq!((output.as_str(), code), ("x\n", 0));
+            }
+        };
+        let held = || {
+            (
+                files_of(shim),
+                children_of(shim),
+                std::fs::read_dir(house.path("run/containers").join(container.id.as_str())).unwrap().count(),
+            )
+        };
+        // What is allocated once is allocated now.
+        many("first", 50).await;
+        let (before, memory_kb) = (held(), private_kb(shim));
+        many("exec", 1000).await;
+        until("the last one is waited for", || held() == before).await;
+        let grown_kb = private_kb(shim).saturating_sub(memory_kb);
+        assert!(grown_kb < 256, "the shim has grown by {grown_kb} kB");
     });
 }
 

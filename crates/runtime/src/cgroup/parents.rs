@@ -1,0 +1,89 @@
+//! The groups above those of containers. What is made here for `--cgroup-parent` carries a mark and goes with the last
+//! container in it; what somebody else made stays. The daemon's own group is kept until [`leave`].
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{XattrFlags, getxattr, setxattr};
+
+use super::Cgroup;
+
+/// The parent of containers that ask for no other.
+pub const USUAL: &str = "/linkspan";
+
+/// The extended attribute (xattr(7)) of a group that we made.
+const MARK: &str = "trusted.linkspan";
+/// A parent may be removed, with the last container in it, while a new one is made there; so often it is tried.
+const ATTEMPTS: usize = 8;
+
+impl Cgroup {
+    /// Makes the group and those that are missing above it, for those that may go with the last container.
+    pub fn make(&self) -> io::Result<()> {
+        self.roots().filter(|root| !is_usual(root)).try_for_each(|root| make(root))
+    }
+
+    /// Removes the groups above that are ours and empty.
+    pub(super) fn remove_parents(&self) {
+        for root in self.roots() {
+            let ours = root.ancestors().skip(1).take_while(|parent| is_marked(parent));
+            // The first one that somebody else is in ends it.
+            let _ = ours.map(fs::remove_dir).take_while(Result::is_ok).count();
+        }
+    }
+}
+
+/// Removes the daemon's own group, unless somebody is in it.
+pub fn leave() -> io::Result<()> {
+    for root in Cgroup::at(USUAL)?.roots() {
+        // Another daemon's containers may be there, and keep it.
+        let _ = fs::remove_dir(root);
+    }
+    Ok(())
+}
+
+fn is_usual(group: &Path) -> bool {
+    group.parent().is_some_and(|parent| parent.ends_with(USUAL.trim_start_matches('/')))
+}
+
+fn make(group: &Path) -> io::Result<()> {
+    for _ in 0..ATTEMPTS {
+        match make_once(group) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    make_once(group)
+}
+
+fn make_once(group: &Path) -> io::Result<()> {
+    let mut missing: Vec<PathBuf> = group.ancestors().take_while(|above| !above.exists()).map(Path::to_owned).collect();
+    while let Some(dir) = missing.pop() {
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            // Without a mark it stays, which harms nobody.
+            Ok(()) if dir != group => drop(setxattr(&dir, MARK, b"1", XattrFlags::empty())),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_marked(group: &Path) -> bool {
+    getxattr(group, MARK, &mut [0u8; 8]).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemons_own_group_is_told_from_others() {
+        for (group, usual) in [("/sys/fs/cgroup/cpu/linkspan/x", true), ("/c/linkspan/deep/x", false), ("/c/x", false)]
+        {
+            assert_eq!(is_usual(Path::new(group)), usual, "{group}");
+        }
+    }
+}
