@@ -163,7 +163,9 @@ impl Stage {
     fn exit(&self, container: &ContainerId, code: i32) -> Exit {
         let run = self.state.containers.get(container).and_then(|c| c.run().cloned());
         let started_ms = run.map_or(0, |run| run.started_ms);
-        Exit { code, started_ms, finished_ms: self.facts.now_ms, ..Exit::default() }
+        let finished_ms = self.facts.now_ms;
+        let ran_ms = if started_ms > 0 { u64::try_from(finished_ms - started_ms).unwrap_or(0) } else { 0 };
+        Exit { code, started_ms, finished_ms, ran_ms, ..Exit::default() }
     }
 
     /// The id of the container that has this name now, or once had.

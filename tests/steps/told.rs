@@ -115,7 +115,7 @@ fn task_text(task: &Task) -> String {
         Task::Kill(id) => format!("kill {id}"),
         Task::Freeze(id) => format!("freeze {id}"),
         Task::Thaw(id) => format!("thaw {id}"),
-        Task::RestartAt { container, due_ms } => format!("restart {container} at {due_ms}"),
+        Task::RestartAfter { container, pause_ms } => format!("restart {container} after {pause_ms} ms"),
         Task::Limit(id) => format!("limit {id}"),
         Task::Reap(id) => format!("reap {id}"),
         Task::MakeVolume(name) => format!("make volume:{name}"),

@@ -1,4 +1,5 @@
-//! The time.
+//! The time of day, to be stored and shown. It jumps when somebody sets it: how long something took or will take is never the
+//! difference of two of these, but told by the monotonic clock (`std::time::Instant`, `tokio::time`).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -63,7 +63,14 @@ fn on_a_network_with_names() {
 fn after_its_end() {
     let state = with_running(&opened(), "web", &json!({ "Image": "box" }));
     let container = find::container(&state, "web").unwrap().id.clone();
-    let exit = Exit { code: 137, oom_killed: true, started_ms: NOW_MS, finished_ms: NOW_MS + 1_500, error: None };
+    let exit = Exit {
+        code: 137,
+        oom_killed: true,
+        started_ms: NOW_MS,
+        finished_ms: NOW_MS + 1_500,
+        ran_ms: 1_500,
+        error: None,
+    };
     check("exited", &after(&state, Command::Exited { container, exit }), "web");
 }
 

@@ -69,6 +69,7 @@ pub fn exit(exit: runtime::shim::protocol::Exit, started_ms: i64) -> Exit {
         oom_killed: exit.oom_killed,
         started_ms,
         finished_ms: i64::try_from(exit.finished_ms).unwrap_or(i64::MAX),
+        ran_ms: exit.ran_ms,
         error: exit.error,
     }
 }

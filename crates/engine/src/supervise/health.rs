@@ -16,7 +16,9 @@ const KEPT: usize = 4096;
 /// Checks again and again until it is aborted or the container is gone.
 pub async fn watch(engine: Engine, container: ContainerId, check: HealthCheck) {
     loop {
-        let Some(pause_ms) = pause_ms(&engine.state(), &container, &check) else { return };
+        // Not the difference of two times of day: the host's clock may be set meanwhile.
+        let age = engine.runtime().age(container.as_str()).unwrap_or_default();
+        let Some(pause_ms) = pause_ms(&engine.state(), &container, &check, age) else { return };
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         if paused(&engine.state(), &container) {
             continue;
@@ -29,10 +31,10 @@ pub async fn watch(engine: Engine, container: ContainerId, check: HealthCheck) {
 }
 
 /// The pause before the next check: in the start period another, until the first success.
-fn pause_ms(state: &State, container: &ContainerId, check: &HealthCheck) -> Option<u64> {
+fn pause_ms(state: &State, container: &ContainerId, check: &HealthCheck, age: Duration) -> Option<u64> {
     let found = state.containers.get(container)?;
-    let started_ms = found.run()?.started_ms;
-    let age_ms = u64::try_from(now_ms().saturating_sub(started_ms)).unwrap_or(0);
+    found.run()?;
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     let starting = found.health.as_ref().is_none_or(|health| health.status == HealthStatus::Starting);
     Some(if starting && age_ms < check.start_period_ms { check.start_interval_ms } else { check.interval_ms })
 }

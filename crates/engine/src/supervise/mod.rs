@@ -77,7 +77,7 @@ impl Supervisor {
             Task::Thaw(container) => {
                 report(container.as_str(), "thaw it", self.engine.runtime().resume(container.as_str()).await)
             }
-            Task::RestartAt { container, due_ms } => self.restart_at(container, due_ms).await,
+            Task::RestartAfter { container, pause_ms } => self.restart_after(container, pause_ms).await,
             Task::Limit(container) => self.limit(&container).await,
             Task::Reap(container) => self.reap(&container).await,
             Task::MakeVolume(name) => self.make_volume(&name),
@@ -158,9 +158,8 @@ impl Supervisor {
         }
     }
 
-    async fn restart_at(&self, container: ContainerId, due_ms: i64) {
-        let pause_ms = u64::try_from(due_ms.saturating_sub(now_ms())).unwrap_or(0);
-        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+    async fn restart_after(&self, container: ContainerId, pause_ms: u32) {
+        tokio::time::sleep(Duration::from_millis(pause_ms.into())).await;
         if let Err(error) = self.tell(Command::RestartDue(container.clone())).await {
             // It was stopped, started or removed in the meantime.
             debug!(%container, %error, "not restarted");

@@ -59,6 +59,9 @@ pub struct Exit {
     pub started_ms: i64,
     /// When it ended, milliseconds since 1970 UTC.
     pub finished_ms: i64,
+    /// How long it ran, milliseconds, whatever the host's clock did meanwhile; 0 if it never ran.
+    #[serde(default)]
+    pub ran_ms: u64,
     /// Why it could not be started.
     pub error: Option<String>,
 }

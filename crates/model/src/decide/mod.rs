@@ -45,12 +45,12 @@ pub enum Task {
     Freeze(ContainerId),
     /// Thaw.
     Thaw(ContainerId),
-    /// Report `RestartDue` at this time.
-    RestartAt {
+    /// Report `RestartDue` after a pause; a duration, so that a host's clock that jumps does not change it.
+    RestartAfter {
         /// The container.
         container: ContainerId,
-        /// Milliseconds since 1970 UTC.
-        due_ms: i64,
+        /// Milliseconds.
+        pause_ms: u32,
     },
     /// Write new limits.
     Limit(ContainerId),

@@ -4,12 +4,16 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use oci_spec::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use crate::{oci::user::Identity, shim::protocol::Exit};
+
+/// Clock ticks in a second as `/proc` counts them, the same on every architecture that we run on (time(7)).
+const USER_HZ: f64 = 100.0;
 
 /// File names inside a container's run directory.
 pub mod file {
@@ -149,6 +153,14 @@ impl ProcessName {
             .and_then(|field| field.parse().ok())
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unexpected /proc/PID/stat"))?;
         Ok(Self { pid, start_ticks })
+    }
+
+    /// How long ago it began, whatever was done to the host's clock meanwhile.
+    pub fn age(&self) -> io::Result<Duration> {
+        let uptime = fs::read_to_string("/proc/uptime")?;
+        let uptime_s: f64 = uptime.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or_default();
+        let began_s = self.start_ticks as f64 / USER_HZ;
+        Ok(Duration::try_from_secs_f64(uptime_s - began_s).unwrap_or_default())
     }
 
     /// Whether that process, and not a later one with its id, still exists (a zombie does not count).

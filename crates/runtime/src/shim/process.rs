@@ -1,6 +1,6 @@
 //! One process that the shim holds: its streams, and the input that waits to be written to it.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, time::Instant};
 
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -19,6 +19,8 @@ pub struct Process {
     pub pid: i32,
     /// Exit code once it has ended.
     pub exit_code: Option<i32>,
+    /// When it began to run.
+    pub began: Instant,
     stdio: Stdio,
     input: Vec<u8>,
     input_ends: bool,
@@ -38,7 +40,12 @@ pub enum Output {
 impl Process {
     /// Takes over a process that was made.
     pub fn new(pid: i32, stdio: Stdio) -> Self {
-        Self { pid, exit_code: None, stdio, input: Vec::new(), input_ends: false }
+        Self { pid, exit_code: None, began: Instant::now(), stdio, input: Vec::new(), input_ends: false }
+    }
+
+    /// Since when it runs, milliseconds. The host's clock may have been set meanwhile, so it is not asked.
+    pub fn ran_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The open outputs.

@@ -78,6 +78,9 @@ pub struct Exit {
     pub oom_killed: bool,
     /// Milliseconds since the Unix epoch.
     pub finished_ms: u64,
+    /// How long it ran, milliseconds, whatever the host's clock did meanwhile; 0 when it never ran.
+    #[serde(default)]
+    pub ran_ms: u64,
     /// Why the container ended when it was not its own doing.
     pub error: Option<String>,
 }
@@ -282,8 +285,10 @@ mod tests {
             (any::<i32>(), ".*").prop_map(|(code, message)| Report::Failed(Failure { code, message })),
             (stream, prop::collection::vec(any::<u8>(), 1..600))
                 .prop_map(|(stream, bytes)| Report::Output(stream, bytes)),
-            (any::<i32>(), any::<bool>(), any::<u64>(), prop::option::of(".*")).prop_map(
-                |(code, oom_killed, finished_ms, error)| Report::Exited(Exit { code, oom_killed, finished_ms, error })
+            (any::<i32>(), any::<bool>(), any::<[u64; 2]>(), prop::option::of(".*")).prop_map(
+                |(code, oom_killed, [finished_ms, ran_ms], error)| {
+                    Report::Exited(Exit { code, oom_killed, finished_ms, ran_ms, error })
+                }
             ),
         ];
         prop::collection::vec(report, 0..20)

@@ -179,7 +179,7 @@ fn processes(daemon: &mut Daemon, fate: Fate) {
     while let Ok(work) = daemon.todo.try_recv() {
         match work {
             Work::Task(Task::Launch(id)) => drop(launched.insert(id)),
-            Work::Task(Task::RestartAt { container, .. }) => drop(due.insert(container)),
+            Work::Task(Task::RestartAfter { container, .. }) => drop(due.insert(container)),
             Work::Task(Task::Reap(id)) => drop(reaped.insert(id)),
             _ => {}
         }

@@ -152,7 +152,10 @@ pub fn end_by_force(draft: &mut Draft, container: &Container) {
     let id = &container.id;
     if container.run().is_some() || container.phase == Phase::Starting {
         let started_ms = container.run().map_or(0, |run| run.started_ms);
-        let exit = Exit { code: 128 + KILL, started_ms, finished_ms: draft.facts.now_ms, ..Exit::default() };
+        let finished_ms = draft.facts.now_ms;
+        // Nobody waits for the report of its shim, which would know better how long it ran.
+        let ran_ms = container.run().map_or(0, |run| u64::try_from(finished_ms - run.started_ms).unwrap_or(0));
+        let exit = Exit { code: 128 + KILL, started_ms, finished_ms, ran_ms, ..Exit::default() };
         draft.tell_container(id, "kill", &[("signal", KILL.to_string())]);
         tell_end(draft, id, &exit);
         draft.task(Task::Kill(id.clone()));
@@ -186,7 +189,7 @@ pub fn tell_end(draft: &mut Draft, id: &ContainerId, exit: &Exit) {
     if exit.oom_killed {
         draft.tell_container(id, "oom", &[]);
     }
-    let ran_s = if exit.started_ms > 0 { (exit.finished_ms - exit.started_ms).max(0) / 1000 } else { 0 };
+    let ran_s = exit.ran_ms / 1000;
     draft.tell_container(id, "die", &[("execDuration", ran_s.to_string()), ("exitCode", exit.code.to_string())]);
 }
 

@@ -15,7 +15,7 @@ const SHORTEST_MS: u32 = 100;
 /// The longest pause, milliseconds.
 const LONGEST_MS: u32 = 60_000;
 /// Whoever ran so long starts with the first pause again, milliseconds.
-const STABLE_MS: i64 = 10_000;
+const STABLE_MS: u64 = 10_000;
 
 /// The pause before the next start; none when it stays ended. A start that a user waits for is not tried again when it fails.
 pub fn pause_ms(container: &Container, exit: &Exit) -> Option<u32> {
@@ -23,8 +23,7 @@ pub fn pause_ms(container: &Container, exit: &Exit) -> Option<u32> {
     if container.want != Want::Running || first_start_failed || !policy_holds(container, exit) {
         return None;
     }
-    let stable = exit.started_ms > 0 && exit.finished_ms - exit.started_ms >= STABLE_MS;
-    Some(if stable { SHORTEST_MS } else { next_pause_ms(container.backoff_ms) })
+    Some(if exit.ran_ms >= STABLE_MS { SHORTEST_MS } else { next_pause_ms(container.backoff_ms) })
 }
 
 /// It will be started again after a pause.
@@ -35,7 +34,7 @@ pub fn wait(draft: &mut Draft, id: &ContainerId, exit: Exit, pause_ms: u32) {
         container.backoff_ms = pause_ms;
         container.health = None;
     });
-    draft.task(Task::RestartAt { container: id.clone(), due_ms });
+    draft.task(Task::RestartAfter { container: id.clone(), pause_ms });
 }
 
 /// The pause is over.

@@ -16,7 +16,13 @@ use nix::{
 };
 
 use super::{MAIN, STALL_LIMIT, Shim, poll::Source};
-use crate::shim::{connection::Role, exit_of, launch::file, mount, protocol::Report};
+use crate::shim::{
+    connection::Role,
+    launch::file,
+    mount, now_ms,
+    process::Process,
+    protocol::{Exit, Report},
+};
 
 impl Shim {
     /// Waits for every child that has ended; orphans of the container are ours too.
@@ -36,11 +42,12 @@ impl Shim {
     fn ended(&mut self, pid: i32, code: i32) {
         let Some((number, process)) = self.processes.iter_mut().find(|(_, process)| process.pid == pid) else { return };
         process.exit_code = Some(code);
+        let ran_ms = process.ran_ms();
         let number = *number;
         if number != MAIN {
             self.drain(number);
             self.processes.remove(&number);
-            let exit = exit_of(code, false, None);
+            let exit = Exit { code, oom_killed: false, finished_ms: now_ms(), ran_ms, error: None };
             if let Some(connection) = self.connections.get_mut(&number)
                 && connection.report(&Report::Exited(exit)).is_err()
             {
@@ -63,15 +70,18 @@ impl Shim {
         if let Some(log) = &mut self.parts.log {
             let _ = log.finish(Timestamp::now());
         }
-        let main_code = self.processes.get(&MAIN).and_then(|main| main.exit_code);
+        let main = self.processes.get(&MAIN);
+        let main_code = main.and_then(|main| main.exit_code);
+        let ran_ms = self.started.and(main).map_or(0, Process::ran_ms);
+        let exit = |code, error| Exit { code, oom_killed, finished_ms: now_ms(), ran_ms, error };
         let report = match (self.failure.take(), main_code) {
             (Some(failure), _) => {
-                self.parts.state.exit = Some(exit_of(failure.code, oom_killed, Some(failure.message.clone())));
+                self.parts.state.exit = Some(exit(failure.code, Some(failure.message.clone())));
                 Report::Failed(failure)
             }
             (None, code) => {
                 let error = abandoned.then(|| "the daemon ended before it had started the container".to_owned());
-                let exit = exit_of(code.unwrap_or(128), oom_killed, error);
+                let exit = exit(code.unwrap_or(128), error);
                 self.parts.state.exit = Some(exit.clone());
                 Report::Exited(exit)
             }

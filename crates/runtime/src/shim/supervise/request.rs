@@ -1,5 +1,7 @@
 //! What clients ask for.
 
+use std::time::Instant;
+
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -14,8 +16,8 @@ use crate::{
         now_ms,
         process::Process,
         protocol::{Failure, Replay, Report, Request, Started, WindowSize},
-        sentence,
     },
+    words::sentence,
 };
 
 impl Shim {
@@ -75,11 +77,12 @@ impl Shim {
         let newcomers: Vec<u64> =
             self.connections.iter().filter(|(_, c)| c.role == Role::New).map(|(number, _)| *number).collect();
         newcomers.into_iter().for_each(|number| self.serve(number));
-        let (Some(oci), Some(main)) = (&mut self.parts.oci, self.processes.get(&MAIN)) else { return };
+        let (Some(oci), Some(main)) = (&mut self.parts.oci, self.processes.get_mut(&MAIN)) else { return };
         if let Err(failure) = oci.start() {
             self.failure = Some(failure);
             return;
         }
+        main.began = Instant::now();
         let started = Started { pid: main.pid.unsigned_abs(), started_ms: now_ms() };
         self.started = Some(started);
         self.parts.state.started_ms = Some(started.started_ms);
