@@ -205,6 +205,41 @@ fn a_shim_is_killed() {
 }
 
 #[test]
+fn a_shim_is_stopped() {
+    let Some(host) = Host::start() else { return };
+    let id = host.docker("run -d -i --name hangs busybox sh -c 'echo up; read x; echo $x; exit 3'").ok();
+    host.docker("run -d --name other -p 8080:80 busybox httpd -f -p 80 -h /var/www").ok();
+    let shim = host.sh(&format!("pgrep -f '[s]him /run/linkspan/containers/{id}'")).ok();
+    host.sh(&format!("kill -STOP {shim}")).ok();
+    host.kill_daemon();
+    // The daemon is there although one shim says nothing, and every other container is as ever.
+    host.start_daemon();
+    assert_eq!(host.docker("ps --format '{{.Names}} {{.State}}'").ok(), "other running\nhangs running");
+    assert_eq!(host.docker("exec other echo well").ok(), "well");
+    assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:8080").ok(), "hello");
+    eventually("it is said which one is in trouble", || {
+        host.daemon_log().contains(&format!("the shim of container {id} does not answer")).then_some(())
+    });
+    host.sh(&format!("kill -CONT {shim}")).ok();
+    eventually("it is well again", || host.daemon_log().contains("answers again").then_some(()));
+    assert_eq!(host.docker("exec hangs echo well").ok(), "well");
+    host.sh("echo said | docker attach hangs").fails();
+    assert_eq!(host.docker("logs hangs").ok(), "up\nsaid");
+    assert_eq!(host.docker("wait hangs").ok(), "3");
+
+    // One that hangs for good does not save its container from a signal, nor from removal.
+    host.docker("start hangs").ok();
+    let shim = host.sh(&format!("pgrep -f '[s]him /run/linkspan/containers/{id}'")).ok();
+    let process = host.docker("inspect -f {{.State.Pid}} hangs").ok();
+    host.sh(&format!("kill -STOP {shim}")).ok();
+    host.docker("kill -s STOP hangs").ok();
+    assert_eq!(host.sh(&format!("grep -c 'State:.T' /proc/{process}/status")).ok(), "1");
+    host.docker("rm -f hangs").ok();
+    host.sh(&format!("kill -0 {process}")).fails();
+    host.sh(&format!("kill -0 {shim}")).fails();
+}
+
+#[test]
 fn a_process_is_killed() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --name one busybox sleep 1000").ok();

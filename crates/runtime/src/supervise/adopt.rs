@@ -1,18 +1,23 @@
 //! Finding the containers of an earlier daemon: those that still run are followed again, those that ended are
 //! reported, half-made ones are removed.
 
-use std::{error::Error, fs, io, time::Duration};
+use std::{
+    error::Error,
+    fs, io,
+    time::{Duration, Instant},
+};
 
-use tracing::warn;
+use futures_util::future::join_all;
+use tracing::{info, warn};
 
-use super::{Entry, Live, Runtime, RuntimeError, cgroup_of, error::io_error};
+use super::{ANSWER_LIMIT, Entry, Live, Runtime, RuntimeError, cgroup_of, error::io_error};
 use crate::shim::{
-    launch::{State, file},
+    launch::{ProcessName, State, file},
     protocol::{Exit, Report, Request, Started},
 };
 
-/// How long a shim may take to start its container before it counts as lost.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a shim may take to start its container before it counts as lost, and is killed.
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A container that an earlier daemon had started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +41,7 @@ pub enum Adopted {
 }
 
 impl Runtime {
-    /// Looks through the run directory. To be called once, before anything is started.
+    /// Looks through the run directory. To be called once, before anything is started. No shim can hold it up for long.
     pub async fn adopt(&self) -> Result<Vec<Adopted>, RuntimeError> {
         let containers = self.inner.settings.run_dir.join("containers");
         let entries = match fs::read_dir(&containers) {
@@ -45,15 +50,15 @@ impl Runtime {
         };
         let mut ids: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         ids.sort_unstable();
-        let mut adopted = Vec::new();
-        for id in ids {
-            match self.adopt_one(&id).await {
-                Ok(found) => adopted.extend(found),
-                // One that resists must not keep the others from being adopted.
-                Err(error) => warn!(id, %error, cause = error.source(), "cannot adopt what is left of a container"),
-            }
-        }
-        Ok(adopted)
+        let adopted = join_all(ids.iter().map(|id| self.adopt_one(id))).await;
+        let told = ids.iter().zip(adopted).filter_map(|(id, outcome)| {
+            // One that resists must not keep the others from being adopted.
+            let resists = |error: &RuntimeError| {
+                warn!(id, %error, cause = error.source(), "cannot adopt what is left of a container");
+            };
+            outcome.inspect_err(resists).ok().flatten()
+        });
+        Ok(told.collect())
     }
 
     async fn adopt_one(&self, id: &str) -> Result<Option<Adopted>, RuntimeError> {
@@ -68,8 +73,9 @@ impl Runtime {
             Ok(State { exit: Some(exit), started_ms, .. }) => {
                 Ok(Some(Adopted::Ended { id: id_of(), started_ms, exit }))
             }
-            Ok(State { process: Some(_), started_ms: Some(started_ms), .. }) => {
-                let exit = self.lost(id, cgroup_of(&dir, id)).await;
+            Ok(State { process: Some(process), started_ms: Some(started_ms), .. }) => {
+                let age = if process.lives() { process.age().unwrap_or_default() } else { Duration::ZERO };
+                let exit = self.lost(id, cgroup_of(&dir, id), age).await;
                 Ok(Some(Adopted::Ended { id: id_of(), started_ms: Some(started_ms), exit }))
             }
             Ok(_) | Err(_) => {
@@ -84,18 +90,56 @@ impl Runtime {
     /// so its start is waited for. None when there is no shim, or it has come to its end: its state file says how.
     async fn follow(&self, id: &str) -> Option<(Started, Live)> {
         let dir = self.dir(id);
-        let died = State::read(&dir).is_ok_and(|state| !state.shim.lives());
-        if died || !dir.join(file::LAUNCH).exists() {
+        let state = State::read(&dir).ok();
+        let over = state.as_ref().is_some_and(|state| state.exit.is_some() || !state.shim.lives());
+        if over || !dir.join(file::LAUNCH).exists() {
             return None;
         }
         // Refused when nobody listens: then a shim without a state was never made, or has died.
         let (mut output, mut input) = self.connect(id).ok()?;
         input.send(&Request::Wait).await.ok()?;
+        let began = state.and_then(|state| state.process.zip(state.started_ms));
+        if let Some((process, started_ms)) = began {
+            // All is known already, so nobody waits for a shim that is stopped; it answers when it goes on.
+            let started = Started { pid: process.pid, started_ms };
+            let live = self.supervise(id, (started, ago(process.age().ok())), (output, input), None);
+            self.listen_for(id);
+            return Some((started, live));
+        }
         match tokio::time::timeout(START_LIMIT, output.next()).await {
             Ok(Ok(Some(Report::Started(started)))) => {
-                Some((started, self.supervise(id, started, (output, input), None)))
+                let age = ProcessName::of(started.pid).and_then(|process| process.age());
+                Some((started, self.supervise(id, (started, ago(age.ok())), (output, input), None)))
             }
-            _ => None,
+            Ok(_) => None,
+            Err(_) => {
+                self.kill_shim(id);
+                None
+            }
         }
     }
+
+    /// Says so when the shim does not answer, and when it answers again.
+    fn listen_for(&self, id: &str) {
+        let (runtime, id) = (self.clone(), id.to_owned());
+        tokio::spawn(async move {
+            // Signal 0 reaches nobody.
+            let question = Request::Signal(0);
+            let mut answer = std::pin::pin!(runtime.answer(&id, &question));
+            if tokio::time::timeout(ANSWER_LIMIT, &mut answer).await.is_ok() {
+                return;
+            }
+            let error = RuntimeError::Silent { id: id.clone(), shim: runtime.shim(&id) };
+            warn!(id, %error, "a container is in trouble");
+            if answer.await.is_ok() {
+                info!(id, "the container's shim answers again");
+            }
+        });
+    }
+}
+
+/// The moment so long ago.
+fn ago(age: Option<Duration>) -> Instant {
+    let now = Instant::now();
+    age.and_then(|age| now.checked_sub(age)).unwrap_or(now)
 }

@@ -1,21 +1,53 @@
 //! What is done to a container that runs: signals, pausing, limits; and what can be seen of it.
 
-use super::{Runtime, RuntimeError, blocking, error::io_error};
+use std::time::Duration;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{ANSWER_LIMIT, Runtime, RuntimeError, blocking, error::io_error};
 use crate::{
     cgroup::Stats,
-    shim::protocol::{Report, Request, Started, WindowSize},
+    shim::{
+        launch::{ProcessName, State},
+        protocol::{Report, Request, Started, WindowSize},
+    },
 };
 
 impl Runtime {
     /// Sends a signal to the first process of a container.
     pub async fn signal(&self, id: &str, signal: i32) -> Result<(), RuntimeError> {
         self.live(id)?;
-        nix::sys::signal::Signal::try_from(signal).map_err(|_| RuntimeError::Signal(signal))?;
-        self.ask(id, &Request::Signal(signal)).await
+        let named = Signal::try_from(signal).map_err(|_| RuntimeError::Signal(signal))?;
+        match self.ask(id, &Request::Signal(signal)).await {
+            Err(RuntimeError::Silent { .. }) => self.signal_past_shim(id, named),
+            other => other,
+        }
+    }
+
+    /// A shim that hangs must not save its container from a signal.
+    fn signal_past_shim(&self, id: &str, signal: Signal) -> Result<(), RuntimeError> {
+        let process = State::read(&self.dir(id)).ok().and_then(|state| state.process).filter(ProcessName::lives);
+        let process = process.ok_or_else(|| RuntimeError::NotRunning(id.to_owned()))?;
+        kill(Pid::from_raw(process.pid.cast_signed()), signal)
+            .map_err(|errno| io_error(id, "send it a signal")(errno.into()))
     }
 
     /// Has its shim do something, and returns when that is done.
     pub(super) async fn ask(&self, id: &str, request: &Request) -> Result<(), RuntimeError> {
+        let silent = |_| RuntimeError::Silent { id: id.to_owned(), shim: self.shim(id) };
+        tokio::time::timeout(ANSWER_LIMIT, self.answer(id, request)).await.map_err(silent)?
+    }
+
+    /// The shim's process id.
+    pub(super) fn shim(&self, id: &str) -> Option<u32> {
+        State::read(&self.dir(id)).ok().map(|state| state.shim.pid)
+    }
+
+    /// The same as [`Runtime::ask`] however long it takes.
+    pub(super) async fn answer(&self, id: &str, request: &Request) -> Result<(), RuntimeError> {
         let not_running = || RuntimeError::NotRunning(id.to_owned());
         // The shim listens for as long as its container runs.
         let (mut output, mut input) = self.connect(id).map_err(|_| not_running())?;
@@ -67,6 +99,11 @@ impl Runtime {
             Ok(outcome) => Ok(outcome?),
             Err(error) => Err(io_error(id, "change its limits")(error.into())),
         }
+    }
+
+    /// How long a container has been running, whatever the host's clock did meanwhile; none when it does not run.
+    pub fn age(&self, id: &str) -> Option<Duration> {
+        self.live(id).ok().map(|live| live.since.elapsed())
     }
 
     /// Since when a container runs, and as which process; none when it does not.

@@ -33,6 +33,17 @@ pub enum RuntimeError {
         /// What the shim had written.
         log: String,
     },
+    /// The shim lives and says nothing.
+    #[error(
+        "the shim of container {id} does not answer{}: its process is stopped or starved; the container itself goes on",
+        hint(*shim)
+    )]
+    Silent {
+        /// The container.
+        id: String,
+        /// The shim's process id, if known.
+        shim: Option<u32>,
+    },
     /// The shim said what it may not.
     #[error("the shim of container {id} cannot be understood")]
     Protocol {
@@ -59,6 +70,10 @@ pub enum RuntimeError {
         #[source]
         source: io::Error,
     },
+}
+
+fn hint(shim: Option<u32>) -> String {
+    shim.map_or_else(String::new, |pid| format!(" (process {pid}; try kill -CONT {pid})"))
 }
 
 fn said(log: &str) -> String {

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -41,6 +42,8 @@ pub(super) struct Exec {
     started: bool,
 }
 
+/// How long a shim may take to run one more process.
+const START_LIMIT: Duration = Duration::from_secs(30);
 /// How many pieces of output may wait for a slow reader before the process waits too.
 const RELAYED_PIECES: usize = 16;
 
@@ -109,10 +112,11 @@ impl Runtime {
             .map_err(|error| io_error(container, "describe the exec")(std::io::Error::other(error)))?;
         let (mut output, mut input) = self.connect(container)?;
         input.send(&Request::Exec(Box::new(exec))).await.map_err(io_error(container, "talk to its shim"))?;
-        match output.next().await {
-            Ok(Some(Report::Started(started))) => Ok((started, output, input)),
-            Ok(Some(Report::Failed(failure))) => Err(RuntimeError::Start(failure)),
-            other => Err(self.silence(container, other.err())),
+        match tokio::time::timeout(START_LIMIT, output.next()).await {
+            Ok(Ok(Some(Report::Started(started)))) => Ok((started, output, input)),
+            Ok(Ok(Some(Report::Failed(failure)))) => Err(RuntimeError::Start(failure)),
+            Ok(other) => Err(self.silence(container, other.err())),
+            Err(_) => Err(RuntimeError::Silent { id: container.to_owned(), shim: self.shim(container) }),
         }
     }
 

@@ -1,14 +1,19 @@
 //! How containers end: following their shims, and removing what is left.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{process::Child, sync::watch};
+use tracing::warn;
 
-use super::{Entry, Input, Live, Output, Runtime, RuntimeError, blocking, error::io_error};
+use super::{ANSWER_LIMIT, Entry, Input, Live, Output, Runtime, RuntimeError, blocking, error::io_error};
 use crate::{
     cgroup::Cgroup,
     shim::{
-        launch::State,
+        launch::{ProcessName, State},
         now_ms,
         protocol::{Exit, Report, Started},
     },
@@ -19,19 +24,19 @@ impl Runtime {
     pub(super) fn supervise(
         &self,
         id: &str,
-        started: Started,
+        (started, since): (Started, Instant),
         (mut output, input): (Output, Input),
         child: Option<Child>,
     ) -> Live {
         let (ended, exit) = watch::channel(None);
-        let live = Live { started, cgroup: self.cgroup(id), exit };
+        let live = Live { started, since, cgroup: self.cgroup(id), exit };
         let (runtime, id, cgroup) = (self.clone(), id.to_owned(), live.cgroup.clone());
         tokio::spawn(async move {
             let exit = loop {
                 match output.next().await {
                     Ok(Some(Report::Exited(exit))) => break exit,
                     Ok(Some(_)) => {}
-                    Ok(None) | Err(_) => break runtime.lost(&id, cgroup).await,
+                    Ok(None) | Err(_) => break runtime.lost(&id, cgroup, since.elapsed()).await,
                 }
             };
             // The shim waits for its clients before it ends.
@@ -45,7 +50,8 @@ impl Runtime {
     }
 
     /// A shim died before it could report: its container dies with it.
-    pub(super) async fn lost(&self, id: &str, cgroup: Cgroup) -> Exit {
+    pub(super) async fn lost(&self, id: &str, cgroup: Cgroup, age: Duration) -> Exit {
+        let ran_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let dir = self.dir(id);
         let job = move || {
             if let Ok(State { exit: Some(exit), .. }) = State::read(&dir) {
@@ -53,8 +59,8 @@ impl Runtime {
             }
             let oom_killed = cgroup.oom_kills() > 0;
             let _ = cgroup.kill().and_then(|()| cgroup.remove());
-            let exit =
-                Exit { code: 137, oom_killed, finished_ms: now_ms(), error: Some("its shim was killed".to_owned()) };
+            let error = Some("its shim was killed".to_owned());
+            let exit = Exit { code: 137, oom_killed, finished_ms: now_ms(), ran_ms, error };
             if let Ok(mut state) = State::read(&dir) {
                 state.exit = Some(exit.clone());
                 let _ = state.write(&dir);
@@ -65,6 +71,7 @@ impl Runtime {
             code: 137,
             oom_killed: false,
             finished_ms: now_ms(),
+            ran_ms,
             error: Some(error.to_string()),
         };
         tokio::task::spawn_blocking(job).await.unwrap_or_else(failed)
@@ -86,8 +93,12 @@ impl Runtime {
         if let Some(Entry::Live(live)) = entry {
             let cgroup = live.cgroup.clone();
             blocking(move || cgroup.kill()).await.map_err(io_error(id, "kill its processes"))?;
-            // The shim writes to the run directory until it has reported.
-            let _ = live.exit.clone().wait_for(Option::is_some).await;
+            // The shim writes to the run directory until it has reported. One that hangs is killed: nobody needs it any more.
+            let mut exit = live.exit.clone();
+            if tokio::time::timeout(ANSWER_LIMIT, exit.wait_for(Option::is_some)).await.is_err() {
+                self.kill_shim(id);
+                let _ = exit.wait_for(Option::is_some).await;
+            }
         }
         let cgroup = self.cgroup(id);
         blocking(move || cgroup.kill().and_then(|()| cgroup.remove()))
@@ -96,6 +107,15 @@ impl Runtime {
         self.execs().retain(|_, exec| exec.container() != id);
         self.forget(id);
         Ok(())
+    }
+
+    /// Kills the shim, if it is still the one that wrote the state.
+    pub(super) fn kill_shim(&self, id: &str) {
+        let shim = State::read(&self.dir(id)).ok().map(|state| state.shim).filter(ProcessName::lives);
+        if let Some(pid) = shim.and_then(|shim| Pid::from_raw(shim.pid.cast_signed())) {
+            warn!(id, shim = pid.as_raw_pid(), "its shim hangs, and is killed");
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 
     /// Removes the run directory.

@@ -16,6 +16,7 @@ use std::{
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -77,6 +78,8 @@ enum Entry {
 #[derive(Clone, Debug)]
 struct Live {
     started: Started,
+    /// When it was started, on the clock that nobody sets.
+    since: Instant,
     cgroup: Cgroup,
     exit: watch::Receiver<Option<Exit>>,
 }
@@ -118,6 +121,9 @@ impl Runtime {
         self.inner.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How long a shim may take to answer what it answers at once, before somebody is told that it hangs.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 fn cgroup_of(dir: &Path, id: &str) -> Cgroup {
     let path = Launch::read(dir).ok().and_then(|launch| launch.spec.linux().as_ref()?.cgroups_path().clone());

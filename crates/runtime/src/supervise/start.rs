@@ -1,6 +1,6 @@
 //! Starting a container: its run directory, its socket, its shim.
 
-use std::{fs, os::unix::net::UnixListener, process::Stdio};
+use std::{fs, os::unix::net::UnixListener, process::Stdio, time::Instant};
 
 use super::{Entry, Live, Runtime, RuntimeError, error::io_error, exit, stream::StreamError};
 use crate::{
@@ -71,7 +71,11 @@ impl Runtime {
         let id = launch.id.as_str();
         let dir = self.dir(id);
         launch.write(&dir).map_err(io_error(id, "write its launch file"))?;
-        let log = fs::File::create(dir.join(file::SHIM_LOG)).map_err(io_error(id, "make its shim's log"))?;
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(dir.join(file::SHIM_LOG))
+            .map_err(io_error(id, "make its shim's log"))?;
         let (mut output, mut input) = self.connect(id)?;
         input.send(&Request::Start).await.map_err(io_error(id, "talk to its shim"))?;
         let child = tokio::process::Command::new(&self.inner.settings.exe)
@@ -95,7 +99,7 @@ impl Runtime {
                 return Err(self.silence(id, other.err()));
             }
         };
-        Ok(self.supervise(id, started, (output, input), Some(child)))
+        Ok(self.supervise(id, (started, Instant::now()), (output, input), Some(child)))
     }
 
     /// The error for a shim that ended the conversation.

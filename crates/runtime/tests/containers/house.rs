@@ -49,7 +49,7 @@ pub fn with_house<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Arc
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     threads.block_on(async {
         let house = Arc::new(House::build(busybox));
-        let outcome = tokio::spawn(tokio::time::timeout(LIMIT * 3, test(house.clone()))).await;
+        let outcome = tokio::spawn(tokio::time::timeout(LIMIT * 12, test(house.clone()))).await;
         let leftovers = house.clear().await;
         outcome.expect("the test").expect("the test ends in time");
         assert_eq!(leftovers, Vec::<String>::new(), "left behind");
@@ -253,4 +253,34 @@ pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}: not in time");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// The parent of a process: the shim of a container's first one.
+pub fn parent_of(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// How many files a process has open.
+pub fn files_of(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// How many children a process has, those that have ended included.
+pub fn children_of(pid: u32) -> usize {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().split_whitespace().count()
+}
+
+/// The memory that a process shares with nobody, kB.
+pub fn private_kb(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let field = |name: &str| -> u64 {
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
+    };
+    field("Private_Clean:") + field("Private_Dirty:")
+}
+
+/// Sends a signal to a process that is no container's.
+pub fn kill(pid: u32, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }

@@ -149,6 +149,46 @@ fn logs_rotate_and_read_back() {
 }
 
 #[test]
+fn a_log_that_rotates_under_load_keeps_its_last_lines_whole() {
+    with_house(|house| async move {
+        let mut container = house.container(&["sh", "-c", "yes | head -n 50000 | awk '{print NR}'"]);
+        container.log = Log::JsonFile { max_size: Some(64 << 10), max_file: 4 };
+        house.run(&container).await;
+        let lines: Vec<u32> = reader::read(&house.log(&container), reader::Wish::default())
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.log.trim().parse().unwrap())
+            .collect();
+        assert_eq!(lines.last(), Some(&50_000));
+        assert!(lines.windows(2).all(|pair| pair[0] + 1 == pair[1]), "a line is missing or twice");
+        let size =
+            |name: &str| std::fs::metadata(house.log(&container).with_extension(name)).map_or(0, |file| file.len());
+        assert!((1..=3).all(|age| size(&format!("log.{age}")) > 60 << 10), "rotated files are full");
+        assert_eq!(size("log.4"), 0);
+    });
+}
+
+#[test]
+fn groups_above_go_with_the_last_container_in_them() {
+    with_house(|house| async move {
+        let containers = [house.container(&["sleep", "1000"]), house.container(&["sleep", "1000"])];
+        let exists = || {
+            let parent = containers[0].resources.cgroup_parent.clone().unwrap();
+            let trees = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|tree| tree.path());
+            let all = trees.chain(["/sys/fs/cgroup".into()]);
+            all.map(|tree| tree.join(parent.trim_start_matches('/'))).any(|dir| dir.exists())
+        };
+        for container in &containers {
+            house.start(container).await.unwrap();
+        }
+        house.runtime.reap(containers[0].id.as_str()).await.unwrap();
+        assert!(exists());
+        house.runtime.reap(containers[1].id.as_str()).await.unwrap();
+        assert!(!exists());
+    });
+}
+
+#[test]
 fn an_exit_does_not_wait_for_those_who_hold_the_pipe() {
     with_house(|house| async move {
         let mut container = house.container(&["sh", "-c", "sleep 1000 & echo out"]);

@@ -3,7 +3,9 @@
 use model::container::Stdin;
 use runtime::Adopted;
 
-use crate::house::{EVERYTHING, LIMIT, read_all, read_until, until, with_house};
+use rustix::process::Signal;
+
+use crate::house::{EVERYTHING, LIMIT, kill, parent_of, read_all, read_until, until, with_house};
 
 #[test]
 fn another_daemon_takes_over() {
@@ -44,6 +46,40 @@ fn a_start_outlives_the_daemon_that_asked_for_it() {
 }
 
 #[test]
+fn a_shim_that_is_stopped_holds_nobody_up() {
+    with_house(|house| async move {
+        let mut container = house.container(&["sh", "-c", "read x; echo $x; exit 3"]);
+        container.process.stdin = Stdin::Open;
+        let id = container.id.as_str();
+        let started = house.start(&container).await.unwrap();
+        let shim = parent_of(started.pid);
+        kill(shim, Signal::STOP);
+        let second = house.second_runtime();
+        let adopted = second.adopt().await.unwrap();
+        assert_eq!(adopted, [Adopted::Running { id: id.to_owned(), started }]);
+        assert!(second.age(id).unwrap() < LIMIT * 12, "{:?}", second.age(id));
+        kill(shim, Signal::CONT);
+        let mut attached = second.attach(id, EVERYTHING).await.unwrap();
+        attached.input.write(b"again\n").await.unwrap();
+        assert_eq!(read_all(attached).await.0, "again\n");
+        assert_eq!(second.wait(id).await.unwrap().code, 3);
+    });
+}
+
+#[test]
+fn a_shim_that_hangs_is_killed_with_its_container() {
+    with_house(|house| async move {
+        let container = house.container(&["sleep", "1000"]);
+        let started = house.start(&container).await.unwrap();
+        let shim = parent_of(started.pid);
+        kill(shim, Signal::STOP);
+        house.runtime.reap(container.id.as_str()).await.unwrap();
+        let lives = |pid: u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+        until("both are gone", || !lives(started.pid) && !lives(shim)).await;
+    });
+}
+
+#[test]
 fn what_ended_without_a_daemon_is_told() {
     with_house(|house| async move {
         let container = house.container(&["sh", "-c", "exit 5"]);
@@ -63,8 +99,7 @@ fn a_killed_shim_takes_its_container_along() {
         let container = house.container(&["sleep", "1000"]);
         let started = house.start(&container).await.unwrap();
         let shim = parent_of(started.pid);
-        rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL)
-            .unwrap();
+        kill(shim, Signal::KILL);
         let exit = tokio::time::timeout(LIMIT, house.wait(&container)).await.unwrap();
         assert_eq!((exit.code, exit.error.as_deref()), (137, Some("its shim was killed")));
         until("the process is gone", || !std::path::Path::new(&format!("/proc/{}", started.pid)).exists()).await;
@@ -98,9 +133,4 @@ fn a_half_made_container_is_removed() {
         assert!(!dir.exists());
         drop(attached);
     });
-}
-
-fn parent_of(pid: u32) -> i32 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
 }
