@@ -28,6 +28,10 @@ pub struct Stage {
     pub facts: Facts,
     /// What ids were made of.
     pub names: BTreeMap<String, String>,
+    /// By how much the host's clock was set, milliseconds in all.
+    jumped_ms: i64,
+    /// The same when each container was started.
+    started_after: BTreeMap<ContainerId, i64>,
 }
 
 /// What became of one command.
@@ -36,7 +40,7 @@ pub type Outcome = Result<Decision, Refusal>;
 impl Default for Stage {
     fn default() -> Self {
         let facts = Facts { now_ms: 1_000_000, nonce: 7, default_mtu: Some(1500), ..Facts::default() };
-        Self { state: State::default(), facts, names: BTreeMap::new() }
+        Self { state: State::default(), facts, names: BTreeMap::new(), jumped_ms: 0, started_after: BTreeMap::new() }
     }
 }
 
@@ -67,6 +71,12 @@ impl Stage {
     fn commands(&mut self, verb: &str, rest: &[&str]) -> Vec<Command> {
         match verb {
             "facts" => self.learn(rest),
+            // Somebody sets the host's clock: no time passes.
+            "clock" => {
+                let by_ms = rest[0].parse::<i64>().unwrap();
+                self.facts.now_ms += by_ms;
+                self.jumped_ms += by_ms;
+            }
             "after" => self.facts.now_ms += rest[0].parse::<i64>().unwrap(),
             "open" => return vec![Command::Open(Box::new(wishes::settings(rest)))],
             "network" => return vec![Command::CreateNetwork(Box::new(wishes::network(self, rest)))],
@@ -110,7 +120,10 @@ impl Stage {
         let now_ms = self.facts.now_ms;
         match verb {
             "start" => Command::Start(container),
-            "started" => Command::Started { container, run: Run { pid: 100, started_ms: now_ms } },
+            "started" => {
+                self.started_after.insert(container.clone(), self.jumped_ms);
+                Command::Started { container, run: Run { pid: 100, started_ms: now_ms } }
+            }
             "exit" => Command::Exited { exit: exit(number(0)), container },
             "fail" => {
                 let failed = Exit { error: Some(rest[1..].join(" ")), started_ms: 0, ..exit(127) };
@@ -125,7 +138,8 @@ impl Stage {
             "recover" => Command::Recover { exit: exit(number(255)), container },
             "check" => {
                 let (started_ms, finished_ms) = (now_ms, now_ms);
-                let result = HealthResult { started_ms, finished_ms, code: number(0), output: String::new() };
+                let (age_ms, output) = (self.age_ms(&container), String::new());
+                let result = HealthResult { started_ms, finished_ms, age_ms, code: number(0), output };
                 Command::Health { container, result }
             }
             other => panic!("no such step: {other}"),
@@ -162,10 +176,17 @@ impl Stage {
     /// How the container ends now.
     fn exit(&self, container: &ContainerId, code: i32) -> Exit {
         let run = self.state.containers.get(container).and_then(|c| c.run().cloned());
+        let ran_ms = self.age_ms(container);
         let started_ms = run.map_or(0, |run| run.started_ms);
         let finished_ms = self.facts.now_ms;
-        let ran_ms = if started_ms > 0 { u64::try_from(finished_ms - started_ms).unwrap_or(0) } else { 0 };
         Exit { code, started_ms, finished_ms, ran_ms, ..Exit::default() }
+    }
+
+    /// How long it has run, whatever was done to the clock meanwhile.
+    fn age_ms(&self, container: &ContainerId) -> u64 {
+        let run = self.state.containers.get(container).and_then(|c| c.run().cloned());
+        let jumped_ms = self.jumped_ms - self.started_after.get(container).copied().unwrap_or_default();
+        run.map_or(0, |run| u64::try_from(self.facts.now_ms - run.started_ms - jumped_ms).unwrap_or(0))
     }
 
     /// The id of the container that has this name now, or once had.

@@ -54,7 +54,8 @@ fn on_a_network_with_names() {
     });
     let state = with_running(&state, "web", &body);
     let container = find::container(&state, "web").unwrap().id.clone();
-    let result = HealthResult { started_ms: NOW_MS, finished_ms: NOW_MS + 5, code: 0, output: "fine".to_owned() };
+    let result =
+        HealthResult { started_ms: NOW_MS, finished_ms: NOW_MS + 5, age_ms: 0, code: 0, output: "fine".to_owned() };
     let state = after(&state, Command::Health { container, result });
     check("healthy", &state, "web");
 }

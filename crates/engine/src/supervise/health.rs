@@ -16,9 +16,7 @@ const KEPT: usize = 4096;
 /// Checks again and again until it is aborted or the container is gone.
 pub async fn watch(engine: Engine, container: ContainerId, check: HealthCheck) {
     loop {
-        // Not the difference of two times of day: the host's clock may be set meanwhile.
-        let age = engine.runtime().age(container.as_str()).unwrap_or_default();
-        let Some(pause_ms) = pause_ms(&engine.state(), &container, &check, age) else { return };
+        let Some(pause_ms) = pause_ms(&engine.state(), &container, &check, age(&engine, &container)) else { return };
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         if paused(&engine.state(), &container) {
             continue;
@@ -39,12 +37,17 @@ fn pause_ms(state: &State, container: &ContainerId, check: &HealthCheck, age: Du
     Some(if starting && age_ms < check.start_period_ms { check.start_interval_ms } else { check.interval_ms })
 }
 
+/// Not the difference of two times of day: the host's clock may be set meanwhile.
+fn age(engine: &Engine, container: &ContainerId) -> Duration {
+    engine.runtime().age(container.as_str()).unwrap_or_default()
+}
+
 fn paused(state: &State, container: &ContainerId) -> bool {
     state.containers.get(container).is_some_and(|c| matches!(c.phase, Phase::Paused(_)))
 }
 
 async fn run(engine: &Engine, container: &ContainerId, check: &HealthCheck) -> HealthResult {
-    let started_ms = now_ms();
+    let (started_ms, age) = (now_ms(), age(engine, container));
     let mut output = Vec::new();
     let timeout = Duration::from_millis(check.timeout_ms);
     let (code, output) = match tokio::time::timeout(timeout, exec(engine, container, check, &mut output)).await {
@@ -52,7 +55,8 @@ async fn run(engine: &Engine, container: &ContainerId, check: &HealthCheck) -> H
         Ok(Err(error)) => (-1, error.to_string()),
         Err(_) => (-1, format!("Health check exceeded timeout ({} ms)", check.timeout_ms)),
     };
-    HealthResult { started_ms, finished_ms: now_ms(), code, output }
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    HealthResult { started_ms, finished_ms: now_ms(), age_ms, code, output }
 }
 
 async fn exec(

@@ -48,6 +48,9 @@ pub struct HealthResult {
     pub started_ms: i64,
     /// When it ended, milliseconds since 1970 UTC.
     pub finished_ms: i64,
+    /// How long the container had run when it began, milliseconds, whatever the host's clock did meanwhile.
+    #[serde(default)]
+    pub age_ms: u64,
     /// 0 healthy, 1 unhealthy, -1 timed out or could not run.
     pub code: i32,
     /// The start of its output, at most 4,096 bytes.

@@ -2,7 +2,7 @@
 
 use super::super::draft::Draft;
 use crate::{
-    container::{Health, HealthCheck, HealthResult, HealthStatus, Run},
+    container::{Health, HealthCheck, HealthResult, HealthStatus},
     id::ContainerId,
     refusal::Refusal,
 };
@@ -13,10 +13,10 @@ const KEPT: usize = 5;
 /// A check ended.
 pub fn checked(draft: &mut Draft, id: &ContainerId, result: HealthResult) -> Result<(), Refusal> {
     let container = draft.container(id)?;
-    let (Some(run), Some(check), Some(health)) = (container.run(), &container.health_check, &container.health) else {
+    let (Some(_), Some(check), Some(health)) = (container.run(), &container.health_check, &container.health) else {
         return Err(Refusal::Unchanged(format!("container {id} has no health to check")));
     };
-    let next = judge(health, check, run, result);
+    let next = judge(health, check, result);
     let (was, is) = (health.status, next.status);
     draft.edit_container(id, |container| container.health = Some(next));
     if was != is {
@@ -26,12 +26,9 @@ pub fn checked(draft: &mut Draft, id: &ContainerId, result: HealthResult) -> Res
     Ok(())
 }
 
-fn judge(health: &Health, check: &HealthCheck, run: &Run, result: HealthResult) -> Health {
+fn judge(health: &Health, check: &HealthCheck, result: HealthResult) -> Health {
     let mut next = health.clone();
-    let in_start_period = || {
-        let ran_ms = result.started_ms.saturating_sub(run.started_ms);
-        health.status == HealthStatus::Starting && ran_ms < i64::try_from(check.start_period_ms).unwrap_or(i64::MAX)
-    };
+    let in_start_period = || health.status == HealthStatus::Starting && result.age_ms < check.start_period_ms;
     if result.code == 0 {
         next.failing = 0;
         next.status = HealthStatus::Healthy;
