@@ -253,9 +253,9 @@ fn block_devices_are_limited() {
     check(
         &host,
         "run --rm --device-read-bps /dev/nosuch:1mb busybox true",
-        125,
+        127,
         "",
-        "cannot limit the block device /dev/nosuch",
+        "cannot limit the block device /dev/nosuch: no such file or directory",
     );
     check(&host, "run --rm --device-read-bps /dev/null:1mb busybox true", 125, "", "it is not a block device");
 }

@@ -233,7 +233,9 @@ fn a_shim_is_stopped() {
     let process = host.docker("inspect -f {{.State.Pid}} hangs").ok();
     host.sh(&format!("kill -STOP {shim}")).ok();
     host.docker("kill -s STOP hangs").ok();
-    assert_eq!(host.sh(&format!("grep -c 'State:.T' /proc/{process}/status")).ok(), "1");
+    eventually("its process is stopped", || {
+        (host.sh(&format!("grep -c 'State:.T' /proc/{process}/status")).out.trim() == "1").then_some(())
+    });
     host.docker("rm -f hangs").ok();
     host.sh(&format!("kill -0 {process}")).fails();
     host.sh(&format!("kill -0 {shim}")).fails();
