@@ -118,6 +118,7 @@ fn task_text(task: &Task) -> String {
         Task::RestartAfter { container, pause_ms } => format!("restart {container} after {pause_ms} ms"),
         Task::Limit(id) => format!("limit {id}"),
         Task::Reap(id) => format!("reap {id}"),
+        Task::Fill(id) => format!("fill {id}"),
         Task::MakeVolume(name) => format!("make volume:{name}"),
         Task::DropVolume(name) => format!("drop volume:{name}"),
     }

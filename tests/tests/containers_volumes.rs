@@ -42,6 +42,23 @@ fn volumes_are_filled_listed_and_pruned() {
 }
 
 #[test]
+fn volumes_are_filled_when_a_container_is_made() {
+    let Some(host) = Host::start() else { return };
+    let check = |words: &str, out: &str| assert_eq!(host.docker(words).ok(), out, "{words}");
+    host.docker("create --name made -v site:/var/www busybox true").ok();
+    check("run --rm -v site:/s busybox ls /s", "index.html");
+    // What its users took away does not come back at a start.
+    host.docker("run --rm -v site:/s busybox rm /s/index.html").ok();
+    host.docker("start -a made").ok();
+    check("run --rm -v site:/s busybox ls /s", "");
+    check("diff made", "");
+    // Several at once make the same new volume.
+    let all = "for i in 1 2 3 4 5 6; do docker create -v shared:/var/www busybox true >/dev/null & done; wait";
+    host.sh(all).ok();
+    check("run --rm -v shared:/s busybox cat /s/index.html", "hello");
+}
+
+#[test]
 fn parts_of_volumes_and_drivers_options() {
     let Some(host) = Host::start() else { return };
     let check = |words: &str, out: &str| assert_eq!(host.docker(words).ok(), out, "{words}");
@@ -59,6 +76,20 @@ fn parts_of_volumes_and_drivers_options() {
             .ok()
             .contains("tmpfs rw,relatime,size=3072k")
     );
+    // Who uses it at a time shares it, and what is in it goes with the last.
+    host.docker("run -d --name writer -v memory:/t busybox sleep 1000").ok();
+    host.docker("run -d --name reader -v memory:/mnt/deep:ro busybox sleep 1000").ok();
+    host.docker("exec writer sh -c 'echo written > /t/file'").ok();
+    check("exec reader cat /mnt/deep/file", "written");
+    host.docker("exec reader touch /mnt/deep/x").fails_with("Read-only");
+    host.docker("rm -f writer").ok();
+    host.kill_daemon();
+    host.start_daemon();
+    check("run --rm -v memory:/t busybox cat /t/file", "written");
+    host.docker("rm -f reader").ok();
+    check("run --rm -v memory:/t busybox ls /t", "");
+    let mounted = host.sh("grep -c linkspan.*volumes /proc/self/mountinfo").out;
+    assert_eq!(mounted.trim(), "0", "nothing of it is on the host");
     let dir = host.path().join("device");
     let device = dir.display();
     host.sh(&format!("mkdir {device}; echo x > {device}/file")).ok();
@@ -69,6 +100,8 @@ fn parts_of_volumes_and_drivers_options() {
     host.docker("run --rm -v sealed:/t busybox touch /t/x").fails_with("Read-only");
     host.docker("volume create -o type=none -o o=bind -o device=/nosuch broken").ok();
     host.docker("run --rm -v broken:/t busybox true").fails_with("its device /nosuch does not exist");
+    host.docker("volume create -o type=nosuchfs -o device=x odd").ok();
+    host.docker("run --rm -v odd:/t busybox true").fails_with("error while mounting volume 'odd'");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use arc_swap::ArcSwap;
 use model::{
     Command, Container, ContainerId, State,
-    command::{AnonymousVolumes, Force},
+    command::{AnonymousVolumes, ContainerWish, Force},
     container::{AfterExit, Exit},
 };
 use netstate::{NetState, Plan};
@@ -45,6 +45,26 @@ impl Engine {
     /// Decides, journals and applies a command. On success the returned state has it in effect; on an error nothing has changed.
     pub async fn submit(&self, command: Command) -> Result<Arc<State>, EngineError> {
         self.ask(|reply| Request::Command(Box::new(command), reply)).await?
+    }
+
+    /// Makes a container, and returns when its empty volumes have what its image has at their places. One whose volumes cannot be filled
+    /// is not made.
+    pub async fn create(&self, wish: ContainerWish) -> Result<(), EngineError> {
+        let id = wish.container.id.clone();
+        let filled = wish.container.fills_volumes().then(|| self.shared.waiters.fill(&id));
+        let created = self.submit(Command::CreateContainer(Box::new(wish))).await;
+        let Some(filled) = filled else { return created.map(drop) };
+        if created.is_err() {
+            // Nobody fills anything.
+            self.shared.waiters.filled(&id, &Ok(()));
+            return created.map(drop);
+        }
+        let outcome = filled.await.unwrap_or_else(|_| Err("the daemon is shutting down".to_owned()));
+        if outcome.is_err() {
+            // Whoever removed it meanwhile has done it already.
+            drop(self.remove(&id, Force::No, AnonymousVolumes::Remove).await);
+        }
+        outcome.map_err(EngineError::Fill)
     }
 
     /// Starts a container and returns when its process runs, or could not be started (`EngineError::Launch`).

@@ -25,6 +25,9 @@ pub enum WaitFor {
 /// How a launch went: nothing, or the exit code and the reason.
 pub type Launched = Result<(), (i32, String)>;
 
+/// How the filling of a container's volumes went: nothing, or the reason.
+pub type Filled = Result<(), String>;
+
 /// Those who wait, by container.
 type Waiting<T> = Mutex<HashMap<ContainerId, Vec<T>>>;
 
@@ -33,6 +36,7 @@ type Waiting<T> = Mutex<HashMap<ContainerId, Vec<T>>>;
 pub struct Waiters {
     ends: Waiting<(WaitFor, oneshot::Sender<Exit>)>,
     launches: Waiting<oneshot::Sender<Launched>>,
+    fills: Waiting<oneshot::Sender<Filled>>,
     reaps: Waiting<oneshot::Sender<()>>,
 }
 
@@ -57,6 +61,21 @@ impl Waiters {
     /// The launch is over.
     pub fn launched(&self, container: &ContainerId, how: &Launched) {
         for sender in lock(&self.launches).remove(container).unwrap_or_default() {
+            // Whoever stopped waiting does not want to know.
+            let _ = sender.send(how.clone());
+        }
+    }
+
+    /// A receiver of how the filling of a new container's volumes went.
+    pub fn fill(&self, container: &ContainerId) -> oneshot::Receiver<Filled> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.fills).entry(container.clone()).or_default().push(sender);
+        receiver
+    }
+
+    /// The filling is over.
+    pub fn filled(&self, container: &ContainerId, how: &Filled) {
+        for sender in lock(&self.fills).remove(container).unwrap_or_default() {
             // Whoever stopped waiting does not want to know.
             let _ = sender.send(how.clone());
         }

@@ -97,6 +97,12 @@ impl Container {
         }
     }
 
+    /// Whether it has volumes that start with what its image has at their places.
+    pub fn fills_volumes(&self) -> bool {
+        let fills = |mount: &Mount| matches!(mount.source, MountSource::Volume { fill: Fill::FromImage, .. });
+        self.mounts.iter().any(fills)
+    }
+
     /// Whether it keeps its sandbox up: it has a process, or will have one without its user's doing.
     pub fn is_live(&self) -> bool {
         !matches!(self.phase, Phase::Created | Phase::Exited(_))

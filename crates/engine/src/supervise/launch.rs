@@ -87,16 +87,34 @@ impl Supervisor {
         Ok(self.describe(id).await?)
     }
 
+    /// Gives the container's empty volumes what its image has at their places.
+    pub async fn fill_volumes(&self, id: &ContainerId) -> Result<(), Refused> {
+        let state = self.engine.state();
+        // One that is gone needs nothing.
+        let Some(container) = state.containers.get(id) else { return Ok(()) };
+        let volumes = volumes::of(&state, &self.places, container)?;
+        let empty = volumes::to_fill(container, &volumes);
+        if empty.is_empty() {
+            return Ok(());
+        }
+        let rootfs = self.layers(container).await?;
+        Ok(volumes::fill(empty, rootfs).await?)
+    }
+
+    /// The container's layers, with its own on top.
+    async fn layers(&self, container: &Container) -> Result<Rootfs, PrepareError> {
+        let image: ImageId = container.image.id.parse().map_err(|_| PrepareError::Image(container.image.id.clone()))?;
+        let snapshot = self.engine.images().create_snapshot(container.id.as_str(), &image).await?;
+        Ok(Rootfs::Overlay { lower: snapshot.lower, upper: snapshot.upper, work: snapshot.work })
+    }
+
     async fn describe(&self, id: &ContainerId) -> Result<Launch, PrepareError> {
         let state = self.engine.state();
         let container = state.containers.get(id).ok_or(PrepareError::Gone)?;
         let sandbox = state.sandboxes.get(&container.sandbox).ok_or(PrepareError::Gone)?;
-        let image: ImageId = container.image.id.parse().map_err(|_| PrepareError::Image(container.image.id.clone()))?;
-        let snapshot = self.engine.images().create_snapshot(id.as_str(), &image).await?;
-        let rootfs = Rootfs::Overlay { lower: snapshot.lower, upper: snapshot.upper, work: snapshot.work };
+        let rootfs = self.layers(container).await?;
         bind_sources(container)?;
         let volumes = volumes::of(&state, &self.places, container)?;
-        volumes::fill(container, &rootfs, &volumes).await?;
         let own = sandbox.namespace == Namespace::Own;
         let host = oci::Host {
             rootfs,

@@ -39,12 +39,23 @@ pub struct Supervisor {
     places: Arc<Places>,
     /// The health checks that run, by container.
     checks: Arc<Mutex<HashMap<ContainerId, AbortHandle>>>,
+    /// Held while volumes are filled: two containers may be made that share a new one.
+    filling: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a container is started that mounts a file system which others may have mounted: the first mounts it, the others
+    /// share that.
+    mounting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Supervisor {
     /// A supervisor that does nothing yet.
     pub fn new(engine: Engine, places: Places) -> Self {
-        Self { engine, places: Arc::new(places), checks: Arc::default() }
+        Self {
+            engine,
+            places: Arc::new(places),
+            checks: Arc::default(),
+            filling: Arc::default(),
+            mounting: Arc::default(),
+        }
     }
 
     /// Follows the processes that were adopted, and does tasks as they come.
@@ -80,6 +91,7 @@ impl Supervisor {
             Task::RestartAfter { container, pause_ms } => self.restart_after(container, pause_ms).await,
             Task::Limit(container) => self.limit(&container).await,
             Task::Reap(container) => self.reap(&container).await,
+            Task::Fill(container) => self.fill(&container).await,
             Task::MakeVolume(name) => self.make_volume(&name),
             Task::DropVolume(name) => self.drop_volume(&name),
         }
@@ -87,6 +99,8 @@ impl Supervisor {
 
     /// Starts the process and tells the engine how it went.
     async fn launch(&self, container: ContainerId) {
+        let shares = volumes::has_filesystem(&self.engine.state(), &container);
+        let _first_or_sharing = if shares { Some(self.mounting.lock().await) } else { None };
         let outcome = match self.prepare(&container).await {
             Ok(launch) => self.engine.runtime().start(&launch).await.map_err(launch::Refused::from),
             Err(refused) => Err(refused),
@@ -107,6 +121,14 @@ impl Supervisor {
         };
         let launched = told.unwrap_or_else(|error| Err((125, error.to_string())));
         self.engine.shared.waiters.launched(&container, &launched);
+    }
+
+    /// Fills the empty volumes of a new container and tells whoever waits how it went.
+    async fn fill(&self, container: &ContainerId) {
+        let one_at_a_time = self.filling.lock().await;
+        let outcome = self.fill_volumes(container).await.map_err(|refused| refused.message);
+        drop(one_at_a_time);
+        self.engine.shared.waiters.filled(container, &outcome);
     }
 
     /// Waits for the end of a process that runs, and tells the engine; checks its health meanwhile.

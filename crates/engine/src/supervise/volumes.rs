@@ -1,4 +1,4 @@
-//! Volumes at a start: their directories, what the local driver's options make of them, and what an empty one gets from the image.
+//! Volumes of containers: their directories, what the local driver's options make of them, and what an empty one gets from the image.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::{
-    State, Volume,
+    ContainerId, State, Volume,
     container::{Container, Fill, MountSource},
 };
 use runtime::{oci::VolumeData, rootfs::Files, shim::launch::Rootfs};
@@ -23,25 +23,21 @@ pub(super) fn of(
     places: &Places,
     container: &Container,
 ) -> Result<BTreeMap<String, VolumeData>, PrepareError> {
-    let names = container.mounts.iter().filter_map(|mount| match &mount.source {
-        MountSource::Volume { name, .. } => Some(name),
-        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
-    });
-    names
+    volumes_of(container)
         .map(|name| {
             let directory = places.volume(name).join("_data");
             fs::create_dir_all(&directory).map_err(file(&directory))?;
             let data = match state.volumes.get(name) {
-                Some(volume) if !volume.options.is_empty() => driven(volume)?,
+                Some(volume) if !volume.options.is_empty() => driven(state, volume)?,
                 _ => VolumeData::Directory(directory),
             };
-            Ok((name.clone(), data))
+            Ok((name.to_owned(), data))
         })
         .collect()
 }
 
 /// A volume that the local driver mounts.
-fn driven(volume: &Volume) -> Result<VolumeData, PrepareError> {
+fn driven(state: &State, volume: &Volume) -> Result<VolumeData, PrepareError> {
     let option = |name: &str| volume.options.get(name).cloned().unwrap_or_default();
     let (kind, device) = (option("type"), option("device"));
     let options: Vec<String> = option("o").split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
@@ -51,33 +47,46 @@ fn driven(volume: &Volume) -> Result<VolumeData, PrepareError> {
     }
     Ok(match (bind, options.as_slice()) {
         (true, [_]) => VolumeData::Directory(PathBuf::from(device)),
-        (true, _) => VolumeData::Filesystem { kind: "bind".to_owned(), device, options },
-        (false, _) => VolumeData::Filesystem { kind, device, options },
+        (true, _) => VolumeData::Bind { path: PathBuf::from(device), options },
+        (false, _) => VolumeData::Filesystem { kind, device, options, mounted_by: users(state, &volume.name) },
     })
 }
 
-/// Copies into empty volumes what the container has where they will be mounted.
-pub(super) async fn fill(
-    container: &Container,
-    rootfs: &Rootfs,
-    volumes: &BTreeMap<String, VolumeData>,
-) -> Result<(), PrepareError> {
-    let empty: Vec<(PathBuf, PathBuf)> = container
-        .mounts
-        .iter()
-        .filter_map(|mount| match &mount.source {
-            MountSource::Volume { name, subpath: None, fill: Fill::FromImage } => Some((name, &mount.target)),
-            MountSource::Volume { .. } | MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
-        })
+/// Whether the container mounts a file system that the local driver mounts.
+pub(super) fn has_filesystem(state: &State, container: &ContainerId) -> bool {
+    let volumes = state.containers.get(container).into_iter().flat_map(|container| volumes_of(container));
+    volumes.filter_map(|name| state.volumes.get(name)).any(|volume| !volume.options.is_empty())
+}
+
+/// The containers that have the volume mounted now.
+fn users(state: &State, volume: &str) -> Vec<String> {
+    let runs = state.containers.values().filter(|container| container.run().is_some());
+    runs.filter(|container| volumes_of(container).any(|name| name == volume)).map(|c| c.id.to_string()).collect()
+}
+
+fn volumes_of(container: &Container) -> impl Iterator<Item = &str> {
+    container.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { name, .. } => Some(name.as_str()),
+        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+    })
+}
+
+/// The empty volumes that start with what the image has at their places: those places, and the volumes' directories.
+pub(super) fn to_fill(container: &Container, volumes: &BTreeMap<String, VolumeData>) -> Vec<(PathBuf, PathBuf)> {
+    let fills = container.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { name, subpath: None, fill: Fill::FromImage } => Some((name, &mount.target)),
+        MountSource::Volume { .. } | MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+    });
+    fills
         .filter_map(|(name, target)| match volumes.get(name) {
             Some(VolumeData::Directory(directory)) if is_empty(directory) => Some((target.into(), directory.clone())),
             _ => None,
         })
-        .collect();
-    if empty.is_empty() {
-        return Ok(());
-    }
-    let rootfs = rootfs.clone();
+        .collect()
+}
+
+/// Copies into volumes what the layers have at their places.
+pub(super) async fn fill(empty: Vec<(PathBuf, PathBuf)>, rootfs: Rootfs) -> Result<(), PrepareError> {
     let filled = tokio::task::spawn_blocking(move || {
         let files = Files::of_layers(&rootfs)?;
         empty.iter().try_for_each(|(target, directory)| files.fill(target, directory))

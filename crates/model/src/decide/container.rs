@@ -37,6 +37,9 @@ pub fn create(draft: &mut Draft, wish: ContainerWish) -> Result<(), Refusal> {
     };
     let (phase, want) = (Phase::Created, Want::Stopped);
     let id = container.id.clone();
+    if container.fills_volumes() {
+        draft.task(Task::Fill(id.clone()));
+    }
     let container = Container { sandbox, phase, want, restarts: 0, backoff_ms: 0, health: None, ..container };
     draft.put(Record::Container(Arc::new(container)));
     draft.tell_container(&id, "create", &[]);

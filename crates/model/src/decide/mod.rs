@@ -56,6 +56,8 @@ pub enum Task {
     Limit(ContainerId),
     /// The container is gone from the state: remove what is left of it (control group, writable layer, logs).
     Reap(ContainerId),
+    /// The container is new in the state: give its empty volumes what its image has at their places.
+    Fill(ContainerId),
     /// The volume is new in the state: make its directory.
     MakeVolume(String),
     /// The volume is gone from the state: remove its directory.

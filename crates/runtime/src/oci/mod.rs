@@ -152,7 +152,14 @@ pub struct Host {
 pub enum VolumeData {
     /// A directory of the host.
     Directory(PathBuf),
-    /// A file system that is mounted in each container.
+    /// A path of the host with mount(8) options.
+    Bind {
+        /// Absolute path.
+        path: PathBuf,
+        /// `bind` or `rbind` is one of them.
+        options: Vec<String>,
+    },
+    /// A file system that is mounted once, for all containers that use it.
     Filesystem {
         /// Its type, as mount(8) takes it.
         kind: String,
@@ -160,6 +167,8 @@ pub enum VolumeData {
         device: String,
         /// mount(8) options.
         options: Vec<String>,
+        /// The containers that have it mounted now, by id.
+        mounted_by: Vec<String>,
     },
 }
 
@@ -183,6 +192,7 @@ pub fn launch(container: &Container, host: &Host) -> Result<Launch, OciError> {
         spec: spec(container, host)?,
         identity: Identity { user: container.process.user.clone(), groups: container.process.groups.clone() },
         rootfs: host.rootfs.clone(),
+        filesystems: mounts::filesystems(container, host),
         stdin: process::stdin(container.process.stdin),
         log: match container.log {
             Log::None => LogDriver::None,
@@ -252,8 +262,9 @@ pub fn enter(launch: &mut Launch, rootfs: &Path) -> Result<(), OciError> {
         root.set_path(rootfs.to_owned());
     }
     for mount in launch.spec.mounts_mut().iter_mut().flatten() {
-        if mount.source().as_deref() == Some(Path::new(file::SHM)) {
-            mount.set_source(Some(rootfs.with_file_name(file::SHM)));
+        let source = mount.source().clone().unwrap_or_default();
+        if source == Path::new(file::SHM) || source.starts_with(file::VOLUMES) {
+            mount.set_source(Some(rootfs.with_file_name(source)));
         }
     }
     let mut process = launch.spec.process().clone().unwrap_or_default();

@@ -2,7 +2,7 @@
 //! mounts, in an order in which none hides another by accident.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
 };
@@ -10,7 +10,10 @@ use std::{
 use model::container::{Access, Container, Mount, MountSource, Privilege, Share};
 use serde_json::{Value, json};
 
-use crate::{cgroup::Cgroup, shim::launch::file};
+use crate::{
+    cgroup::Cgroup,
+    shim::launch::{Filesystem, file},
+};
 
 use super::{Host, OciError, VolumeData, process::INIT_PATH, propagation};
 use model::container::Init;
@@ -38,6 +41,29 @@ pub fn of(container: &Container, host: &Host) -> Result<Vec<Value>, OciError> {
         }
     }
     Ok(mounts)
+}
+
+/// The file systems of volumes that the shim mounts, or finds mounted, before the container is made.
+pub fn filesystems(container: &Container, host: &Host) -> Vec<Filesystem> {
+    let names: BTreeSet<&String> = container
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, .. } => Some(name),
+            MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        })
+        .collect();
+    let filesystem = |name: &String| match host.volumes.get(name)? {
+        VolumeData::Filesystem { kind, device, options, mounted_by } => Some(Filesystem {
+            volume: name.clone(),
+            kind: kind.clone(),
+            device: device.clone(),
+            options: options.clone(),
+            mounted_by: mounted_by.clone(),
+        }),
+        VolumeData::Directory(_) | VolumeData::Bind { .. } => None,
+    };
+    names.into_iter().filter_map(filesystem).collect()
 }
 
 fn usual(container: &Container, host: &Host) -> Vec<Value> {
@@ -117,12 +143,19 @@ fn wanted(mount: &Mount, host: &Host) -> Result<Value, OciError> {
                     options.extend(read_only.then_some("ro"));
                     bind(&source, &mount.target, &options)
                 }
-                (VolumeData::Filesystem { kind, device, options }, None) => {
+                (VolumeData::Bind { path, options }, None) => {
                     let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
                     options.extend(read_only.then_some("ro"));
-                    kernel(&mount.target, kind, device, &options)
+                    kernel(&mount.target, "bind", &path.to_string_lossy(), &options)
                 }
-                (VolumeData::Filesystem { .. }, Some(_)) => return Err(OciError::NoSubpath(name.clone())),
+                (VolumeData::Filesystem { .. }, None) => {
+                    let mut options = vec!["rbind", "rprivate"];
+                    options.extend(read_only.then_some("ro"));
+                    bind(&Path::new(file::VOLUMES).join(name), &mount.target, &options)
+                }
+                (VolumeData::Bind { .. } | VolumeData::Filesystem { .. }, Some(_)) => {
+                    return Err(OciError::NoSubpath(name.clone()));
+                }
             }
         }
         MountSource::Tmpfs { options } => {

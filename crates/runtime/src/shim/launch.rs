@@ -29,6 +29,8 @@ pub mod file {
     pub const SHM: &str = "shm";
     /// Where device nodes for places outside of `/dev` are, in the shim's own mount namespace only.
     pub const DEVICES: &str = "devices";
+    /// Where file systems of volumes are mounted, each by its volume's name, in the shim's own mount namespace only.
+    pub const VOLUMES: &str = "volumes";
     /// The OCI bundle's configuration as the OCI runtime reads it.
     pub const CONFIG: &str = "config.json";
     /// What the shim itself had to say, normally nothing.
@@ -46,6 +48,9 @@ pub struct Launch {
     pub identity: Identity,
     /// Where the root filesystem comes from.
     pub rootfs: Rootfs,
+    /// File systems of volumes.
+    #[serde(default)]
+    pub filesystems: Vec<Filesystem>,
     /// What feeds standard input.
     pub stdin: Stdin,
     /// Where output is kept.
@@ -70,6 +75,21 @@ pub enum Rootfs {
     },
     /// A plain directory.
     Directory(PathBuf),
+}
+
+/// A file system of a volume: one mount, which all containers share that use the volume at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filesystem {
+    /// The volume.
+    pub volume: String,
+    /// Its type, as mount(8) takes it.
+    pub kind: String,
+    /// What is mounted.
+    pub device: String,
+    /// mount(8) options.
+    pub options: Vec<String>,
+    /// The containers that may have it mounted, by id. Without one it is mounted anew.
+    pub mounted_by: Vec<String>,
 }
 
 /// What feeds the standard input of a container.

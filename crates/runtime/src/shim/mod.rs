@@ -132,6 +132,9 @@ fn create(dir: &Path, launch: &Launch, cgroup: &Cgroup) -> Result<(Oci, i32, Std
     mount::enter_private_namespace(dir)
         .and_then(|()| mount::mount_root(&launch.rootfs, &rootfs))
         .map_err(|error| refused(&error))?;
+    for filesystem in &launch.filesystems {
+        mount::mount_filesystem(filesystem, dir).map_err(|error| refused(&error))?;
+    }
     if let Some(pid) = launch.shm_of {
         mount::mount_shm_of(pid, &dir.join(file::SHM)).map_err(|error| refused(&error))?;
     }

@@ -16,6 +16,7 @@ mod resources;
 mod security;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,7 @@ use std::{
 
 use hyper::StatusCode;
 use model::{
-    Command, Container, ContainerId, State,
+    Container, ContainerId, State,
     command::ContainerWish,
     container::{AfterExit, Image, Missing, MountSource, Phase, Stop, Want},
 };
@@ -175,7 +176,7 @@ pub(crate) async fn create(api: &Arc<Api>, mut call: Call) -> Result<Answer, Api
     let (wish, warnings) = wish(body, context)?;
     check_bind_sources(&wish.container)?;
     let id = wish.container.id.clone();
-    let created = api.engine.submit(Command::CreateContainer(Box::new(wish))).await;
+    let created = api.engine.create(wish).await;
     created.map_err(|error| blame_the_request(error.into()))?;
     answer::json(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": warnings }))
 }
@@ -193,6 +194,7 @@ pub(super) fn blame_the_request(error: ApiError) -> ApiError {
 pub(crate) fn wish(body: Body, context: Context<'_>) -> Result<(ContainerWish, Vec<String>), ApiError> {
     let Context { state, version, name, image_id, image, host, now_ms, random } = context;
     let Body { mut config, mut host_config, networking_config } = body;
+    version::spell_out(&mut host_config, version);
     check::body(&config, &host_config, &host)?;
     merge::image(&mut config, image)?;
     let mut warnings = merge::defaults(&mut config, &mut host_config, &host);
