@@ -19,6 +19,8 @@ pub struct Host {
     pid: u32,
     dir: TempDir,
     arguments: Vec<String>,
+    /// Variables that the daemon has besides.
+    environment: Vec<(String, String)>,
 }
 
 /// A host's network before the daemon, as a shell script: one link to a neighbour, who is the default route.
@@ -60,7 +62,17 @@ impl Host {
     /// # Panics
     /// When the daemon does not answer.
     pub fn start_with_config(text: &str) -> Option<Self> {
+        Self::start_in(&[], text)
+    }
+
+    /// The same with variables in the daemon's environment.
+    ///
+    /// # Panics
+    /// When the daemon does not answer.
+    pub fn start_in(environment: &[(&str, &str)], text: &str) -> Option<Self> {
         let mut host = Self::empty()?;
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        host.environment = environment.iter().map(owned).collect();
         let file = host.path().join("config.toml");
         fs::write(&file, text).expect("the configuration is written");
         host.arguments = vec!["--config".to_owned(), file.display().to_string()];
@@ -108,7 +120,7 @@ impl Host {
         let said = init.stdout.take().map(|out| BufReader::new(out).lines().next());
         assert!(matches!(said, Some(Some(Ok(_)))), "unshare made no host: {said:?}");
         let pid = eventually("the host's first process", || child_of(init.id()));
-        let host = Self { init, pid, dir, arguments: Vec::new() };
+        let host = Self { init, pid, dir, arguments: Vec::new(), environment: Vec::new() };
         host.sh(NETWORK).ok();
         Some(host)
     }
@@ -120,6 +132,7 @@ impl Host {
     pub fn start_daemon(&self) {
         let log = File::options().append(true).create(true).open(self.log()).expect("the daemon's log");
         let mut up = self.inside();
+        up.envs(self.environment.iter().map(|(name, value)| (name, value)));
         up.arg(binary()).arg("up").arg("--data-root").arg(self.data_root()).args(&self.arguments);
         let mut child = up
             .stdin(Stdio::null())

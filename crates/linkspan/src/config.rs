@@ -52,6 +52,8 @@ pub struct Images {
     pub insecure_registries: Vec<String>,
     /// Registries that are asked first for what is on Docker Hub.
     pub mirrors: Vec<String>,
+    /// How long a registry may send nothing before it is given up, seconds.
+    pub registry_stall_timeout_s: Option<u64>,
 }
 
 /// Why a configuration cannot be used.

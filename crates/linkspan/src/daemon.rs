@@ -8,6 +8,7 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use engine::{Engine, EngineError, Parts, Places};
@@ -150,11 +151,7 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
         run_dir: setup.run_dir.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         network_options: setup.network_options.clone(),
-        registries: image::RegistrySettings {
-            mirrors: setup.images.mirrors.clone(),
-            insecure: setup.images.insecure_registries.clone(),
-            ..image::RegistrySettings::default()
-        },
+        registries: registries(&setup.images),
     };
     let api = docker_api::serve(engine.clone(), tokio_listener(docker)?, api, async {
         // A dropped sender is the end too.
@@ -172,6 +169,17 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
     // A socket that nobody answers would make the next daemon believe somebody does.
     let _ = fs::remove_file(&socket);
     outcome
+}
+
+fn registries(images: &config::Images) -> image::RegistrySettings {
+    let usual = image::RegistrySettings::default();
+    image::RegistrySettings {
+        mirrors: images.mirrors.clone(),
+        insecure: images.insecure_registries.clone(),
+        proxies: image::Proxies::from_env(),
+        stall_timeout: images.registry_stall_timeout_s.map_or(usual.stall_timeout, Duration::from_secs),
+        ..usual
+    }
 }
 
 /// Answers the verbs until a signal or `linkspan down`.

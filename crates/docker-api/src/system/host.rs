@@ -29,8 +29,6 @@ pub(super) struct Host {
     pub(super) forwards_ipv4: bool,
     /// Descriptors that this process has open.
     pub(super) descriptors: usize,
-    /// What a proxy for the outside is set to in the environment: HTTP, HTTPS, exceptions.
-    pub(super) proxies: [String; 3],
 }
 
 /// What control groups can do.
@@ -69,8 +67,6 @@ pub(super) fn read() -> Result<Host, ApiError> {
         cgroup: cgroup(Path::new("/sys/fs/cgroup")),
         forwards_ipv4: text("/proc/sys/net/ipv4/ip_forward").is_some_and(|text| text.trim() == "1"),
         descriptors: fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
-        proxies: [["HTTP_PROXY", "http_proxy"], ["HTTPS_PROXY", "https_proxy"], ["NO_PROXY", "no_proxy"]]
-            .map(environment),
     })
 }
 
@@ -78,13 +74,8 @@ fn text(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-fn environment(names: [&str; 2]) -> String {
-    let value = names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
-    without_password(&value)
-}
-
 /// `http://user:secret@proxy` is shown as `http://xxxxx:xxxxx@proxy`.
-fn without_password(url: &str) -> String {
+pub(super) fn without_password(url: &str) -> String {
     let masked = || {
         let (scheme, rest) = url.split_once("://")?;
         let (_, host) = rest.rsplit_once('@')?;

@@ -5,7 +5,7 @@ use model::{State, container::Phase};
 use runtime::image::RegistrySettings;
 use serde_json::{Map, Value, json};
 
-use super::host::{Cgroup, Host};
+use super::host::{Cgroup, Host, without_password};
 use crate::{
     ApiSettings,
     time::{now_ms, rfc3339},
@@ -57,9 +57,6 @@ fn machine(host: &Host) -> Value {
         "NCPU": host.processors,
         "MemTotal": host.memory,
         "NFd": host.descriptors,
-        "HttpProxy": host.proxies[0],
-        "HttpsProxy": host.proxies[1],
-        "NoProxy": host.proxies[2],
         "SystemTime": rfc3339(now_ms()),
         "Warnings": warnings(host),
     })
@@ -119,7 +116,11 @@ fn program(settings: &ApiSettings, cgroup: &Cgroup) -> Value {
 
 /// What it speaks to.
 fn networking(state: &State, facts: &Facts<'_>) -> Value {
+    let proxies = &facts.settings.registries.proxies;
     json!({
+        "HttpProxy": without_password(&proxies.http),
+        "HttpsProxy": without_password(&proxies.https),
+        "NoProxy": proxies.exceptions,
         "IPv4Forwarding": facts.host.forwards_ipv4,
         "BridgeNfIptables": false,
         "BridgeNfIp6tables": false,
@@ -219,7 +220,6 @@ mod tests {
             cgroup,
             forwards_ipv4: false,
             descriptors: 12,
-            proxies: Default::default(),
         }
     }
 

@@ -44,7 +44,7 @@ pub use prune::Pruned;
 pub use pull::{PullRequest, Pulled};
 pub use push::{PushRequest, Pushed};
 pub use reference::{Reference, ReferenceError};
-pub use registry::{Credentials, RegistryError, RegistrySettings, login};
+pub use registry::{Credentials, Proxies, RegistryError, RegistrySettings, login};
 pub use remove::{ContainerUse, RemoveOptions, Removed};
 pub use store::{Snapshot, Store};
 pub use usage::{DiskUsage, ImageUsage};

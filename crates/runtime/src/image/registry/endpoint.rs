@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::proxy::Proxies;
+
 /// Docker Hub's name in references, and where it is.
 const HUB: &str = "docker.io";
 const HUB_HOST: &str = "registry-1.docker.io";
@@ -16,6 +18,8 @@ pub struct RegistrySettings {
     /// Hosts, `host:port`s or networks (`10.0.0.0/8`) that may have no or an unknown certificate, or speak plain
     /// HTTP. Loopback always may.
     pub insecure: Vec<String>,
+    /// Proxies on the way.
+    pub proxies: Proxies,
     /// A connection on which nothing comes for so long is given up.
     pub stall_timeout: Duration,
     /// Extra certificate authorities: `<dir>/<host[:port]>/*.crt`.
@@ -27,6 +31,7 @@ impl Default for RegistrySettings {
         RegistrySettings {
             mirrors: Vec::new(),
             insecure: Vec::new(),
+            proxies: Proxies::default(),
             stall_timeout: Duration::from_secs(60),
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
         }
@@ -106,7 +111,7 @@ fn host_of(name: &str) -> &str {
     }
 }
 
-fn network_has(network: &str, address: IpAddr) -> bool {
+pub(super) fn network_has(network: &str, address: IpAddr) -> bool {
     let Some((base, length)) = network.split_once('/') else { return false };
     let (Ok(base), Ok(length)) = (base.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
     let (base, address, width) = match (base, address) {

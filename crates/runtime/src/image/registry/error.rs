@@ -16,7 +16,7 @@ pub enum RegistryError {
     },
     /// Nothing came for too long.
     #[error(
-        "registry {registry} stalled: nothing came for {seconds} s while {doing}; try again, or raise the stall timeout"
+        "registry {registry} stalled: nothing came for {seconds} s while {doing}; try again, or raise registry-stall-timeout-s in the configuration"
     )]
     Stalled {
         /// Host and port.

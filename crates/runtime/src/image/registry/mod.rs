@@ -3,8 +3,10 @@
 
 mod auth;
 mod client;
+mod connect;
 mod endpoint;
 mod error;
+mod proxy;
 mod session;
 mod transport;
 
@@ -12,6 +14,7 @@ pub(crate) use client::Uploading;
 pub use endpoint::RegistrySettings;
 pub(crate) use endpoint::{Endpoint, endpoints};
 pub use error::RegistryError;
+pub use proxy::Proxies;
 pub(crate) use session::{Access, Registry};
 pub(crate) use transport::read_frame;
 

@@ -13,7 +13,6 @@ use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, Response, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -22,8 +21,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::AsyncReadExt;
 
+use super::connect::Connector;
 use super::endpoint::{Endpoint, RegistrySettings, Verify};
 use super::error::RegistryError;
+use super::proxy::Proxies;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -53,7 +54,8 @@ pub(super) enum Payload {
 
 /// A connection pool to one registry.
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    client: Client<HttpsConnector<Connector>, Body>,
+    proxies: Proxies,
     registry: String,
     stall_timeout: Duration,
 }
@@ -62,14 +64,12 @@ impl Transport {
     pub(super) fn new(endpoint: &Endpoint, settings: &RegistrySettings) -> Result<Transport, RegistryError> {
         let tls = tls_config(endpoint, settings)
             .map_err(|reason| RegistryError::Unreachable { registry: endpoint.name.clone(), reason })?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(settings.stall_timeout));
+        let tcp = Connector::new(&settings.proxies, settings.stall_timeout);
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
         Ok(Transport {
             client: Client::builder(TokioExecutor::new()).build(connector),
+            proxies: settings.proxies.clone(),
             registry: endpoint.name.clone(),
             stall_timeout: settings.stall_timeout,
         })
@@ -139,6 +139,13 @@ impl Transport {
         }
         if let Some(authorization) = authorization {
             request = request.header(header::AUTHORIZATION, authorization);
+        }
+        // A tunnel has its own; what is not encrypted is read by the proxy itself.
+        if url.scheme_str() == Some("http")
+            && let Ok(Some(proxy)) = self.proxies.of(url)
+            && let Some(authorization) = proxy.authorization
+        {
+            request = request.header(header::PROXY_AUTHORIZATION, authorization);
         }
         if let Payload::File(_, len, _) = &call.payload {
             request = request.header(header::CONTENT_LENGTH, *len);
