@@ -140,3 +140,39 @@ fn the_built_in_image_is_as_old_as_the_binary() {
     host.start_daemon();
     assert_eq!(id().split(' ').next_back(), before.split(' ').next_back(), "the same binary is the same image");
 }
+
+#[test]
+fn older_versions_of_the_api_are_spoken() {
+    let Some(host) = Host::start() else { return };
+    host.docker("network create net").ok();
+    host.docker("run -d --name box --network net --network-alias other -h boxy busybox sleep 1000").ok();
+    let id = host.docker("inspect -f '{{slice .Id 0 12}}' box").ok();
+    let ask = |version: &str, words: &str| host.sh(&format!("DOCKER_API_VERSION={version} docker {words}")).ok();
+    let network = "inspect -f '{{with .NetworkSettings.Networks.net}}{{.Aliases}} {{.DNSNames}}{{end}}' box";
+    assert_eq!(ask("1.50", network), format!("[other] [box other {id} boxy]"));
+    assert_eq!(ask("1.44", network), format!("[other {id} boxy] [box other {id} boxy]"));
+    assert_eq!(ask("1.43", network), format!("[other {id} boxy] []"));
+    for version in ["1.24", "1.30", "1.41", "1.47"] {
+        assert_eq!(ask(version, "ps --format '{{.Names}} {{.State}}'"), "box running", "{version}");
+        assert_eq!(ask(version, "exec box hostname"), "boxy", "{version}");
+        assert_eq!(ask(version, "run --rm busybox echo done"), "done", "{version}");
+        assert_eq!(ask(version, "images --format '{{.Repository}}'"), "busybox", "{version}");
+        assert_eq!(ask(version, "network ls -q --filter name=^net$ | wc -l"), "1", "{version}");
+    }
+    // Before 1.40 whoever said nothing shared memory with those who asked.
+    let mode = |version: &str| {
+        let name = format!("made-{}", version.replace('.', "-"));
+        ask(version, &format!("create --name {name} busybox"));
+        host.docker(&format!("inspect -f '{{{{.HostConfig.IpcMode}}}}' {name}")).ok()
+    };
+    assert_eq!((mode("1.39"), mode("1.40")), ("shareable".to_owned(), "private".to_owned()));
+    // Before 1.25 clients removed what they had run with --rm.
+    let body = "'{\"Image\":\"busybox\",\"HostConfig\":{\"AutoRemove\":true}}'";
+    let create = |version: &str| {
+        let post = "curl -s --unix-socket /var/run/docker.sock -H 'Content-Type: application/json' -d";
+        let id = format!("{post} {body} http://docker/v{version}/containers/create | grep -o '[0-9a-f]\\{{64\\}}'");
+        let id = host.sh(&id).ok();
+        host.docker(&format!("inspect -f '{{{{.HostConfig.AutoRemove}}}}' {id}")).ok()
+    };
+    assert_eq!((create("1.24"), create("1.25")), ("false".to_owned(), "true".to_owned()));
+}

@@ -11,7 +11,7 @@ use runtime::oci;
 use serde_json::{Map, Value, json};
 
 use super::{create::Face, link, mount, port, status};
-use crate::{endpoint, find, time, wire::host_config::HostConfig};
+use crate::{endpoint, find, time, version::Version, wire::host_config::HostConfig};
 
 /// What an inspect shows besides the state.
 pub(crate) struct Surroundings<'a> {
@@ -69,6 +69,34 @@ pub(crate) fn inspect(state: &State, container: &Container, around: &Surrounding
         document["SizeRootFs"] = json!(all);
     }
     document
+}
+
+/// Before this version the names by which a container is found stood among its aliases.
+const DNS_NAMES_APART: Version = Version::new(1, 45);
+/// Before this version they were not told of by themselves, and the first address stood with the configuration.
+const DNS_NAMES: Version = Version::new(1, 44);
+
+/// Says it as older versions of the API did.
+pub(crate) fn as_before(document: &mut Value, container: &Container, version: Version) {
+    if version >= DNS_NAMES_APART {
+        return;
+    }
+    let hostname = document["Config"]["Hostname"].clone();
+    let Some(networks) = document["NetworkSettings"]["Networks"].as_object_mut() else { return };
+    for (name, endpoint) in networks {
+        if !matches!(name.as_str(), "bridge" | "host" | "none") {
+            let mut aliases = endpoint["Aliases"].as_array().cloned().unwrap_or_default();
+            for more in [json!(container.id.short()), hostname.clone()] {
+                if !aliases.contains(&more) {
+                    aliases.push(more);
+                }
+            }
+            endpoint["Aliases"] = aliases.into();
+        }
+        if let Some(endpoint) = endpoint.as_object_mut().filter(|_| version < DNS_NAMES) {
+            endpoint.remove("DNSNames");
+        }
+    }
 }
 
 /// The paths that are hidden and read-only, as Docker lists them where nothing was said; a privileged container has none.

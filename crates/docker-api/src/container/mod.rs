@@ -112,7 +112,9 @@ async fn one(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answer, ApiError
         graph: files::graph(api, container),
         sizes,
     };
-    answer::ok(&inspect::inspect(&state, container, &around))
+    let mut document = inspect::inspect(&state, container, &around);
+    inspect::as_before(&mut document, container, call.version);
+    answer::ok(&document)
 }
 
 /// Tells those who watch of something that the face itself did to a container.
