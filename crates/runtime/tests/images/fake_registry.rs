@@ -1,6 +1,5 @@
 //! A registry of one image on loopback that does what a test tells it, lies included.
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -42,6 +41,8 @@ pub enum Ending {
     Stalls,
     /// A broken connection.
     Breaks,
+    /// No answer at all: the connection is closed.
+    Instead,
 }
 
 pub fn ok(body: impl Into<Vec<u8>>) -> Answer {
@@ -73,7 +74,7 @@ impl Server {
                     let seen = look(&request);
                     log.lock().expect("no panic").push(seen.clone());
                     let response = respond(answer(&seen));
-                    async move { Ok::<_, Infallible>(response) }
+                    async move { response }
                 });
                 tokio::spawn(
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
@@ -99,18 +100,19 @@ fn look(request: &Request<Incoming>) -> Seen {
     Seen { path: request.uri().to_string(), authorization: header("authorization"), range: header("range") }
 }
 
-fn respond(answer: Answer) -> Response<UnsyncBoxBody<Bytes, std::io::Error>> {
+fn respond(answer: Answer) -> std::io::Result<Response<UnsyncBoxBody<Bytes, std::io::Error>>> {
     let first = stream::iter([Ok(Frame::data(Bytes::from(answer.body)))]);
     let rest = match answer.ending {
         Ending::Proper => stream::empty().boxed(),
         Ending::Stalls => stream::pending().boxed(),
         Ending::Breaks => stream::iter([Err(std::io::Error::other("broken on purpose"))]).boxed(),
+        Ending::Instead => return Err(std::io::Error::other("closed on purpose")),
     };
     let mut response = Response::builder().status(answer.status);
     for (name, value) in answer.headers {
         response = response.header(name, value);
     }
-    response.body(UnsyncBoxBody::new(StreamBody::new(first.chain(rest)))).expect("valid")
+    Ok(response.body(UnsyncBoxBody::new(StreamBody::new(first.chain(rest)))).expect("valid"))
 }
 
 /// An image of one layer as registries keep it.

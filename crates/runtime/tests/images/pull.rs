@@ -1,5 +1,6 @@
 //! Pulls from registries that lie, stall, break and send elsewhere, and from honest ones.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -93,6 +94,24 @@ fn honest_registries_serve_gzip_and_zstd() {
             assert!(!again.is_newer);
             store.save(&[by_digest], std::io::sink()).await.expect("whole");
         }
+    });
+}
+
+#[test]
+fn what_a_kept_connection_does_not_answer_is_asked_again() {
+    if store().is_none() {
+        return;
+    }
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let asked = Mutex::new(BTreeSet::new());
+        let server = Server::start(move |seen| {
+            let first = asked.lock().expect("no panic").insert(seen.path.clone());
+            let ending = if first && seen.path != "/v2/" { Ending::Instead } else { Ending::Proper };
+            Answer { ending, ..fixture.answer(seen) }
+        })
+        .await;
+        pull(&server, "", &settings()).await.expect("pulls");
     });
 }
 

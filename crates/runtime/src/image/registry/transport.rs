@@ -60,6 +60,34 @@ pub(super) struct Transport {
     stall_timeout: Duration,
 }
 
+/// A request without an answer.
+struct Failed {
+    why: Why,
+    error: RegistryError,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The connection was closed before the first byte of an answer.
+    Closed,
+    Other,
+}
+
+impl Why {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Why {
+        match error.downcast_ref::<hyper::Error>() {
+            Some(error) if error.is_incomplete_message() || error.is_closed() => Why::Closed,
+            _ => error.source().map_or(Why::Other, Why::of),
+        }
+    }
+}
+
+impl From<RegistryError> for Failed {
+    fn from(error: RegistryError) -> Failed {
+        Failed { why: Why::Other, error }
+    }
+}
+
 impl Transport {
     pub(super) fn new(endpoint: &Endpoint, settings: &RegistrySettings) -> Result<Transport, RegistryError> {
         let tls = tls_config(endpoint, settings)
@@ -85,8 +113,13 @@ impl Transport {
         let mut url = origin.clone();
         for _ in 0..=REDIRECTS_MAX {
             let authorization = authorization.filter(|_| same_origin(&url, &origin));
-            let response = self.once(call, &url, authorization).await?;
             let is_read = matches!(call.method, Method::GET | Method::HEAD);
+            let response = match self.once(call, &url, authorization).await {
+                // The other side was about to close a connection that was kept for more: a new one is tried (RFC 9112 section 9.3.1).
+                Err(Failed { why: Why::Closed, .. }) if is_read => self.once(call, &url, authorization).await,
+                response => response,
+            };
+            let response = response.map_err(|failed| failed.error)?;
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             match location {
                 Some(location) if is_read && response.status().is_redirection() => {
@@ -126,12 +159,7 @@ impl Transport {
         Ok(self.redirect(&self.parse(base)?, location)?.to_string())
     }
 
-    async fn once(
-        &self,
-        call: &Call,
-        url: &Uri,
-        authorization: Option<&str>,
-    ) -> Result<Response<Incoming>, RegistryError> {
+    async fn once(&self, call: &Call, url: &Uri, authorization: Option<&str>) -> Result<Response<Incoming>, Failed> {
         let sent = Arc::new(AtomicU64::new(0));
         let mut request = Request::builder().method(&call.method).uri(url).header(header::USER_AGENT, USER_AGENT);
         for (name, value) in &call.headers {
@@ -156,10 +184,12 @@ impl Transport {
         let mut sent_before = 0;
         loop {
             match tokio::time::timeout(self.stall_timeout, &mut answer).await {
-                Ok(answer) => return answer.map_err(|e| self.unreachable(&e)),
+                Ok(answer) => {
+                    return answer.map_err(|e| Failed { why: Why::of(&e), error: self.unreachable(&e) });
+                }
                 // An upload that moves is no stall, however long the answer takes.
                 Err(_) if sent.load(Ordering::Relaxed) > sent_before => sent_before = sent.load(Ordering::Relaxed),
-                Err(_) => return Err(stalled(&self.registry, self.stall_timeout, &call.doing)),
+                Err(_) => return Err(stalled(&self.registry, self.stall_timeout, &call.doing).into()),
             }
         }
     }
