@@ -121,6 +121,14 @@ fn binds_memory_and_propagation() {
         "bind source path does not exist",
     );
     check(&format!("run --rm --mount type=bind,src={dir}/made,dst=/n,readonly busybox touch /n/x"), 1, "", "Read-only");
+    check(
+        &format!(
+            "run --rm --mount type=bind,src={dir}/made,dst=/n,readonly,bind-recursive=readonly,bind-propagation=rprivate busybox true"
+        ),
+        125,
+        "",
+        "bind it read-only by itself",
+    );
     host.sh(&format!("echo said > {dir}/file")).ok();
     check(&format!("run --rm -v {dir}/file:/etc/motd:ro busybox cat /etc/motd"), 0, "said", "");
     check("run --rm --read-only --tmpfs /tmp busybox sh -c 'touch /tmp/x && echo ok; touch /y'", 1, "ok", "Read-only");

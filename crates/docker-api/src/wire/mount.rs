@@ -36,6 +36,10 @@ pub(crate) struct BindOptions {
     pub(crate) non_recursive: bool,
     #[serde(deserialize_with = "null_default", skip_serializing_if = "std::ops::Not::not")]
     pub(crate) create_mountpoint: bool,
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) read_only_non_recursive: bool,
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) read_only_force_recursive: bool,
 }
 
 /// More about a volume.

@@ -152,6 +152,11 @@ impl Gathered<'_> {
             }
             "bind" => {
                 let options = given.bind_options.clone().unwrap_or_default();
+                if options.read_only_force_recursive {
+                    return refuse(
+                        "what is mounted below a read-only mount stays as it is: bind it read-only by itself",
+                    );
+                }
                 let propagation = match options.propagation.as_str() {
                     "" => "rprivate",
                     known if is_propagation(known) => known,
