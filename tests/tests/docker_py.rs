@@ -138,6 +138,8 @@ fn host() -> Option<Host> {
     let config = files.path().join("linkspan.toml");
     fs::write(&config, format!("[images]\nmirrors = [\"http://{REGISTRY}\"]\n")).expect("it is written");
     let host = Host::start_with(&["--config", &config.display().to_string()])?;
+    // As systemd leaves it: tests mount with the propagation rshared.
+    host.sh("mount --make-rshared /").ok();
     start_registry(&host);
     host.load_image();
     // What is in alpine, and a layer of its own for each.
