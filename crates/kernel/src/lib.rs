@@ -12,6 +12,7 @@ mod fault;
 mod kernel;
 mod linux;
 mod mark;
+pub mod memory;
 mod monitor;
 pub mod namespace;
 mod netlink;

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -40,10 +40,13 @@ pub struct ExecState {
 pub(super) struct Exec {
     state: ExecState,
     started: bool,
+    ended: Option<Instant>,
 }
 
 /// How long a shim may take to run one more process.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long after its end an exec can be asked about.
+const KEPT: Duration = Duration::from_secs(300);
 /// How many pieces of output may wait for a slow reader before the process waits too.
 const RELAYED_PIECES: usize = 16;
 
@@ -58,7 +61,9 @@ impl Runtime {
     pub fn exec_create(&self, exec_id: &str, container: &str, wish: ExecWish) -> Result<(), RuntimeError> {
         self.live(container)?;
         let state = ExecState { container: container.to_owned(), wish, pid: None, running: false, exit_code: None };
-        self.execs().insert(exec_id.to_owned(), Exec { state, started: false });
+        let mut execs = self.execs();
+        execs.retain(|_, exec| exec.ended.is_none_or(|ended| ended.elapsed() < KEPT));
+        execs.insert(exec_id.to_owned(), Exec { state, started: false, ended: None });
         Ok(())
     }
 
@@ -142,6 +147,7 @@ impl Runtime {
     fn note(&self, exec_id: &str, change: impl FnOnce(&mut ExecState)) {
         if let Some(exec) = self.execs().get_mut(exec_id) {
             change(&mut exec.state);
+            exec.ended = exec.state.exit_code.map(|_| Instant::now());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use runtime::{ExecWish, RuntimeError, oci::process::TerminalWish, shim::protocol::WindowSize};
 
-use crate::house::{House, children_of, files_of, parent_of, private_kb, read_all, read_until, until, with_house};
+use crate::house::{House, anonymous_kb, children_of, files_of, parent_of, read_all, read_until, until, with_house};
 
 fn wish(args: &[&str]) -> ExecWish {
     ExecWish { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..ExecWish::default() }
@@ -153,10 +153,10 @@ fn a_thousand_leave_nothing_in_the_shim() {
         };
         // What is allocated once is allocated now.
         many("first", 50).await;
-        let (before, memory_kb) = (held(), private_kb(shim));
+        let (before, memory_kb) = (held(), anonymous_kb(shim));
         many("exec", 1000).await;
         until("the last one is waited for", || held() == before).await;
-        let grown_kb = private_kb(shim).saturating_sub(memory_kb);
+        let grown_kb = anonymous_kb(shim).saturating_sub(memory_kb);
         assert!(grown_kb < 256, "the shim has grown by {grown_kb} kB");
     });
 }

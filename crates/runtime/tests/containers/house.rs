@@ -271,13 +271,13 @@ pub fn children_of(pid: u32) -> usize {
     fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().split_whitespace().count()
 }
 
-/// The memory that a process shares with nobody, kB.
-pub fn private_kb(pid: u32) -> u64 {
+/// The memory that a process has for itself, without what it has of files, kB.
+pub fn anonymous_kb(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let field = |name: &str| -> u64 {
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
     };
-    field("Private_Clean:") + field("Private_Dirty:")
+    field("Anonymous:")
 }
 
 /// Sends a signal to a process that is no container's.

@@ -19,6 +19,14 @@ impl Shim {
         }
     }
 
+    /// Hears everybody who has connected and asked until now.
+    pub(super) fn greet(&mut self) {
+        self.accept();
+        let newcomers: Vec<u64> =
+            self.connections.iter().filter(|(_, c)| c.role == Role::New).map(|(number, _)| *number).collect();
+        newcomers.into_iter().for_each(|number| self.serve(number));
+    }
+
     /// Reads from a client, does what it asks, and sends what it has waiting.
     pub(super) fn serve(&mut self, number: u64) {
         if let Err(gone) = self.try_serve(number) {

@@ -59,6 +59,8 @@ impl Shim {
     /// The container has ended, could not start, or was abandoned: leave nothing behind, and say so.
     pub(super) fn finish(mut self) -> io::Result<()> {
         let abandoned = self.is_abandoned();
+        // Whoever came before the end, and was not heard yet, sees it too.
+        self.greet();
         if let Some(main) = self.processes.get(&MAIN).filter(|main| main.exit_code.is_none()) {
             let pid = Pid::from_raw(main.pid);
             let _ = kill(pid, Signal::SIGKILL);

@@ -73,10 +73,7 @@ impl Shim {
 
     pub(super) fn start(&mut self) {
         // Whoever connected before the start was asked for must see the first byte.
-        self.accept();
-        let newcomers: Vec<u64> =
-            self.connections.iter().filter(|(_, c)| c.role == Role::New).map(|(number, _)| *number).collect();
-        newcomers.into_iter().for_each(|number| self.serve(number));
+        self.greet();
         let (Some(oci), Some(main)) = (&mut self.parts.oci, self.processes.get_mut(&MAIN)) else { return };
         if let Err(failure) = oci.start() {
             self.failure = Some(failure);
@@ -88,6 +85,8 @@ impl Shim {
         self.parts.state.started_ms = Some(started.started_ms);
         self.save();
         self.tell(&Report::Started(started), |connection| connection.awaits_exit);
+        // Making a container took most of the program's code; waiting for its end takes little. Without this it is only larger.
+        let _ = kernel::memory::release_code();
     }
 
     fn exec(&mut self, number: u64, mut exec: ExecLaunch) -> Result<(), Gone> {
