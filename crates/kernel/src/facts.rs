@@ -2,7 +2,7 @@
 //! ports that something listens on.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::{self, File},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
@@ -11,7 +11,10 @@ use std::{
 };
 
 use ipnet::IpNet;
-use netlink_packet_route::{address::AddressMessage, route::RouteProtocol};
+use netlink_packet_route::{
+    address::AddressMessage,
+    route::{RouteMessage, RouteProtocol},
+};
 use netstate::{Fault, netns::NetnsName, route::MAIN};
 
 use crate::{
@@ -19,7 +22,7 @@ use crate::{
     linux::Linux,
     mark::PROTOCOL,
     netlink::{Protocol, Socket, link::LinkFacts, route},
-    observe,
+    observe::{self, route::RouteFacts},
 };
 
 /// The host's namespace, to be asked. It holds sockets of its own and may be used on any thread.
@@ -106,9 +109,10 @@ impl Linux {
 const DEFAULT_PORT_RANGE: RangeInclusive<u16> = 32768..=60999;
 
 impl Facts {
-    /// The unicast routes of all tables, without those of local addresses.
-    pub fn routes(&mut self) -> Result<Vec<HostRoute>, Fault> {
-        self.list_routes().map_err(|refusal| refusal.fault("list the host's routes"))
+    /// The unicast routes of all tables, without those of local addresses, and without those to destinations that are `known`: nothing
+    /// is asked about their links.
+    pub fn routes(&mut self, known: &BTreeSet<IpNet>) -> Result<Vec<HostRoute>, Fault> {
+        self.list_routes(known).map_err(|refusal| refusal.fault("list the host's routes"))
     }
 
     /// The addresses of all links.
@@ -116,9 +120,9 @@ impl Facts {
         self.list_addresses().map_err(|refusal| refusal.fault("list the host's addresses"))
     }
 
-    /// The default route of lowest metric, IPv4 before IPv6; none on a host without one.
-    pub fn default_route(&mut self) -> Result<Option<DefaultRoute>, Fault> {
-        self.find_default_route().map_err(|refusal| refusal.fault("find the host's default route"))
+    /// The default route of lowest metric among these, IPv4 before IPv6; none on a host without one.
+    pub fn default_route(&mut self, routes: &[HostRoute]) -> Result<Option<DefaultRoute>, Fault> {
+        self.find_default_route(routes).map_err(|refusal| refusal.fault("find the host's default route"))
     }
 
     /// The ports the host gives to sockets that ask for none (`net.ipv4.ip_local_port_range`).
@@ -140,15 +144,16 @@ impl Facts {
         Ok(found.into_iter().map(listener).collect())
     }
 
-    fn list_routes(&mut self) -> Result<Vec<HostRoute>, Refusal> {
-        let links = self.links()?;
+    fn list_routes(&mut self, known: &BTreeSet<IpNet>) -> Result<Vec<HostRoute>, Refusal> {
         let messages = observe::route::list(&mut self.route, RouteProtocol::Unspec)?;
-        let route = |message: &netlink_packet_route::route::RouteMessage| {
-            let facts = observe::route::facts(message)?;
+        let found = messages.iter().filter_map(|message| Some((message, observe::route::facts(message)?)));
+        let found: Vec<_> = found.filter(|(_, facts)| !known.contains(&facts.destination)).collect();
+        let links = self.links_of(&found.iter().filter_map(|(_, facts)| facts.device).collect())?;
+        let route = |(message, facts): (&RouteMessage, RouteFacts)| {
             let device = facts.device.and_then(|index| links.get(&index));
             let ours =
                 message.header.protocol == RouteProtocol::Other(PROTOCOL) || device.is_some_and(LinkFacts::is_ours);
-            Some(HostRoute {
+            HostRoute {
                 destination: facts.destination,
                 table: facts.table,
                 metric: facts.metric,
@@ -156,9 +161,9 @@ impl Facts {
                 via: facts.via,
                 mtu: facts.mtu,
                 ours,
-            })
+            }
         };
-        Ok(messages.iter().filter_map(route).collect())
+        Ok(found.into_iter().map(route).collect())
     }
 
     fn list_addresses(&mut self) -> Result<Vec<HostAddr>, Refusal> {
@@ -172,16 +177,30 @@ impl Facts {
         Ok(messages.iter().filter_map(address).collect())
     }
 
-    fn find_default_route(&mut self) -> Result<Option<DefaultRoute>, Refusal> {
-        let links = self.links()?;
-        let routes = self.list_routes()?;
+    fn find_default_route(&mut self, routes: &[HostRoute]) -> Result<Option<DefaultRoute>, Refusal> {
         let is_default = |r: &&HostRoute| r.destination.prefix_len() == 0 && r.table == MAIN && r.device.is_some();
         let best = routes.iter().filter(is_default).min_by_key(|r| (r.destination.addr().is_ipv6(), r.metric));
-        Ok(best.and_then(|route| {
-            let device = route.device.clone()?;
-            let link_mtu = links.values().find(|link| link.name == device)?.mtu;
-            Some(DefaultRoute { device, via: route.via, mtu: route.mtu.unwrap_or(link_mtu) })
-        }))
+        let Some((route, device)) = best.and_then(|route| Some((route, route.device.clone()?))) else {
+            return Ok(None);
+        };
+        let Some(link) = route::link_by_name(&mut self.route, &device)? else { return Ok(None) };
+        let mtu = route.mtu.unwrap_or(link.mtu);
+        Ok(Some(DefaultRoute { device, via: route.via, mtu }))
+    }
+
+    /// These links by index, as far as they are there; asked for one by one while they are few.
+    fn links_of(&mut self, indexes: &BTreeSet<u32>) -> Result<BTreeMap<u32, LinkFacts>, Refusal> {
+        const FEW: usize = 16;
+        if indexes.len() > FEW {
+            return self.links();
+        }
+        let mut links = BTreeMap::new();
+        for index in indexes {
+            if let Some(link) = route::link_by_index(&mut self.route, *index)? {
+                links.insert(*index, link);
+            }
+        }
+        Ok(links)
     }
 
     fn links(&mut self) -> Result<BTreeMap<u32, LinkFacts>, Refusal> {

@@ -1,6 +1,7 @@
 //! The real world, as decisions and the engine see it.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read},
     net::{TcpListener, UdpSocket},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use engine::{Places, World};
+use ipnet::IpNet;
 use kernel::facts;
 use model::{
     Command, ContainerId, Facts, SandboxId, State,
@@ -41,15 +43,15 @@ impl RealWorld {
         u64::from_le_bytes(bytes)
     }
 
-    /// The host's routes that subnets must keep clear of, and the MTU beyond.
-    fn look_at_routes(&mut self, facts: &mut Facts) {
+    /// The host's routes that subnets must keep clear of, without those to subnets that are `known` to be taken, and the MTU beyond.
+    fn look_at_routes(&mut self, known: &BTreeSet<IpNet>, facts: &mut Facts) {
         let foreign = |route: facts::HostRoute| {
             let beyond = route.destination.prefix_len() > 0 && !route.ours;
             beyond.then(|| HostRoute { net: route.destination, link: route.device.unwrap_or_default() })
         };
-        let routes = told(self.host.routes()).unwrap_or_default();
+        let routes = told(self.host.routes(known)).unwrap_or_default();
+        facts.default_mtu = told(self.host.default_route(&routes)).flatten().map(|route| route.mtu);
         facts.routes = routes.into_iter().filter_map(foreign).collect();
-        facts.default_mtu = told(self.host.default_route()).flatten().map(|route| route.mtu);
     }
 
     /// The host's sockets on the ports that a container wants.
@@ -91,9 +93,9 @@ impl World for RealWorld {
             Command::Open(_) => {
                 facts.forwarding_ipv4 = forwarding("/proc/sys/net/ipv4/ip_forward");
                 facts.forwarding_ipv6 = forwarding("/proc/sys/net/ipv6/conf/all/forwarding");
-                self.look_at_routes(&mut facts);
+                self.look_at_routes(&BTreeSet::new(), &mut facts);
             }
-            Command::CreateNetwork(_) => self.look_at_routes(&mut facts),
+            Command::CreateNetwork(_) => self.look_at_routes(&subnets(state), &mut facts),
             Command::Start(container) | Command::RestartDue(container) | Command::Recover { container, .. } => {
                 self.look_at_listeners(state, container, &mut facts);
             }
@@ -111,6 +113,12 @@ impl World for RealWorld {
     fn resolv_conf(&self) -> ResolvConf {
         ResolvConf::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
     }
+}
+
+/// The subnets of all networks.
+fn subnets(state: &State) -> BTreeSet<IpNet> {
+    let bridges = state.networks.values().filter_map(|network| network.bridge());
+    bridges.flat_map(|bridge| [&bridge.ipv4, &bridge.ipv6]).flatten().map(|subnet| subnet.net).collect()
 }
 
 /// Who has the host forward, if linkspan comes now.

@@ -57,6 +57,17 @@ pub(crate) fn links(socket: &mut Socket) -> Result<BTreeMap<u32, LinkFacts>, Ref
 pub(crate) fn link_by_name(socket: &mut Socket, name: &str) -> Result<Option<LinkFacts>, Refusal> {
     let mut ask = LinkMessage::default();
     ask.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    one_link(socket, ask)
+}
+
+/// The link of this index; none when it is not there.
+pub(crate) fn link_by_index(socket: &mut Socket, index: u32) -> Result<Option<LinkFacts>, Refusal> {
+    let mut ask = LinkMessage::default();
+    ask.header.index = index;
+    one_link(socket, ask)
+}
+
+fn one_link(socket: &mut Socket, mut ask: LinkMessage) -> Result<Option<LinkFacts>, Refusal> {
     ask.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let mut found = None;
     let get = request(libc::RTM_GETLINK, 0, &ask);

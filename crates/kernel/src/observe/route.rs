@@ -43,12 +43,13 @@ pub(crate) fn observe(
     Ok(())
 }
 
-/// The IPv4 and IPv6 routes of all tables with this protocol number; `Unspec` for all. The kernel filters where it can.
+/// The unicast IPv4 and IPv6 routes of all tables with this protocol number; `Unspec` for all. The kernel filters where it can.
 pub(crate) fn list(socket: &mut Socket, protocol: RouteProtocol) -> Result<Vec<RouteMessage>, Refusal> {
     let mut messages = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut ask = RouteMessage::default();
-        ask.header = RouteHeader { address_family: family, protocol, ..RouteHeader::default() };
+        ask.header =
+            RouteHeader { address_family: family, protocol, kind: RouteType::Unicast, ..RouteHeader::default() };
         messages.extend(route::dump::<RouteMessage>(socket, libc::RTM_GETROUTE, &ask)?);
     }
     messages.retain(|m| protocol == RouteProtocol::Unspec || m.header.protocol == protocol);

@@ -1,6 +1,7 @@
 //! What the host tells about itself.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
 };
@@ -8,6 +9,7 @@ use std::{
 use kernel::{
     Linux,
     conntrack::{End, Filter},
+    facts::Facts,
     socket::{DNS_ADDRESS, dns_sockets, in_private_namespaces},
 };
 use netstate::{
@@ -25,24 +27,31 @@ fn routes_addresses_and_the_way_out() {
         bridge(&mut state);
         apply(&mut linux, &creation(&state));
         let mut facts = linux.facts().expect("facts");
-        assert_eq!(facts.default_route().expect("to look"), None);
+        let way_out = |facts: &mut Facts| {
+            let routes = facts.routes(&BTreeSet::new()).expect("routes");
+            facts.default_route(&routes).expect("to look")
+        };
+        assert_eq!(way_out(&mut facts), None);
         ip("link add up0 mtu 1400 type bridge");
         ip("link set up0 up");
         ip("address add 192.0.2.2/24 dev up0");
         ip("route add default via 192.0.2.1 dev up0 metric 100");
         ip("route add 10.8.0.0/16 via 192.0.2.1");
         ip("-6 route add default via fe80::1 dev up0");
-        let way = facts.default_route().expect("to look").expect("a default route");
+        let way = way_out(&mut facts).expect("a default route");
         assert_eq!((way.device.as_str(), way.mtu, way.via), ("up0", 1400, "192.0.2.1".parse().ok()));
         ip("route add default via 192.0.2.1 dev up0 metric 50 mtu 1300");
-        assert_eq!(facts.default_route().expect("to look").expect("a default route").mtu, 1300);
-        let routes = facts.routes().expect("routes");
+        assert_eq!(way_out(&mut facts).expect("a default route").mtu, 1300);
+        let routes = facts.routes(&BTreeSet::new()).expect("routes");
         let find = |text: &str| {
             routes.iter().find(|r| r.destination == net(text)).unwrap_or_else(|| panic!("no {text}: {routes:?}"))
         };
         assert!(!find("10.8.0.0/16").ours && !find("192.0.2.0/24").ours);
         assert!(find("172.17.0.0/16").ours && find("fd00::/64").ours);
         assert!(routes.iter().all(|r| r.destination != net("127.0.0.0/8")), "{routes:?}");
+        let known = BTreeSet::from([net("172.17.0.0/16"), net("fd00::/64")]);
+        let beyond = facts.routes(&known).expect("routes");
+        assert_eq!(beyond, routes.into_iter().filter(|r| !known.contains(&r.destination)).collect::<Vec<_>>());
         let addresses = facts.addresses().expect("addresses");
         let ours: Vec<_> = addresses.iter().map(|a| (a.link.as_str(), a.address.to_string(), a.ours)).collect();
         assert!(ours.contains(&("br0", "172.17.0.1/16".into(), true)), "{ours:?}");

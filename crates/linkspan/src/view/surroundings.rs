@@ -1,5 +1,7 @@
 //! What is on the host and not linkspan's, as virtual packets meet it.
 
+use std::collections::BTreeSet;
+
 use kernel::facts::{Facts, HostAddr, HostRoute};
 use netstate::{
     Fault,
@@ -14,7 +16,7 @@ use netstate::{
 pub fn surroundings(host: &mut Facts) -> Result<Surroundings, Fault> {
     Ok(Surroundings {
         addrs: host.addresses()?.into_iter().filter_map(addr).collect(),
-        routes: host.routes()?.into_iter().filter_map(route).collect(),
+        routes: host.routes(&BTreeSet::new())?.into_iter().filter_map(route).collect(),
         listeners: None,
     })
 }
