@@ -54,12 +54,13 @@ impl Engine {
         let listeners = Arc::default();
         let mut writer = Writer {
             state,
-            store: parts.store,
+            journal: Box::new(parts.store),
             host: Host::new(parts.kernel),
             userspace: Userspace::new(Server::new(Handle::current(), Limits::default()), Arc::clone(&listeners)),
             world: parts.world,
             shared: Arc::clone(&shared),
             unsettled: false,
+            owed: None,
         };
         let engine = Self { inbox, shared, state: watched, runtime: parts.runtime, images: parts.images, listeners };
         let supervisor = Supervisor::new(engine.clone(), parts.places);

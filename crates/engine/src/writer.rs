@@ -9,12 +9,12 @@ use model::{
     Change, Command, ContainerId, Event, State, container::Exit, decide, decide::Task, event::EventKind, host::Settings,
 };
 use netstate::{Fault, NetState, Plan};
-use store::Store;
+use store::StoreError;
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
-    EngineError, Events, Host, World, clock,
+    EngineError, Events, Host, Journal, World, clock,
     commit::{self, Mode},
     found::Found,
     host::Drift,
@@ -54,7 +54,7 @@ pub struct Writer {
     /// The state as of the last command.
     pub state: Arc<State>,
     /// The journal.
-    pub store: Store,
+    pub journal: Box<dyn Journal>,
     /// The host's network.
     pub host: Host,
     /// The window on the world.
@@ -65,9 +65,11 @@ pub struct Writer {
     pub shared: Arc<Shared>,
     /// Whether the kernel refused something that must still come true.
     pub unsettled: bool,
+    /// What the journal could not be told when it was taken back: nothing else is written before it.
+    pub owed: Option<Change>,
 }
 
-/// How long after a refusal by the kernel it is tried again.
+/// How long after a refusal by the kernel or the journal it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often settings are looked at of which the kernel tells nobody when they change.
 const SETTINGS_EVERY: Duration = Duration::from_secs(5);
@@ -77,15 +79,15 @@ impl Writer {
     pub fn run(mut self, inbox: &mpsc::Receiver<Request>) {
         let mut last_look = Instant::now();
         loop {
-            let patience = if self.unsettled { AGAIN } else { SETTINGS_EVERY.saturating_sub(last_look.elapsed()) };
+            let waits = self.unsettled || self.owed.is_some();
+            let patience = if waits { AGAIN } else { SETTINGS_EVERY.saturating_sub(last_look.elapsed()) };
             match inbox.recv_timeout(patience) {
                 Ok(Request::Leave(reply)) => {
                     let _ = reply.send(self.leave());
                     return;
                 }
                 Ok(request) => self.serve(request),
-                Err(mpsc::RecvTimeoutError::Timeout) if self.unsettled => self.repair("a refusal by the kernel"),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => self.settle(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             if last_look.elapsed() >= SETTINGS_EVERY {
@@ -119,7 +121,7 @@ impl Writer {
         let facts = self.world.facts(&self.state, &command);
         let decision = decide(&self.state, &facts, command)?;
         let after = Arc::new(self.state.with(&decision.change));
-        self.store.append(&decision.change, after.revision)?;
+        self.append(&decision.change, after.revision)?;
         self.state = after;
         decision.events.into_iter().for_each(|event| self.shared.events.emit(event));
         Ok(decision.tasks)
@@ -132,12 +134,12 @@ impl Writer {
         let decision = decide(&self.state, &facts, command)?;
         let before = Arc::clone(&self.state);
         let after = Arc::new(before.with(&decision.change));
-        self.store.append(&decision.change, after.revision)?;
+        self.append(&decision.change, after.revision)?;
         self.state = Arc::clone(&after);
         if let Err(fault) = self.host.change(&before, &after, &decision.change) {
             match mode {
                 Mode::AllOrNothing => {
-                    self.take_back(&before, &decision.change)?;
+                    self.take_back(&before, &decision.change);
                     return Err(fault.into());
                 }
                 Mode::Eventually => self.settle_later(&fault),
@@ -172,18 +174,43 @@ impl Writer {
         }
     }
 
-    /// The state before is decided again and brought about; what was done in between is deleted by the same diff.
-    fn take_back(&mut self, before: &State, change: &Change) -> Result<(), EngineError> {
+    /// The state before is decided again and brought about; what was done in between is deleted by the same diff. A journal that
+    /// cannot be told, as on a full disk, is told later: after a crash until then, a start finds the command as one that was cut short.
+    fn take_back(&mut self, before: &State, change: &Change) {
         let undo = commit::inverse(before, change);
         let refused = Arc::clone(&self.state);
-        let restored = Arc::new(refused.with(&undo));
-        self.store.append(&undo, restored.revision)?;
-        if let Err(fault) = self.host.change(&refused, &restored, &undo) {
+        self.state = Arc::new(refused.with(&undo));
+        self.owed = Some(undo.clone());
+        if let Err(error) = self.pay() {
+            warn!(%error, "the journal is told later what was taken back");
+        }
+        if let Err(fault) = self.host.change(&refused, &self.state, &undo) {
             self.settle_later(&fault);
         }
-        self.shared.state.send_replace(Arc::clone(&restored));
-        self.state = restored;
+        self.shared.state.send_replace(Arc::clone(&self.state));
+    }
+
+    fn append(&mut self, change: &Change, revision: u64) -> Result<(), StoreError> {
+        self.pay()?;
+        self.journal.append(change, revision)
+    }
+
+    /// Tells the journal what it is owed.
+    fn pay(&mut self) -> Result<(), StoreError> {
+        if let Some(owed) = &self.owed {
+            self.journal.append(owed, self.state.revision)?;
+            self.owed = None;
+        }
         Ok(())
+    }
+
+    fn settle(&mut self) {
+        if self.unsettled {
+            self.repair("a refusal by the kernel");
+        }
+        if let Err(error) = self.pay() {
+            debug!(%error, "the journal is told later");
+        }
     }
 
     fn settle_later(&mut self, fault: &Fault) {

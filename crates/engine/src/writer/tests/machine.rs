@@ -9,16 +9,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use model::{Command, Facts, SandboxId, State, container::Run, host::Settings};
+use model::{Change, Command, Facts, SandboxId, State, container::Run, host::Settings};
 use netstate::{Fault, Kernel, Key, NetState, Plan, Report};
 use plan::dns::ResolvConf;
 use proxy::dns::{Limits, Server};
-use store::Store;
+use store::{Store, StoreError};
 use tempfile::TempDir;
 use tokio::{runtime::Handle, sync::mpsc, sync::watch};
 
 use crate::{
-    Events, Host, World,
+    Events, Host, Journal, World,
     found::Found,
     userspace::Userspace,
     wait::Waiters,
@@ -74,6 +74,11 @@ impl Machine {
 
     /// The same, which sees the kernel through something.
     pub fn open_with(&self, fate: Fate, kernel: Box<dyn Kernel>) -> Daemon {
+        self.open_on(fate, kernel, Disk::default())
+    }
+
+    /// The same, with a journal on a disk that can be full.
+    pub fn open_on(&self, fate: Fate, kernel: Box<dyn Kernel>, disk: Disk) -> Daemon {
         if fate == Fate::Rebooted {
             *self.kernel.lock() = sim::Host::new();
         }
@@ -85,12 +90,13 @@ impl Machine {
         let listeners = Arc::default();
         let mut writer = Writer {
             state,
-            store,
+            journal: Box::new(Paper { store, disk }),
             host: Host::new(kernel),
             userspace: Userspace::new(Server::new(Handle::current(), Limits::default()), listeners),
             world: Box::new(Told(self.facts.clone())),
             shared: Arc::new(Shared { state: publish, events: Events::default(), waiters: Waiters::default(), work }),
             unsettled: false,
+            owed: None,
         };
         let adopted = writer.open(self.settings.clone(), &found).unwrap();
         let live: BTreeSet<_> = found.running.keys().cloned().collect();
@@ -148,6 +154,41 @@ fn found(state: &State, fate: Fate) -> Found {
         }
     }
     found
+}
+
+/// How many more changes there is room for; none means any number.
+#[derive(Clone, Default)]
+pub struct Disk(Arc<Mutex<Option<usize>>>);
+
+impl Disk {
+    /// There is room for so many more.
+    pub fn hold(&self, changes: usize) {
+        *self.0.lock().unwrap() = Some(changes);
+    }
+
+    /// Somebody has made room.
+    pub fn free(&self) {
+        *self.0.lock().unwrap() = None;
+    }
+}
+
+/// A real journal on that disk.
+struct Paper {
+    store: Store,
+    disk: Disk,
+}
+
+impl Journal for Paper {
+    fn append(&mut self, change: &Change, revision: u64) -> Result<(), StoreError> {
+        match &mut *self.disk.0.lock().unwrap() {
+            None => {}
+            Some(0) => {
+                return Err(StoreError::Io { path: "state.db".into(), source: io::ErrorKind::StorageFull.into() });
+            }
+            Some(room) => *room -= 1,
+        }
+        self.store.append(change, revision)
+    }
 }
 
 /// The world as the test tells it.

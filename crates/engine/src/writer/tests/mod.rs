@@ -18,7 +18,7 @@ use crate::{
     commit::{Mode, mode},
     work::Work,
 };
-use machine::{Daemon, Death, Fate, Machine, Shelf};
+use machine::{Daemon, Death, Disk, Fate, Machine, Shelf};
 use steps::Stage;
 
 /// The walk of somebody who tries everything once.
@@ -82,6 +82,18 @@ fn unsure_at_every_step_of_a_walk() {
         let mut failures = 0;
         play(WALK.lines(), |machine, command| failures += refuse_everywhere(machine, command, Effect::CrashAfter));
         assert!(failures > 60, "only {failures} failures");
+    });
+}
+
+#[test]
+fn the_disk_is_full_at_every_change_of_a_walk() {
+    within_tokio(|| {
+        let (mut refused, mut taken_back) = (0, 0);
+        play(WALK.lines(), |machine, command| {
+            refused += usize::from(without_room(machine, command));
+            taken_back += take_back_everywhere(machine, command);
+        });
+        assert!(refused > 25 && taken_back > 40, "only {refused} refused and {taken_back} taken back");
     });
 }
 
@@ -170,7 +182,7 @@ fn settled(machine: &Machine, daemon: &Daemon) {
     let desired = plan::desired(&daemon.writer.state).net;
     let observed = machine.observe(&desired);
     assert!(observed == desired, "left to do:\n{}left of\n{observed}", diff(&desired, &observed));
-    assert!(!daemon.writer.unsettled);
+    assert!(!daemon.writer.unsettled && daemon.writer.owed.is_none());
 }
 
 /// Nothing is said to run that does not, and for whatever is to start there is somebody who starts it.
@@ -248,6 +260,54 @@ fn refuse(machine: &Machine, command: &Command, step: u64, effect: Effect) -> bo
             held
         }
     }
+}
+
+/// There is no room for a command: nothing of it happens. Says whether it needed any.
+fn without_room(machine: &Machine, command: &Command) -> bool {
+    let (copy, disk) = (machine.copy(), Disk::default());
+    let mut daemon = copy.open_on(Fate::Live, Box::new(copy.kernel.clone()), disk.clone());
+    let before = Arc::clone(&daemon.writer.state);
+    disk.hold(0);
+    let outcome = daemon.writer.commit(command.clone());
+    assert!(daemon.writer.state == before && *daemon.writer.shared.state.borrow() == before);
+    settled(&copy, &daemon);
+    matches!(outcome, Err(EngineError::Store(_)))
+}
+
+/// The kernel refuses one step of a command after another, and there is no room to take it back.
+fn take_back_everywhere(machine: &Machine, command: &Command) -> usize {
+    if mode(command) == Mode::Eventually {
+        return 0;
+    }
+    (0..).take_while(|step| take_back(machine, command, *step)).count()
+}
+
+/// What is refused is not seen by anybody, the journal is told of it before anything else, and a crash until then leaves what can go on.
+/// Says whether there was such a step.
+fn take_back(machine: &Machine, command: &Command, step: u64) -> bool {
+    let (copy, disk) = (machine.copy(), Disk::default());
+    let faulty = Shelf::new(Faulty::new(copy.kernel.clone(), When::Nth(step), Effect::Refused));
+    let mut daemon = copy.open_on(Fate::Live, Box::new(faulty), disk.clone());
+    let before = Arc::clone(&daemon.writer.state);
+    disk.hold(1);
+    let Err(EngineError::Kernel(_)) = daemon.writer.commit(command.clone()) else { return false };
+    let as_before = |state: &State| State { revision: before.revision, ..state.clone() } == *before;
+    assert!(as_before(&daemon.writer.state) && as_before(&daemon.writer.shared.state.borrow()));
+    let again = daemon.writer.commit(command.clone());
+    assert!(matches!(again, Err(EngineError::Store(_))), "something was written before what is owed");
+    if step.is_multiple_of(2) {
+        disk.free();
+        daemon.writer.settle();
+        settled(&copy, &daemon);
+        drop(daemon.writer);
+        assert!(as_before(&copy.journalled()), "the journal is as it was");
+    } else {
+        drop(daemon);
+        let mut daemon = copy.open(Fate::Live);
+        settled(&copy, &daemon);
+        processes(&mut daemon, Fate::Live);
+    }
+    true
 }
 
 /// One daemon on a kernel that often fails.
