@@ -12,7 +12,7 @@ mod wishes;
 use std::collections::BTreeMap;
 
 use model::{
-    Command, ContainerId, Decision, Facts, NetworkId, Refusal, State,
+    Command, ContainerId, Decision, Document, Facts, NetworkId, Refusal, State,
     command::{AnonymousVolumes, Force},
     container::{Exit, HealthResult, Resources, Run},
     decide,
@@ -101,7 +101,8 @@ impl Stage {
             "update" => {
                 let restart = rest.get(1).map(|word| wishes::restart(word));
                 let resources = Box::new(Resources { memory: Some(1 << 20), ..Resources::default() });
-                Command::Update { container, resources, restart, face: Default::default() }
+                let face = rest.get(2).map_or_else(Document::default, |text| Document::of(text).unwrap());
+                Command::Update { container, resources, restart, face }
             }
             _ => {
                 let force = if rest.contains(&"force") { Force::Kill } else { Force::No };

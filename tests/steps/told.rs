@@ -38,6 +38,7 @@ fn key_text(key: &model::RecordKey) -> String {
         RecordKey::Sandbox(id) => id.to_string(),
         RecordKey::Endpoint(id) => id.to_string(),
         RecordKey::Container(id) => id.to_string(),
+        RecordKey::Document(id) => format!("document of {id}"),
         RecordKey::Volume(name) => format!("volume:{name}"),
     }
 }
@@ -48,6 +49,7 @@ fn record_text(record: &Record) -> String {
         Record::Network(network) => format!("network:{} {}", network.name, network_text(network)),
         Record::Sandbox(sandbox) => format!("{} {}", sandbox.id, sandbox_text(sandbox)),
         Record::Endpoint(endpoint) => format!("{} {}", endpoint.id, endpoint_text(endpoint)),
+        Record::Document { container, document } => format!("document of {container} {document:?}"),
         Record::Volume(volume) => format!("volume:{} {:?}", volume.name, volume.naming),
         Record::Container(container) => {
             let mut text =

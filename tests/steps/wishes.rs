@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use model::{
-    Container, EndpointId, Sandbox, SandboxId, Volume,
+    Container, Document, EndpointId, Sandbox, SandboxId, Volume,
     address::Pool,
     command::{
         BridgeAddress, BridgeWish, Connect, ContainerWish, DriverWish, FamilyWish, NetworkWish, NewEndpoint,
@@ -190,7 +190,7 @@ pub fn container(stage: &mut Stage, words: &[&str]) -> ContainerWish {
     let name = words[0];
     let mut container = usual(stage, name);
     let (mut nets, mut ports, mut volumes, mut of) = (Vec::new(), Vec::new(), Vec::new(), None);
-    let (mut namespace, mut sysctls) = (Namespace::Own, BTreeMap::new());
+    let (mut namespace, mut sysctls, mut face) = (Namespace::Own, BTreeMap::new(), Document::default());
     for (key, value) in words[1..].iter().map(pair) {
         match key {
             "net" if value == "host" => {
@@ -215,6 +215,7 @@ pub fn container(stage: &mut Stage, words: &[&str]) -> ContainerWish {
                 container.labels.insert(name.to_owned(), value.to_owned());
             }
             "health" => container.health_check = Some(health_check()),
+            "face" => face = Document::of(value).unwrap(),
             "sysctl" => {
                 let (name, value) = value.split_once(':').unwrap();
                 sysctls.insert(name.to_owned(), value.to_owned());
@@ -229,7 +230,7 @@ pub fn container(stage: &mut Stage, words: &[&str]) -> ContainerWish {
             SandboxWish::New { sandbox: sandbox(&container, namespace, ports, sysctls), endpoints }
         }
     };
-    ContainerWish { container, sandbox, volumes }
+    ContainerWish { container, sandbox, volumes, face }
 }
 
 fn sandbox(
@@ -297,7 +298,6 @@ fn usual(stage: &mut Stage, name: &str) -> Container {
         external_runtime: None,
         annotations: BTreeMap::new(),
         labels: BTreeMap::new(),
-        face: Default::default(),
         want: Want::Stopped,
         phase: Phase::Created,
         restarts: 0,

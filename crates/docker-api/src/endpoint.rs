@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{
-    Container, Endpoint, Network, State,
+    Container, Document, Endpoint, Network, State,
     address::Subnet,
     endpoint::{EndpointWish, Link, LinkTarget},
     network::{Driver, Names, Origin},
@@ -89,7 +89,7 @@ pub(crate) fn wish(state: &State, network: &Network, settings: &EndpointSettings
     if wish.ipv6.is_some_and(|address| crate::network::has_idle_subnet_of(network, address)) {
         wish.ipv6 = None;
     }
-    wish.face = serde_json::to_value(settings).unwrap_or_default();
+    wish.face = Document::of(settings).unwrap_or_default();
     Ok(wish)
 }
 
@@ -157,7 +157,7 @@ fn bad(network: &Network, words: &str) -> ApiError {
 
 /// An endpoint as `NetworkSettings.Networks` of its container shows it.
 pub(crate) fn show(container: &Container, hostname: &str, endpoint: &Endpoint, network: &Network) -> Value {
-    let settings: EndpointSettings = serde_json::from_value(endpoint.wish.face.clone()).unwrap_or_default();
+    let settings: EndpointSettings = endpoint.wish.face.read().unwrap_or_default();
     let lease = endpoint.lease.as_ref();
     let ipv4 = lease.and_then(|lease| lease.ipv4);
     let ipv6 = lease.and_then(|lease| lease.ipv6);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use model::{
-    Command, Facts, NetworkId, State,
+    Command, Document, Facts, NetworkId, State,
     address::Pool,
     command::{BridgeAddress, BridgeWish, DriverWish, FamilyWish, NetworkWish, SubnetWish},
     container::Run,
@@ -66,7 +66,7 @@ pub(crate) fn with_network(state: &State, name: &str) -> State {
         name: name.to_owned(),
         driver: DriverWish::Bridge(bridge),
         labels: BTreeMap::new(),
-        face: Value::Null,
+        face: Document::default(),
     };
     after(state, Command::CreateNetwork(Box::new(wish)))
 }

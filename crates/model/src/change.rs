@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     container::Container,
+    document::Document,
     endpoint::Endpoint,
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
@@ -36,6 +37,13 @@ pub enum Record {
     Endpoint(Arc<Endpoint>),
     /// A container.
     Container(Arc<Container>),
+    /// What a face keeps of a container.
+    Document {
+        /// The container.
+        container: ContainerId,
+        /// What is kept.
+        document: Document,
+    },
     /// A volume.
     Volume(Arc<Volume>),
 }
@@ -53,6 +61,8 @@ pub enum RecordKey {
     Endpoint(EndpointId),
     /// A container.
     Container(ContainerId),
+    /// What a face keeps of a container.
+    Document(ContainerId),
     /// A volume, by name.
     Volume(String),
 }
@@ -66,6 +76,7 @@ impl Record {
             Self::Sandbox(sandbox) => RecordKey::Sandbox(sandbox.id.clone()),
             Self::Endpoint(endpoint) => RecordKey::Endpoint(endpoint.id.clone()),
             Self::Container(container) => RecordKey::Container(container.id.clone()),
+            Self::Document { container, .. } => RecordKey::Document(container.clone()),
             Self::Volume(volume) => RecordKey::Volume(volume.name.clone()),
         }
     }

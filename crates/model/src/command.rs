@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     address::Family,
     container::{Container, Exit, HealthResult, Resources, Restart, Run},
+    document::Document,
     endpoint::EndpointWish,
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId},
@@ -116,8 +117,8 @@ pub enum Command {
         resources: Box<Resources>,
         /// Its policy from now on, if that changes.
         restart: Option<Restart>,
-        /// The face's document from now on.
-        face: serde_json::Value,
+        /// What the face keeps of it from now on.
+        face: Document,
     },
     /// Remove a container.
     RemoveContainer {
@@ -167,8 +168,8 @@ pub struct NetworkWish {
     pub driver: DriverWish,
     /// Labels.
     pub labels: std::collections::BTreeMap<String, String>,
-    /// What the face wants back verbatim.
-    pub face: serde_json::Value,
+    /// What the face keeps of it.
+    pub face: Document,
 }
 
 /// What a new network is to be made of.
@@ -321,6 +322,8 @@ pub struct ContainerWish {
     pub sandbox: SandboxWish,
     /// Volumes it mounts; those that do not exist are made.
     pub volumes: Vec<Volume>,
+    /// What the face that made it keeps of it.
+    pub face: Document,
 }
 
 /// The network home of a new container.

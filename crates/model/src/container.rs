@@ -65,8 +65,6 @@ pub struct Container {
     /// What the OCI runtime is told besides; the built-in one does not heed it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// What the face that made it wants back verbatim; never read here.
-    pub face: serde_json::Value,
     /// What its user wants of it now.
     pub want: Want,
     /// How far it has come.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     address::{Family, Mac},
+    document::Document,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
     network::{Bridge, Driver, Network, Reach},
     state::State,
@@ -53,8 +54,8 @@ pub struct EndpointWish {
     pub sysctls: BTreeMap<String, String>,
     /// Containers that this one knows by another name, and may talk to when the network forbids it.
     pub links: Vec<Link>,
-    /// What the face that made it wants back verbatim; never read here.
-    pub face: serde_json::Value,
+    /// What the face that made it keeps of it.
+    pub face: Document,
 }
 
 /// An explicit link to a container on the same network.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     address::{Family, Subnet},
+    document::Document,
     id::NetworkId,
 };
 
@@ -30,8 +31,8 @@ pub struct Network {
     pub origin: Origin,
     /// Labels, as given.
     pub labels: BTreeMap<String, String>,
-    /// What the face that made it wants back verbatim; never read here.
-    pub face: serde_json::Value,
+    /// What the face that made it keeps of it.
+    pub face: Document,
 }
 
 /// Who wants a network.

@@ -7,6 +7,7 @@ use imbl::OrdMap;
 use crate::{
     change::{Change, Record, RecordKey},
     container::Container,
+    document::Document,
     endpoint::{Endpoint, Link, LinkTarget},
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
@@ -30,6 +31,8 @@ pub struct State {
     pub endpoints: OrdMap<EndpointId, Arc<Endpoint>>,
     /// Containers.
     pub containers: OrdMap<ContainerId, Arc<Container>>,
+    /// What the faces keep of the containers.
+    pub documents: OrdMap<ContainerId, Document>,
     /// Volumes by name.
     pub volumes: OrdMap<String, Arc<Volume>>,
     /// Network ids by name.
@@ -102,6 +105,10 @@ impl State {
             RecordKey::Sandbox(id) => self.sandboxes.get(id).cloned().map(Record::Sandbox),
             RecordKey::Endpoint(id) => self.endpoints.get(id).cloned().map(Record::Endpoint),
             RecordKey::Container(id) => self.containers.get(id).cloned().map(Record::Container),
+            RecordKey::Document(id) => {
+                let document = self.documents.get(id).cloned();
+                document.map(|document| Record::Document { container: id.clone(), document })
+            }
             RecordKey::Volume(name) => self.volumes.get(name).cloned().map(Record::Volume),
         }
     }
@@ -132,6 +139,9 @@ impl State {
                 self.residents.insert((container.sandbox.clone(), container.id.clone()), ());
                 self.containers.insert(container.id.clone(), container);
             }
+            Record::Document { container, document } => {
+                self.documents.insert(container, document);
+            }
             Record::Volume(volume) => {
                 self.volumes.insert(volume.name.clone(), volume);
             }
@@ -146,6 +156,7 @@ impl State {
             RecordKey::Sandbox(id) => drop(self.sandboxes.remove(id)),
             RecordKey::Endpoint(id) => drop(self.endpoints.remove(id)),
             RecordKey::Container(id) => drop(self.containers.remove(id)),
+            RecordKey::Document(id) => drop(self.documents.remove(id)),
             RecordKey::Volume(name) => drop(self.volumes.remove(name)),
         }
     }
@@ -169,7 +180,7 @@ impl State {
                     self.residents.remove(&(old.sandbox.clone(), id.clone()));
                 }
             }
-            RecordKey::Settings | RecordKey::Sandbox(_) | RecordKey::Volume(_) => {}
+            RecordKey::Settings | RecordKey::Sandbox(_) | RecordKey::Document(_) | RecordKey::Volume(_) => {}
         }
     }
 }

@@ -62,7 +62,7 @@ impl Affected<'_> {
                     }
                 }
             }
-            RecordKey::Volume(_) => {}
+            RecordKey::Document(_) | RecordKey::Volume(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ pub fn columns(key: &RecordKey) -> (&'static str, &str) {
         RecordKey::Sandbox(id) => ("sandbox", id.as_str()),
         RecordKey::Endpoint(id) => ("endpoint", id.as_str()),
         RecordKey::Container(id) => ("container", id.as_str()),
+        RecordKey::Document(container) => ("document", container.as_str()),
         RecordKey::Volume(name) => ("volume", name),
     }
 }

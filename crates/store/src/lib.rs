@@ -17,7 +17,7 @@ pub use error::StoreError;
 /// SQLite's application id of our files: "lspn".
 const APPLICATION_ID: i32 = 0x6c73_706e;
 /// Version of the layout of the tables and of the records in them.
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
 
 const TABLES: &str = "
     CREATE TABLE record (kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;

@@ -63,7 +63,11 @@ pub(super) async fn put(api: &Arc<Api>, name: &str, call: Call) -> Result<Answer
     if container.security.root == Access::ReadOnly && !on_volume(&container, &path) {
         return Err(ApiError::forbidden("container rootfs is marked read-only"));
     }
-    let owner = if call.query.flag("copyUIDGID") { owner(&Face::of(&container).config.user) } else { None };
+    let owner = if call.query.flag("copyUIDGID") {
+        owner(&Face::of(&api.engine.state(), &container).config.user)
+    } else {
+        None
+    };
     let wish = PutWish { keep_types: call.query.flag("noOverwriteDirNonDir"), owner };
     let place = open(api, &container, &path).await?;
     let archive = reader(call.into_pieces());

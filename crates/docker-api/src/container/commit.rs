@@ -29,7 +29,7 @@ pub(crate) async fn commit(api: &Arc<Api>, mut call: Call) -> Result<Answer, Api
     let request = CommitRequest {
         container: container.id.to_string(),
         exclude: container.mounts.iter().map(|mount| PathBuf::from(&mount.target)).collect(),
-        config: image_config(config.unwrap_or_else(|| Face::of(&container).config)),
+        config: image_config(config.unwrap_or_else(|| Face::of(&state, &container).config)),
         changes: query.all("changes").flat_map(str::lines).map(str::to_owned).filter(|line| !line.is_empty()).collect(),
         author: text("author"),
         comment: text("comment"),

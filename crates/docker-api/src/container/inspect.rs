@@ -10,7 +10,12 @@ use model::{
 use runtime::oci;
 use serde_json::{Map, Value, json};
 
-use super::{create::Face, link, mount, port, status};
+use super::{
+    create::Face,
+    link, mount,
+    port::{self, Exposed},
+    status,
+};
 use crate::{endpoint, find, time, version::Version, wire::host_config::HostConfig};
 
 /// What an inspect shows besides the state.
@@ -27,7 +32,7 @@ pub(crate) struct Surroundings<'a> {
 
 /// The document of a container.
 pub(crate) fn inspect(state: &State, container: &Container, around: &Surroundings<'_>) -> Value {
-    let Face { config, mut host_config } = Face::of(container);
+    let Face { config, mut host_config } = Face::of(state, container);
     show_usual_paths(&mut host_config);
     host_config.links = link::list(state, container);
     let dir = around.places.container(&container.id);
@@ -62,7 +67,7 @@ pub(crate) fn inspect(state: &State, container: &Container, around: &Surrounding
         "GraphDriver": around.graph,
         "Mounts": mount::list(&container.mounts, around.places),
         "Config": config,
-        "NetworkSettings": network_settings(state, container, around.places),
+        "NetworkSettings": network_settings(state, container, &config.exposed_ports, around.places),
     });
     if let Some((written, all)) = around.sizes {
         document["SizeRw"] = json!(written);
@@ -107,8 +112,7 @@ fn show_usual_paths(host: &mut HostConfig) {
     host.readonly_paths = host.readonly_paths.take().or(readonly);
 }
 
-fn network_settings(state: &State, container: &Container, places: &Places) -> Value {
-    let face = Face::of(container);
+fn network_settings(state: &State, container: &Container, exposed: &Exposed, places: &Places) -> Value {
     let sandbox = home(state, container);
     let mut settings = json!({
         "Bridge": "",
@@ -122,7 +126,7 @@ fn network_settings(state: &State, container: &Container, places: &Places) -> Va
         "SecondaryIPv6Addresses": null,
     });
     if let Some(sandbox) = sandbox {
-        settings["Ports"] = port::map(container, &face, sandbox);
+        settings["Ports"] = port::map(container, exposed, sandbox);
         if sandbox.up == Up::Up {
             settings["SandboxID"] = json!(sandbox.id.as_str());
             settings["SandboxKey"] = json!(sandbox_key(sandbox, places));

@@ -4,12 +4,15 @@ use std::{path::Path, sync::Arc};
 
 use engine::Places;
 use model::{Container, State, container::Phase};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    create::Face,
+    create,
     inspect::{home, networks},
-    mount, port, status,
+    mount,
+    port::{self, Exposed},
+    status,
 };
 use crate::{ApiError, filter::Filters, find};
 
@@ -35,6 +38,26 @@ pub(crate) const FILTERS: [&str; 17] = [
 ];
 
 const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+/// As much of a container's document as its line shows.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Shown {
+    config: ShownConfig,
+    host_config: ShownHostConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ShownConfig {
+    exposed_ports: Exposed,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ShownHostConfig {
+    network_mode: String,
+}
 
 /// Which containers are wanted.
 pub(crate) struct Wanted<'a> {
@@ -133,11 +156,10 @@ impl<'a> Sieve<'a> {
         if self.filters.get("publish").is_empty() && self.filters.get("expose").is_empty() {
             return true;
         }
-        let face = Face::of(container);
         let published = find::sandbox(state, container).map(|sandbox| sandbox.published.as_slice()).unwrap_or_default();
         let is_published = |wanted: &str| published.iter().any(|p| port::fits(wanted, p.inside, p.protocol));
-        let exposed: Vec<_> =
-            face.config.exposed_ports.keys().filter_map(|port| super::create::exposed_port(port).ok()).collect();
+        let Shown { config, .. } = create::kept(state, container);
+        let exposed: Vec<_> = config.exposed_ports.keys().filter_map(|port| create::exposed_port(port).ok()).collect();
         let is_exposed = |wanted: &str| exposed.iter().any(|(range, of)| port::fits(wanted, *range, *of));
         self.filters.any("publish", is_published)
             && self.filters.any("expose", |wanted| is_exposed(wanted) || is_published(wanted))
@@ -157,7 +179,7 @@ fn volume_fits(wanted: &str, container: &Container) -> bool {
 
 /// The line about a container.
 pub(crate) fn line(state: &State, container: &Container, places: &Places, now_ms: i64) -> Value {
-    let face = Face::of(container);
+    let Shown { config, host_config } = create::kept(state, container);
     let sandbox = home(state, container);
     json!({
         "Id": container.id.as_str(),
@@ -166,11 +188,11 @@ pub(crate) fn line(state: &State, container: &Container, places: &Places, now_ms
         "ImageID": container.image.id,
         "Command": container.process.args.join(" "),
         "Created": container.created_ms.div_euclid(1_000),
-        "Ports": sandbox.map(|sandbox| port::list(container, &face, sandbox)).unwrap_or_default(),
+        "Ports": sandbox.map(|sandbox| port::list(container, &config.exposed_ports, sandbox)).unwrap_or_default(),
         "Labels": container.labels,
         "State": status::word(&container.phase),
         "Status": status::sentence(container, now_ms),
-        "HostConfig": { "NetworkMode": face.host_config.network_mode },
+        "HostConfig": { "NetworkMode": host_config.network_mode },
         "NetworkSettings": { "Networks": networks(state, container, sandbox) },
         "Mounts": mount::list(&container.mounts, places),
     })

@@ -1,22 +1,26 @@
 //! Published ports as they are shown: one entry for each port, though they are kept as ranges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Container, Sandbox,
     port::{PortRange, Protocol, PublishedPort},
 };
+use runtime::image::Present;
 use serde_json::{Value, json};
 
-use super::create::{Face, exposed_port};
+use super::create::exposed_port;
+
+/// `ExposedPorts`, as they are sent: `80/tcp`, `8000-8010`.
+pub(crate) type Exposed = BTreeMap<String, Present>;
 
 /// The `Ports` of an inspect: `80/tcp` to its places on the host; null for a port that is only exposed.
-pub(crate) fn map(container: &Container, face: &Face, sandbox: &Sandbox) -> Value {
+pub(crate) fn map(container: &Container, exposed: &Exposed, sandbox: &Sandbox) -> Value {
     if !container.is_live() {
         return json!({});
     }
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for port in face.config.exposed_ports.keys().filter_map(|port| exposed(port)).flatten() {
+    for port in exposed.keys().filter_map(|port| each(port)).flatten() {
         ports.entry(port).or_default();
     }
     for published in &sandbox.published {
@@ -30,15 +34,19 @@ pub(crate) fn map(container: &Container, face: &Face, sandbox: &Sandbox) -> Valu
 }
 
 /// The `Ports` of a list.
-pub(crate) fn list(container: &Container, face: &Face, sandbox: &Sandbox) -> Vec<Value> {
+pub(crate) fn list(container: &Container, exposed: &Exposed, sandbox: &Sandbox) -> Vec<Value> {
     if !container.is_live() {
         return Vec::new();
     }
     let mut ports = Vec::new();
-    for (range, protocol) in face.config.exposed_ports.keys().filter_map(|port| exposed_port(port).ok()) {
+    let inside = |port: &PublishedPort| {
+        let protocol = port.protocol;
+        (port.inside.first..=port.inside.last).map(move |inside| (protocol, inside))
+    };
+    let published: BTreeSet<_> = sandbox.published.iter().flat_map(inside).collect();
+    for (range, protocol) in exposed.keys().filter_map(|port| exposed_port(port).ok()) {
         for inside in range.first..=range.last {
-            let is_published = |p: &PublishedPort| p.protocol == protocol && p.inside.contains(inside);
-            if !sandbox.published.iter().any(is_published) {
+            if !published.contains(&(protocol, inside)) {
                 ports.push(json!({ "PrivatePort": inside, "Type": protocol }));
             }
         }
@@ -58,7 +66,7 @@ pub(crate) fn fits(filter: &str, range: PortRange, protocol: Protocol) -> bool {
     exposed_port(filter).is_ok_and(|(wanted, of)| of == protocol && wanted.overlaps(range))
 }
 
-fn exposed(text: &str) -> Option<impl Iterator<Item = String>> {
+fn each(text: &str) -> Option<impl Iterator<Item = String>> {
     let (range, protocol) = exposed_port(text).ok()?;
     Some((range.first..=range.last).map(move |port| format!("{port}/{protocol}")))
 }

@@ -32,11 +32,11 @@ pub(super) async fn update(api: &Arc<Api>, name: &str, mut call: Call) -> Result
     let state = api.engine.state();
     let container = find::container(&state, name)?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let (face, restarts) = updated(Face::of(container), body, cpus)?;
+    let (face, restarts) = updated(Face::of(&state, container), body, cpus)?;
     let restart = restarts.then(|| create::restart(&face.host_config.restart_policy));
     let resources = Box::new(create::limits(&face.host_config));
     let id = container.id.clone();
-    api.engine.submit(Command::Update { container: id, resources, restart, face: face.to_value() }).await?;
+    api.engine.submit(Command::Update { container: id, resources, restart, face: face.to_document() }).await?;
     answer::ok(&json!({ "Warnings": [] }))
 }
 

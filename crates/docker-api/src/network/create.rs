@@ -192,6 +192,6 @@ fn check_kind(request: &Request) -> Result<(), ApiError> {
     }
 }
 
-fn document(document: &Document) -> Result<serde_json::Value, ApiError> {
-    serde_json::to_value(document).map_err(|error| ApiError::internal(format!("cannot keep the request: {error}")))
+fn document(document: &Document) -> Result<model::Document, ApiError> {
+    model::Document::of(document).map_err(|error| ApiError::internal(format!("cannot keep the request: {error}")))
 }

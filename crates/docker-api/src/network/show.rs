@@ -74,7 +74,7 @@ pub(super) enum Containers {
 /// A network with what its document says of it.
 pub(super) fn show(state: &State, network: &Network, containers: Containers) -> Shown {
     // A network that was not made by Docker's words has no document of theirs.
-    let document: Document = serde_json::from_value(network.face.clone()).unwrap_or_default();
+    let document: Document = network.face.read().unwrap_or_default();
     let bridge = bridge_of(network);
     Shown {
         name: network.name.clone(),
@@ -120,7 +120,7 @@ pub(crate) fn endpoints_up<'a>(state: &'a State, network: &'a NetworkId) -> impl
 
 /// Whether the address is of an IPv6 subnet that was given to a network without IPv6.
 pub(crate) fn has_idle_subnet_of(network: &Network, address: Ipv6Addr) -> bool {
-    let document: Document = serde_json::from_value(network.face.clone()).unwrap_or_default();
+    let document: Document = network.face.read().unwrap_or_default();
     let has_ipv6 = bridge_of(network).is_some_and(|bridge| bridge.ipv6.is_some());
     let subnets = document.ipam.config.iter().filter_map(|config| config.subnet.parse::<Ipv6Net>().ok());
     !has_ipv6 && subnets.into_iter().any(|subnet| subnet.contains(&address))

@@ -11,6 +11,7 @@ use crate::{
     change::{Record, RecordKey},
     command::{AnonymousVolumes, ContainerWish, Force, NewEndpoint, SandboxWish},
     container::{AfterExit, Container, Phase, Resources, Restart, Want},
+    document::Document,
     endpoint::Endpoint,
     id::{ContainerId, SandboxId},
     network::Driver,
@@ -20,7 +21,7 @@ use crate::{
 
 /// Makes a container, its sandbox unless it joins another's, and the volumes that are missing.
 pub fn create(draft: &mut Draft, wish: ContainerWish) -> Result<(), Refusal> {
-    let ContainerWish { container, sandbox, volumes } = wish;
+    let ContainerWish { container, sandbox, volumes, face } = wish;
     if draft.state.containers.contains_key(&container.id) {
         return Err(Refusal::Conflict(format!("a container with the id {} exists already", container.id)));
     }
@@ -42,6 +43,7 @@ pub fn create(draft: &mut Draft, wish: ContainerWish) -> Result<(), Refusal> {
     }
     let container = Container { sandbox, phase, want, restarts: 0, backoff_ms: 0, health: None, ..container };
     draft.put(Record::Container(Arc::new(container)));
+    keep(draft, &id, face);
     draft.tell_container(&id, "create", &[]);
     Ok(())
 }
@@ -71,8 +73,8 @@ pub struct Update {
     pub resources: Resources,
     /// Its policy from now on, if that changes.
     pub restart: Option<Restart>,
-    /// The face's document from now on.
-    pub face: serde_json::Value,
+    /// What the face keeps of it from now on.
+    pub face: Document,
 }
 
 /// Changes limits and policy.
@@ -89,8 +91,8 @@ pub fn update(draft: &mut Draft, id: &ContainerId, update: Update) -> Result<(),
     draft.edit_container(id, |container| {
         container.resources = update.resources;
         container.restart = restart;
-        container.face = update.face;
     });
+    keep(draft, id, update.face);
     draft.tell_container(id, "update", &[]);
     Ok(())
 }
@@ -124,6 +126,7 @@ pub fn remove(draft: &mut Draft, id: &ContainerId, force: Force, volumes: Anonym
 pub fn forget(draft: &mut Draft, container: &Container, volumes: AnonymousVolumes) {
     draft.tell_container(&container.id, "destroy", &[]);
     draft.delete(RecordKey::Container(container.id.clone()));
+    draft.delete(RecordKey::Document(container.id.clone()));
     draft.task(Task::Reap(container.id.clone()));
     if volumes == AnonymousVolumes::Remove {
         volume::remove_anonymous(draft, container);
@@ -132,6 +135,15 @@ pub fn forget(draft: &mut Draft, container: &Container, volumes: AnonymousVolume
         let endpoints: Vec<_> = draft.state.endpoints_of(&container.sandbox).map(|e| e.id.clone()).collect();
         endpoints.into_iter().for_each(|endpoint| draft.delete(RecordKey::Endpoint(endpoint)));
         draft.delete(RecordKey::Sandbox(container.sandbox.clone()));
+    }
+}
+
+/// Keeps what a face has to say of a container apart from it: it may be long, and a container changes often.
+fn keep(draft: &mut Draft, id: &ContainerId, document: Document) {
+    if document.is_null() {
+        draft.delete(RecordKey::Document(id.clone()));
+    } else {
+        draft.put(Record::Document { container: id.clone(), document });
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     address::{Chosen, Family, Subnet},
     change::Record,
     command::{BridgeWish, FamilyWish},
+    document::Document,
     host::Settings,
     id::NetworkId,
     network::{Bridge, DEFAULT, Driver, Network, Origin},
@@ -40,7 +41,7 @@ fn keep(draft: &mut Draft, id: NetworkId, name: &'static str, driver: Driver) {
             driver,
             origin: Origin::Predefined,
             labels: BTreeMap::new(),
-            face: serde_json::Value::Null,
+            face: Document::default(),
         },
     };
     draft.put(Record::Network(Arc::new(network)));

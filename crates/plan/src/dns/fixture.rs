@@ -107,7 +107,6 @@ fn container(n: u8, name: &str) -> Record {
         external_runtime: None,
         labels: Default::default(),
         annotations: Default::default(),
-        face: Default::default(),
         want: Want::Running,
         phase: Phase::Created,
         restarts: 0,

@@ -137,7 +137,6 @@ impl House {
             external_runtime: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            face: serde_json::Value::Null,
             want: Want::Running,
             phase: Phase::Created,
             restarts: 0,

@@ -26,12 +26,12 @@ use std::{
 
 use hyper::StatusCode;
 use model::{
-    Container, ContainerId, State,
+    Container, ContainerId, Document, State,
     command::ContainerWish,
     container::{AfterExit, Image, Missing, MountSource, Phase, Stop, Want},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
 
 pub(crate) use check::name as check_name;
 pub(crate) use check::restart as check_restart;
@@ -72,7 +72,7 @@ pub(crate) struct NetworkingConfig {
     pub(crate) endpoints_config: BTreeMap<String, Option<EndpointSettings>>,
 }
 
-/// What is kept with a container, to be shown again as it was sent; `Container.face`.
+/// What is kept of a container, to be shown again as it was sent: its document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct Face {
@@ -83,15 +83,20 @@ pub(crate) struct Face {
 }
 
 impl Face {
-    /// What was kept with this container.
-    pub(crate) fn of(container: &Container) -> Self {
-        serde_json::from_value(container.face.clone()).unwrap_or_default()
+    /// What was kept of this container.
+    pub(crate) fn of(state: &State, container: &Container) -> Self {
+        kept(state, container)
     }
 
     /// The same as a document.
-    pub(crate) fn to_value(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
+    pub(crate) fn to_document(&self) -> Document {
+        Document::of(self).unwrap_or_default()
     }
+}
+
+/// As much of what was kept of a container as `T` has a place for; nothing of one that no Docker client made.
+pub(crate) fn kept<T: DeserializeOwned + Default>(state: &State, container: &Container) -> T {
+    state.documents.get(&container.id).and_then(|document| document.read().ok()).unwrap_or_default()
 }
 
 /// What the wish depends on besides the body.
@@ -222,7 +227,6 @@ pub(crate) fn wish(body: Body, context: Context<'_>) -> Result<(ContainerWish, V
         image: Image { id: image_id, name: config.image.clone() },
         labels: config.labels.clone(),
         annotations: host_config.annotations.clone(),
-        face: Face { config, host_config }.to_value(),
         id,
         name,
         created_ms: now_ms,
@@ -235,7 +239,8 @@ pub(crate) fn wish(body: Body, context: Context<'_>) -> Result<(ContainerWish, V
         backoff_ms: 0,
         health: None,
     };
-    Ok((ContainerWish { container, sandbox, volumes }, warnings))
+    let face = Face { config, host_config }.to_document();
+    Ok((ContainerWish { container, sandbox, volumes, face }, warnings))
 }
 
 /// The built-in runtime answers to its own name and to the ones that Docker's clients know.

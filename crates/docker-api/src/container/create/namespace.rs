@@ -47,7 +47,7 @@ fn sharing_ipc(state: &State, share: Share) -> Result<Share, ApiError> {
         Share::Container(id) => state.containers.get(id),
         Share::Own | Share::Host => None,
     };
-    match donor.map(|donor| (donor, Face::of(donor).host_config.ipc_mode)) {
+    match donor.map(|donor| (donor, Face::of(state, donor).host_config.ipc_mode)) {
         Some((donor, mode)) if matches!(mode.as_str(), "" | "private" | "none") => Err(ApiError::invalid(format!(
             "can't join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
             donor.id
