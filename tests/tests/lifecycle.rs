@@ -52,6 +52,21 @@ fn created_started_paused_stopped_removed() {
 }
 
 #[test]
+fn an_exec_ends_after_its_client_has_left() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name box busybox sleep 1000").ok();
+    host.docker("exec box mkfifo /tmp/began /tmp/gate").ok();
+    host.sh("docker exec box sh -c 'echo > /tmp/began; cat /tmp/gate; exit 6' >/dev/null 2>&1 & client=$!
+         docker exec box cat /tmp/began; kill -9 $client; docker exec box sh -c 'echo > /tmp/gate'")
+        .ok();
+    eventually("the end of the exec is told", || {
+        let events = "events --since 1m --until $(date +%s) --filter event=exec_die";
+        let codes = host.docker(&format!("{events} --format '{{{{.Actor.Attributes.exitCode}}}}'")).ok();
+        codes.lines().any(|code| code == "6").then_some(())
+    });
+}
+
+#[test]
 fn exec_logs_top_stats_and_copies() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --name box busybox sh -c 'echo one; echo two; echo three >&2; sleep 1000'").ok();

@@ -35,6 +35,19 @@ fn thousands_of_ports_are_one_element() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --name many -p 10000-19999:10000-19999 busybox httpd -f -p 15000 -h /var/www").ok();
     assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:15000").ok(), "hello");
-    let elements = host.sh("nft list map inet linkspan publish4 | grep -c 10000-19999").ok();
-    assert_eq!(elements, "1");
+    let elements = || host.sh("nft list map inet linkspan publish4 | grep -c 10000-19999").ok();
+    assert_eq!(elements(), "1");
+    host.kill_daemon();
+    host.start_daemon();
+    assert_eq!(elements(), "1");
+    let lengths = "{{len .HostConfig.PortBindings}} {{len .Config.ExposedPorts}} {{len .NetworkSettings.Ports}}";
+    assert_eq!(host.docker(&format!("inspect -f '{lengths}' many")).ok(), "10000 10000 10000");
+    assert_eq!(host.docker("port many 15000/tcp").ok().lines().next(), Some("0.0.0.0:15000"));
+    let shown = host.docker("ps --format '{{.Ports}}'").ok();
+    assert!(shown.contains("0.0.0.0:10000-19999->10000-19999/tcp"), "{shown}");
+    host.docker("run --rm -p 15000:80 busybox true").fails_with("port is already allocated by container many");
+    host.docker("restart -t 0 many").ok();
+    assert_eq!(host.outside("curl -s -m 5 --retry 5 --retry-connrefused http://192.0.2.1:15000").ok(), "hello");
+    host.docker("rm -f many").ok();
+    host.docker("run --rm -p 15000:80 busybox true").ok();
 }

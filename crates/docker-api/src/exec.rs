@@ -165,13 +165,9 @@ async fn start(api: &Arc<Api>, id: &str, mut call: Call) -> Result<Answer, ApiEr
     container::tell(api, &container, &format!("exec_start: {command}"), [("execID", id.to_owned())]);
     if start.detach {
         // The input ends at once, and nobody reads the output: the process goes on.
-        let Attached { mut output, mut input } = api.engine.runtime().exec_start(id).await?;
+        let Attached { mut input, .. } = api.engine.runtime().exec_start(id).await?;
         let _ = input.close().await;
-        let (api, id) = (Arc::clone(api), id.to_owned());
-        tokio::spawn(async move {
-            while let Ok(Some(_)) = output.read().await {}
-            died(&api, &container, &id);
-        });
+        tokio::spawn(tell_end(Arc::clone(api), container, id.to_owned()));
         return Ok(answer::empty(StatusCode::OK));
     }
     let framing = Framing::of_terminal(start.tty);
@@ -180,8 +176,9 @@ async fn start(api: &Arc<Api>, id: &str, mut call: Call) -> Result<Answer, ApiEr
     Ok(hijack::answer(call, content_type, move |input, mut output| async move {
         match api.engine.runtime().exec_start(&id).await {
             Ok(attached) => {
+                // The client may leave before the process ends.
+                tokio::spawn(tell_end(Arc::clone(&api), container, id));
                 relay((input, output), attached, terms(&config, framing)).await;
-                died(&api, &container, &id);
             }
             // The answer is out already; the words go where the output would have gone.
             Err(error) => complain(&mut output, framing, &error).await,
@@ -208,12 +205,11 @@ async fn complain(output: &mut Output, framing: Framing, error: &runtime::Runtim
     let _ = output.write(framed).await;
 }
 
-fn died(api: &Arc<Api>, container: &Container, id: &str) {
-    let code = api.engine.runtime().exec_inspect(id).ok().and_then(|state| state.exit_code);
-    // Without one the client has left and the process goes on.
-    if let Some(code) = code {
-        let attributes = [("execID", id.to_owned()), ("exitCode", code.to_string())];
-        container::tell(api, container, "exec_die", attributes);
+/// Tells how the process ended, when it has.
+async fn tell_end(api: Arc<Api>, container: Arc<Container>, id: String) {
+    // An exec is forgotten with its container, and nobody asks then.
+    if let Ok(code) = api.engine.runtime().exec_wait(&id).await {
+        container::tell(&api, &container, "exec_die", [("execID", id), ("exitCode", code.to_string())]);
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{Attached, Input, Output, Runtime, RuntimeError, error::io_error};
 use crate::{
@@ -41,6 +41,8 @@ pub(super) struct Exec {
     state: ExecState,
     started: bool,
     ended: Option<Instant>,
+    /// Its exit code, once it has one, to those who wait.
+    exit: watch::Sender<Option<i32>>,
 }
 
 /// How long a shim may take to run one more process.
@@ -63,7 +65,8 @@ impl Runtime {
         let state = ExecState { container: container.to_owned(), wish, pid: None, running: false, exit_code: None };
         let mut execs = self.execs();
         execs.retain(|_, exec| exec.ended.is_none_or(|ended| ended.elapsed() < KEPT));
-        execs.insert(exec_id.to_owned(), Exec { state, started: false, ended: None });
+        let exit = watch::Sender::new(None);
+        execs.insert(exec_id.to_owned(), Exec { state, started: false, ended: None, exit });
         Ok(())
     }
 
@@ -89,6 +92,14 @@ impl Runtime {
                 Err(error)
             }
         }
+    }
+
+    /// Waits for the end of an exec, whoever reads its output; gives its exit code.
+    pub async fn exec_wait(&self, exec_id: &str) -> Result<i32, RuntimeError> {
+        let forgotten = || RuntimeError::NoExec(exec_id.to_owned());
+        let mut exit = self.execs().get(exec_id).map(|exec| exec.exit.subscribe()).ok_or_else(forgotten)?;
+        let code = exit.wait_for(Option::is_some).await.ok().and_then(|code| *code);
+        code.ok_or_else(forgotten)
     }
 
     /// What is known of an exec.
@@ -148,6 +159,7 @@ impl Runtime {
         if let Some(exec) = self.execs().get_mut(exec_id) {
             change(&mut exec.state);
             exec.ended = exec.state.exit_code.map(|_| Instant::now());
+            exec.exit.send_replace(exec.state.exit_code);
         }
     }
 
