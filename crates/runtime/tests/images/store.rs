@@ -63,6 +63,7 @@ fn the_store_survives_being_opened_again() {
         }
         fs::write(images.join("configs/stray.json"), "{").expect("makes what a crash leaves");
         fs::write(images.join("holds/abc.new"), "{").expect("makes what a crash leaves");
+        fs::write(images.join("holds/abd.json"), "").expect("makes what a power cut leaves");
         fs::remove_dir_all(images.join("l")).expect("loses the links");
         let store = Store::open(dir.path()).expect("opens");
         assert_eq!(store.resolve("busybox").expect("kept").id, id);

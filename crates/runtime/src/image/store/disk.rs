@@ -92,16 +92,26 @@ pub(crate) fn empty_directory(path: &Path) -> Result<(), ImageError> {
     Ok(())
 }
 
+/// What a file must outlive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlives {
+    /// The end of this process: quick. After a power cut the file may be absent, or empty.
+    Process,
+    /// A power cut too.
+    Power,
+}
+
 /// Writes a file so that a crash leaves the old one or the new one.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8], outlives: Outlives) -> Result<(), ImageError> {
     let directory = path.parent().unwrap_or(path);
     let temp = path.with_extension("new");
+    let sync = |file: &File| if outlives == Outlives::Power { file.sync_all() } else { Ok(()) };
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&temp)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        sync(&file)?;
         std::fs::rename(&temp, path)?;
-        File::open(directory)?.sync_all()
+        sync(&File::open(directory)?)
     };
     write().map_err(|error| {
         let _ = std::fs::remove_file(&temp);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::write_atomically;
+use super::disk::{Outlives, write_atomically};
 use crate::image::digest::{DiffId, ImageId};
 use crate::image::error::{ImageError, io_error};
 use crate::image::reference::Reference;
@@ -79,7 +79,7 @@ impl Index {
     pub(crate) fn write(&self, root: &Path) -> Result<(), ImageError> {
         let path = root.join(FILE_NAME);
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| ImageError::format("the image index", error))?;
-        write_atomically(&path, &bytes)
+        write_atomically(&path, &bytes, Outlives::Power)
     }
 
     /// Points a reference to an image, away from where it pointed before.

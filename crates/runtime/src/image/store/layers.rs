@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Temp, write_atomically};
+use super::disk::{Outlives, Temp, write_atomically};
 use super::{Store, lock};
 use crate::image::digest::DiffId;
 use crate::image::error::{ImageError, LayerError, io_error};
@@ -216,7 +216,7 @@ impl Store {
 impl Layer {
     fn write(&self, directory: &Path) -> Result<(), ImageError> {
         let bytes = serde_json::to_vec(self).map_err(|error| ImageError::format("the layer's record", error))?;
-        write_atomically(&directory.join(FILE_NAME), &bytes)
+        write_atomically(&directory.join(FILE_NAME), &bytes, Outlives::Power)
     }
 }
 

@@ -131,6 +131,10 @@ impl Store {
         let before = self.state();
         let mut state = State::clone(&before);
         let result = change(&mut state)?;
+        if before.index.images.keys().any(|image| !state.index.images.contains_key(image)) {
+            // From now on the holds alone keep its layers.
+            disk::sync_filesystem(self.root())?;
+        }
         if state.index != before.index {
             state.index.write(self.root())?;
         }
@@ -148,7 +152,7 @@ impl Store {
         let id = Digest::of(config);
         let parsed = parse_config(config)?;
         self.update(|state| {
-            disk::write_atomically(&config_path(self.root(), &id), config)?;
+            disk::write_atomically(&config_path(self.root(), &id), config, disk::Outlives::Power)?;
             // The index must never name content that a power cut can still take back.
             disk::sync_filesystem(self.root())?;
             let layers = &parsed.rootfs.diff_ids;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::write_atomically;
+use super::disk::{Outlives, write_atomically};
 use super::{Store, blocking};
 use crate::image::digest::{DiffId, ImageId};
 use crate::image::error::{ImageError, io_error};
@@ -77,8 +77,12 @@ impl Store {
                 return Err(ImageError::NoSuchImage(image.to_string()));
             };
             let hold = Hold { image: image.clone(), layers: record.layers.clone() };
+            if state.holds.get(container) == Some(&hold) {
+                return Ok(());
+            }
             let bytes = serde_json::to_vec(&hold).map_err(|error| ImageError::format("the hold", error))?;
-            write_atomically(&hold_path(self.root(), container), &bytes)?;
+            // The image itself keeps the layers after a power cut. Before it goes, see `update`, holds are made to last.
+            write_atomically(&hold_path(self.root(), container), &bytes, Outlives::Process)?;
             state.holds.insert(container.to_owned(), hold);
             Ok(())
         })?;
@@ -150,6 +154,11 @@ pub(crate) fn read_holds(root: &Path) -> Result<BTreeMap<String, Hold>, ImageErr
             continue;
         }
         let bytes = std::fs::read(&path).map_err(io_error("read", &path))?;
+        if bytes.is_empty() {
+            // A hold that a power cut kept from being written; its image is there, or it would have been.
+            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            continue;
+        }
         let hold = serde_json::from_slice(&bytes).map_err(|error| {
             ImageError::format(format!("{} cannot be read (remove it if its container is gone)", path.display()), error)
         })?;
