@@ -13,7 +13,7 @@ use super::{Kernel, image::Disks};
 use crate::run::{Result, command};
 
 /// The longest that all cases of one kernel may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// How lines of the console begin that are meant for here: `vm-test: pass walk (3 s)`.
 const MARK: &str = "vm-test: ";
