@@ -18,9 +18,9 @@ fail() {
     exit 1
 }
 
-# Tries a command until it succeeds, for half a minute.
+# Tries a command until it succeeds, for half a minute. What it sets is lost.
 eventually() {
-    until "$@" >/tmp/eventually 2>&1; do
+    until ("$@") >/tmp/eventually 2>&1; do
         [ "$(cut -d. -f1 /proc/uptime)" -lt "${limit:=$(($(cut -d. -f1 /proc/uptime) + 30))}" ] || {
             cat /tmp/eventually
             fail "in vain: $*"

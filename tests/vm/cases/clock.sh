@@ -18,17 +18,21 @@ docker logs -f --since 1s talker >/tmp/followed &
 docker wait leaver >/tmp/waited &
 waiter=$!
 
+beats() {
+    docker exec steady sh -c 'cat /beats | wc -l'
+}
+words() {
+    wc -l </tmp/followed
+}
 beats=0
 words=0
 goes_on() {
-    now=$(docker exec steady sh -c 'cat /beats | wc -l')
-    heard=$(wc -l </tmp/followed)
-    [ "$now" -gt $((beats + 2)) ] && [ "$heard" -gt $((words + 2)) ]
+    [ "$(beats)" -gt $((beats + 2)) ] && [ "$(words)" -gt $((words + 2)) ]
 }
 eventually goes_on
 for by in 7200 -7200 259200 -604800; do
     began=$(seconds) restarts=$(count flapping)
-    beats=$now words=$heard
+    beats=$(beats) words=$(words)
     docker run -d --name stubborn busybox sh -c 'trap "" TERM; while :; do sleep 0.1; done' >/dev/null
     docker stop -t 2 stubborn >/dev/null &
     stopper=$!
