@@ -9,26 +9,28 @@ mod host;
 pub mod image;
 mod network;
 mod peer;
+mod raw;
 mod said;
 mod terminal;
 
 pub use host::{Host, NETWORK};
 pub use network::From;
 pub use peer::Peer;
+pub use raw::{Holdings, answer};
 pub use said::Said;
 pub use terminal::Terminal;
 
 /// Polls until the condition gives something, or fails saying what was waited for.
 ///
 /// # Panics
-/// After twenty seconds.
+/// After a minute, which is long for what is waited for, and not for a machine that has other work.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(std::time::Instant::now() < deadline, "not within twenty seconds: {what}");
+        assert!(std::time::Instant::now() < deadline, "not within a minute: {what}");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }

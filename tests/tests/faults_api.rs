@@ -3,76 +3,19 @@
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::PathBuf,
     thread,
-    time::Duration,
 };
 
-use conformance::{Host, eventually};
+use conformance::{Host, answer};
 use serde_json::Value;
-
-/// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The socket as seen from here.
-fn socket(host: &Host) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/root/run/docker.sock", host.pid()))
-}
-
-fn connect(host: &Host) -> UnixStream {
-    let stream = UnixStream::connect(socket(host)).expect("the daemon listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-    stream
-}
-
-/// The status and the body of a request with a JSON body; 0 when the daemon hung up.
-fn ask(host: &Host, line: &str, body: &str) -> (u16, String) {
-    let mut stream = connect(host);
-    let length = body.len();
-    // What cannot be sent was refused before; the answer says why.
-    let _ = write!(
-        stream,
-        "{line} HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    answer(&mut stream)
-}
-
-fn answer(stream: &mut UnixStream) -> (u16, String) {
-    let mut bytes = Vec::new();
-    // A reset after the answer is as good as its end.
-    let _ = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
-}
-
-/// How many descriptors and threads the daemon has.
-fn holdings(host: &Host) -> (usize, usize) {
-    let count = |what: &str| host.sh(&format!("ls /proc/{}/{what} | wc -l", host.daemon_pid().trim())).ok();
-    (count("fd").parse().expect("a number"), count("task").parse().expect("a number"))
-}
-
-/// The daemon lives, and lets go of all that the clients had made it hold.
-fn back_to_normal(host: &Host, before: (usize, usize)) {
-    eventually("the daemon has let go", || {
-        let now = holdings(host);
-        // Idle threads of the blocking pool end by themselves later.
-        (now.0 <= before.0 + 2).then_some(())
-    });
-    assert_eq!(host.docker("version --format {{.Server.Os}}").ok(), "linux");
-    let log = host.daemon_log();
-    assert!(!log.contains("panic"), "{log}");
-    assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
-}
 
 #[test]
 fn nonsense_is_refused_in_dockers_words() {
     let Some(host) = Host::start() else { return };
-    let before = holdings(&host);
+    let before = host.holdings();
     let mut wrong = Vec::new();
     let mut check = |line: &str, body: &str, status: u16, words: &str| {
-        let (found, said) = ask(&host, line, body);
+        let (found, said) = host.ask(line, body);
         let in_form = found < 400 || serde_json::from_str::<Value>(&said).is_ok_and(|v| v["message"].is_string());
         if found != status || !said.contains(words) || !in_form {
             wrong.push(format!("{line} {}\n  {found} {said}", body.chars().take(200).collect::<String>()));
@@ -125,7 +68,7 @@ fn nonsense_is_refused_in_dockers_words() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(host.docker("ps -aq").ok(), "", "nothing was made");
     assert_eq!(host.docker("network ls -q | wc -l").ok(), "3");
-    back_to_normal(&host, before);
+    host.back_to_normal(before);
 }
 
 #[test]
@@ -133,17 +76,17 @@ fn rude_clients_hold_nothing_up() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d -i --name cat busybox cat").ok();
     host.docker("run -d --name talks busybox sh -c 'while :; do echo talks; done'").ok();
-    let before = holdings(&host);
+    let before = host.holdings();
     // A body of 100 MB is not taken in.
     let (status, said) =
-        ask(&host, "POST /v1.50/containers/create", &format!(r#"{{"Image": "{}"}}"#, "a".repeat(100 << 20)));
+        host.ask("POST /v1.50/containers/create", &format!(r#"{{"Image": "{}"}}"#, "a".repeat(100 << 20)));
     assert!(status == 413 || status == 0, "{status} {said}");
     let rss = host.sh(&format!("awk '/VmHWM/ {{print $2}}' /proc/{}/status", host.daemon_pid().trim())).ok();
     assert!(rss.parse::<u64>().expect("kB") < 120_000, "{rss} kB for a refused body");
     // Clients that begin and do not go on: within a head, before a body, within one.
     let slow: Vec<UnixStream> = (0..200)
         .map(|n| {
-            let mut stream = connect(&host);
+            let mut stream = host.connect();
             let text = [
                 "POST /v1.50/cont",
                 "POST /v1.50/containers/create HTTP/1.1\r\nHost: d\r\nContent-Length: 99\r\n\r\n",
@@ -167,7 +110,7 @@ fn rude_clients_hold_nothing_up() {
     ];
     for _ in 0..20 {
         for line in streams {
-            let mut stream = connect(&host);
+            let mut stream = host.connect();
             write!(
                 stream,
                 "{line} HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
@@ -186,14 +129,14 @@ fn rude_clients_hold_nothing_up() {
         "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ] {
-        let mut stream = connect(&host);
+        let mut stream = host.connect();
         stream.write_all(garbage.as_bytes()).expect("the daemon takes words");
         stream.shutdown(std::net::Shutdown::Write).expect("the end");
         let (status, _) = answer(&mut stream);
         assert!((400..500).contains(&status) || status == 0, "{garbage:?}: {status}");
     }
     assert_eq!(host.docker("inspect -f {{.State.Running}} cat talks").ok(), "true\ntrue");
-    back_to_normal(&host, before);
+    host.back_to_normal(before);
     host.docker("rm -f cat talks").ok();
 }
 
@@ -201,7 +144,7 @@ fn rude_clients_hold_nothing_up() {
 fn two_thousand_requests_at_once() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --name web busybox sleep 1000").ok();
-    let before = holdings(&host);
+    let before = host.holdings();
     let lines = [
         ("GET /v1.50/containers/json?all=1", "", 200),
         ("GET /v1.50/containers/web/json", "", 200),
@@ -215,7 +158,7 @@ fn two_thousand_requests_at_once() {
     let statuses: Vec<(usize, u16)> = thread::scope(|scope| {
         let ask = |n: usize| {
             let (line, body, _) = lines[n % lines.len()];
-            (n, ask(&host, line, body).0)
+            (n, host.ask(line, body).0)
         };
         let asking: Vec<_> = (0..2000)
             .map(|n| {
@@ -227,5 +170,5 @@ fn two_thousand_requests_at_once() {
     for (n, status) in statuses {
         assert_eq!(status, lines[n % lines.len()].2, "{}", lines[n % lines.len()].0);
     }
-    back_to_normal(&host, before);
+    host.back_to_normal(before);
 }

@@ -1,12 +1,15 @@
 //! The HTTP server on the unix socket: connections, headers, panics. It ends when it is told to.
 
-use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, os::fd::AsFd, sync::Arc, time::Duration};
 
 use engine::{Engine, Places};
 use futures_util::FutureExt;
 use hyper::{Method, Request, body::Incoming, header::HeaderValue, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    net::{UnixListener, UnixStream},
+};
 
 use crate::{
     Api, ApiError, ApiSettings,
@@ -50,13 +53,38 @@ async fn converse(api: Arc<Api>, connection: UnixStream) {
         let api = Arc::clone(&api);
         async move { Ok::<_, Infallible>(answer(api, request).await) }
     });
+    let gone = hung_up(&connection);
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        // Who has said all may still want the answer: `printf ... | nc -U`.
+        .half_close(true)
         .serve_connection(TokioIo::new(connection), service)
         .with_upgrades();
-    if let Err(error) = conversation.await {
-        tracing::debug!(%error, "a client of the Docker API left in the middle");
+    let left = tokio::select! {
+        ended = conversation => ended.err().map(|error| error.to_string()),
+        () = gone => Some("it hung up".to_owned()),
+    };
+    if let Some(why) = left {
+        tracing::debug!(why, "a client of the Docker API left in the middle");
+    }
+}
+
+/// Waits until the client has closed its end altogether, which a read cannot tell from the end of what it has to say. Epoll tells of
+/// that by EPOLLHUP, unasked: it is asked for nothing that ever comes on a unix socket.
+fn hung_up(connection: &UnixStream) -> impl Future<Output = ()> + use<> {
+    let second = connection.as_fd().try_clone_to_owned();
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for the sake of descriptors that others close; this one is ours alone"
+    )]
+    let watched = second.and_then(|socket| AsyncFd::with_interest(socket, Interest::PRIORITY));
+    async move {
+        match watched {
+            Ok(watched) => drop(watched.ready(Interest::PRIORITY).await),
+            // Then only a failed write tells.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 
