@@ -5,7 +5,10 @@ use std::{
     env,
     fs::{self, File},
     io,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -64,6 +67,9 @@ pub enum DaemonError {
     /// Another one has the run directory.
     #[error("another linkspan runs with the run directory {0}: stop it, or give another --run-dir")]
     Running(PathBuf),
+    /// The socket that was asked for is somebody else's.
+    #[error("another program answers on {0}: stop it, or give another --docker-socket")]
+    Answered(PathBuf),
     /// The file system refused.
     #[error("cannot {what} {path}: {source}")]
     Path {
@@ -235,10 +241,13 @@ fn directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
 /// The named socket; else the usual one unless somebody answers there; else one in the run directory.
 fn docker_socket(setup: &Setup) -> Result<(UnixListener, PathBuf), DaemonError> {
     let usual = PathBuf::from(config::DOCKER_SOCKET);
-    let path = setup.docker_socket.clone().unwrap_or_else(|| {
-        let taken = std::os::unix::net::UnixStream::connect(&usual).is_ok();
-        if taken { setup.run_dir.join("docker.sock") } else { usual }
-    });
+    let answers = |path: &Path| UnixStream::connect(path).is_ok();
+    let path = match setup.docker_socket.clone() {
+        Some(named) if answers(&named) => return Err(DaemonError::Answered(named)),
+        Some(named) => named,
+        None if answers(&usual) => setup.run_dir.join("docker.sock"),
+        None => usual,
+    };
     let group = group(&setup.docker_group);
     if group.is_none() {
         warn!(
@@ -258,10 +267,13 @@ fn bind(path: &Path, mode: u32, group: Option<Gid>) -> Result<UnixListener, Daem
         fs::create_dir_all(parent).map_err(failed("make the directory of the socket"))?;
     }
     for old in [path, &fresh] {
-        match fs::remove_file(old) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("replace the socket")(e)),
-            _ => {}
-        }
+        let removed = match fs::symlink_metadata(old) {
+            Ok(found) if found.file_type().is_socket() => fs::remove_file(old),
+            Ok(_) => Err(io::Error::other("it is there and is no socket")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(failed("replace the socket"))?;
     }
     let listener = UnixListener::bind(&fresh).map_err(failed("bind the socket"))?;
     chown(&fresh, Some(Uid::ROOT), group.or(Some(Gid::ROOT))).map_err(|e| failed("set the group of")(e.into()))?;
