@@ -5,8 +5,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::shim::launch::ExecLaunch;
 
-/// No frame carries more than this many bytes; a longer one ends the connection.
-pub const FRAME_MAX_BYTES: usize = 1 << 20;
+/// No frame carries more than this many bytes; a longer one ends the connection. Arguments and environment of an exec, which execve(2)
+/// takes up to 6 MiB of, must fit.
+pub const FRAME_MAX_BYTES: usize = 16 << 20;
+/// An error is not told at greater length: it may quote what was asked for.
+const MESSAGE_MAX_BYTES: usize = 64 << 10;
+/// So many bytes of frames that were taken are kept before the rest is moved to their place.
+const TAKEN_MAX_BYTES: usize = 1 << 20;
 const HEADER_BYTES: usize = 5;
 
 /// Which of a process's two outputs some bytes came from. A terminal has only [`Stream::Stdout`].
@@ -67,6 +72,14 @@ pub struct Failure {
     pub code: i32,
     /// One sentence with the likely cause, in the words Docker's users know.
     pub message: String,
+}
+
+impl Failure {
+    fn shortened(&self) -> Self {
+        let end = self.message.floor_char_boundary(MESSAGE_MAX_BYTES);
+        let rest = if end < self.message.len() { "..." } else { "" };
+        Self { code: self.code, message: format!("{}{rest}", &self.message[..end]) }
+    }
 }
 
 /// The process has ended.
@@ -188,7 +201,7 @@ impl Message for Report {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Started(started) => json_frame(out, 64, started),
-            Self::Failed(failure) => json_frame(out, 65, failure),
+            Self::Failed(failure) => json_frame(out, 65, &failure.shortened()),
             Self::Output(stream, bytes) => output_frame(out, *stream, bytes),
             Self::Exited(exit) => json_frame(out, 68, exit),
             Self::Done => frame(out, 69, &[]),
@@ -250,7 +263,7 @@ impl Frames {
         };
         let message = M::decode(kind, data)?;
         self.taken += HEADER_BYTES + length;
-        if self.taken > FRAME_MAX_BYTES {
+        if self.taken > TAKEN_MAX_BYTES {
             self.bytes.drain(..self.taken);
             self.taken = 0;
         }
