@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use conformance::{Host, Said};
+use conformance::{From, Host, Said, eventually};
 
 #[test]
 fn three_services_on_two_networks() {
@@ -32,8 +32,9 @@ fn three_services_on_two_networks() {
     assert!(run("logs api").ok().contains("api is here"));
     assert!(run("port web 80").ok().ends_with(":8080"));
 
-    let through_all = "curl -s -m 5 http://192.0.2.1:8080";
-    assert_eq!(host.outside(through_all).ok(), "stored");
+    let through_all = || host.tcp(From::Outside, "192.0.2.1:8080");
+    let serves = |what: &str| eventually(what, || through_all().filter(|said| said == what));
+    serves("stored");
     assert_eq!(run("exec -T api get db:80").ok(), "stored");
     assert_eq!(run("exec -T web get db:80").ok(), "", "web is not on the network of db");
 
@@ -51,13 +52,13 @@ fn three_services_on_two_networks() {
     run("down -t 1").ok();
     assert_eq!(host.docker("volume ls -q").ok(), "shop_stock");
     run("up -d").ok();
-    assert_eq!(host.outside(through_all).ok(), "sold");
+    serves("sold");
 
     run("down -v -t 1").ok();
     assert_eq!(host.docker("ps -aq").ok(), "");
     assert_eq!(host.docker("volume ls -q").ok(), "");
     assert_eq!(host.docker("network ls --format '{{.Name}}'").ok(), "bridge\nhost\nnone");
-    host.outside(through_all).fails();
+    assert_eq!(through_all(), None);
 }
 
 fn running(host: &Host, service: &str) -> Vec<String> {

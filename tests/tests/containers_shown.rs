@@ -82,14 +82,19 @@ fn the_conditions_of_wait() {
     let Some(host) = Host::start() else { return };
     let wait = |name: &str, condition: &str, meanwhile: &str| {
         let url = format!("http://docker/v1.50/containers/{name}/wait?condition={condition}");
-        host.sh(&format!("({meanwhile}) >/dev/null & curl -s -m 10 --unix-socket /var/run/docker.sock -X POST '{url}'"))
-            .ok()
+        // The head of the answer comes when the wait has begun.
+        let ask = format!("curl -s -m 60 -D HEAD -o BODY --unix-socket /var/run/docker.sock -X POST '{url}' & p=$!");
+        let script = format!(
+            "rm -f HEAD; {ask}; until [ -s HEAD ]; do sleep 0.05; done; {meanwhile} >/dev/null; wait $p; cat BODY"
+        );
+        let file = |name: &str| host.path().join(name).display().to_string();
+        host.sh(&script.replace("HEAD", &file("head")).replace("BODY", &file("body"))).ok()
     };
     host.docker("create --name box busybox sh -c 'sleep 0.3; exit 4'").ok();
     assert_eq!(wait("box", "not-running", ":"), "{\"StatusCode\":0}");
-    assert_eq!(wait("box", "next-exit", "sleep 0.2; docker start box"), "{\"StatusCode\":4}");
+    assert_eq!(wait("box", "next-exit", "docker start box"), "{\"StatusCode\":4}");
     assert_eq!(wait("box", "not-running", ":"), "{\"StatusCode\":4}");
-    assert_eq!(wait("box", "removed", "sleep 0.2; docker rm box"), "{\"StatusCode\":4}");
+    assert_eq!(wait("box", "removed", "docker rm box"), "{\"StatusCode\":4}");
     assert!(wait("box", "removed", ":").contains("No such container: box"));
     host.docker("create --name other busybox").ok();
     assert!(wait("other", "bogus", ":").contains("invalid condition"));

@@ -32,10 +32,11 @@ fn exit_codes_and_output_come_through() {
 fn created_started_paused_stopped_removed() {
     let Some(host) = Host::start() else { return };
     let status = || host.docker("inspect -f '{{.State.Status}}' box").ok();
-    host.docker("create --name box busybox sh -c 'trap \"exit 7\" TERM; while :; do sleep 0.1; done'").ok();
+    host.docker("create --name box busybox sh -c 'trap \"exit 7\" TERM; echo ready; while :; do sleep 0.1; done'").ok();
     assert_eq!(status(), "created");
     host.docker("start box").ok();
     assert_eq!(status(), "running");
+    eventually("it heeds SIGTERM", || (host.docker("logs box").ok() == "ready").then_some(()));
     host.docker("pause box").ok();
     assert_eq!(status(), "paused");
     host.docker("unpause box").ok();
@@ -79,7 +80,8 @@ fn exec_logs_top_stats_and_copies() {
     assert!(host.docker("logs -t --tail 2 box").ok().starts_with("20"));
     assert!(host.docker("top box").ok().contains("sleep 1000"));
     assert!(host.docker("stats --no-stream --format '{{.Name}} {{.PIDs}}' box").ok().starts_with("box "));
-    host.sh("echo content > /tmp/ls-copy && docker cp /tmp/ls-copy box:/tmp/there; rm /tmp/ls-copy").ok();
+    let file = host.path().join("content").display().to_string();
+    host.sh(&format!("echo content > {file} && docker cp {file} box:/tmp/there")).ok();
     assert_eq!(host.docker("exec box cat /tmp/there").ok(), "content");
     assert_eq!(host.sh("docker cp box:/tmp/there - | tar -xO").ok(), "content");
     assert!(host.docker("diff box").ok().contains("A /tmp/there"));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use conformance::{Host, Terminal, eventually};
+use conformance::{From, Host, Terminal, eventually};
 
 /// Mounts the docker command, which needs no libraries, and our binary into a container.
 fn programs() -> String {
@@ -45,10 +45,12 @@ fn a_linkspan_in_a_container() {
     inner("import -c 'CMD [\"sh\"]' -c 'ENV PATH=/bin' /image.tar busybox").ok();
     assert_eq!(inner("run --rm busybox echo nested").ok(), "nested");
     inner("run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /var/www").ok();
-    assert_eq!(host.docker("exec outer get 127.0.0.1:8080").ok(), "hello");
+    eventually("the inner server is up", || {
+        (host.docker("exec outer get 127.0.0.1:8080").out.trim() == "hello").then_some(())
+    });
     let address = host.docker("inspect -f '{{.NetworkSettings.IPAddress}}' outer").ok();
-    assert_eq!(host.sh(&format!("curl -s -m 5 http://{address}:8080")).ok(), "hello", "from the host");
-    assert_eq!(host.outside("curl -s -m 5 http://192.0.2.1:9000").ok(), "hello", "through both");
+    host.reaches(From::Host, &format!("{address}:8080"));
+    host.reaches(From::Outside, "192.0.2.1:9000");
     let mut at = Terminal::docker(&host, "exec -it outer docker run --rm -it busybox sh -c 'stty size; exit 9'");
     at.shows("30 90");
     assert_eq!(at.ends().0, Some(9));

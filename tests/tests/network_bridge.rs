@@ -19,7 +19,7 @@ fn what_a_network_of_ones_own_has_and_the_default_one_has_not() {
     host.idle("m1", "--network mine");
     host.idle("m2", "--network mine --network-alias second");
     // Names.
-    host.exec("m1", "ping -c 1 -W 2 m2 && ping -c 1 -W 2 second && nslookup m2 127.0.0.11").ok();
+    host.exec("m1", "ping -c 1 -W 10 m2 && ping -c 1 -W 10 second && nslookup m2 127.0.0.11").ok();
     host.exec("d1", "ping -c 1 -W 1 d2").fails();
     assert!(host.exec("m1", "cat /etc/resolv.conf").ok().contains("nameserver 127.0.0.11"));
     assert!(!host.exec("d1", "cat /etc/resolv.conf").ok().contains("127.0.0.11"));
@@ -32,12 +32,12 @@ fn what_a_network_of_ones_own_has_and_the_default_one_has_not() {
     host.docker("run --rm --network-alias x busybox true").fails_with("only supported for user-defined networks");
     // Live connect and disconnect work with both.
     host.docker("network connect mine d1").ok();
-    host.exec("d1", "ping -c 1 -W 2 m2").ok();
+    host.exec("d1", "ping -c 1 -W 10 m2").ok();
     host.docker("network disconnect mine d1").ok();
     host.docker("network disconnect bridge d1").ok();
     assert_eq!(host.exec("d1", "ls /sys/class/net").ok(), "lo");
     host.docker("network connect bridge d1").ok();
-    host.exec("d1", "ping -c 1 -W 2 192.0.2.2").ok();
+    host.exec("d1", "ping -c 1 -W 10 192.0.2.2").ok();
     // The default one stays.
     host.docker("network rm bridge").fails_with("pre-defined network and cannot be removed");
     host.docker("network rm mine").fails_with("has active endpoints");
@@ -81,10 +81,10 @@ fn several_networks_and_who_has_the_default_route() {
     assert!(default("cx").contains("via 10.1.0.1"), "the name decides between equals: {}", default("cx"));
     host.docker("network connect --gw-priority 5 cc cx").ok();
     assert!(default("cx").contains("via 10.3.0.1"), "{}", default("cx"));
-    host.exec("cx", "ping -c 1 -W 2 192.0.2.2 && ping -c 1 -W 2 10.1.0.1").ok();
+    host.exec("cx", "ping -c 1 -W 10 192.0.2.2 && ping -c 1 -W 10 10.1.0.1").ok();
     host.docker("network disconnect cc cx").ok();
     assert!(default("cx").contains("via 10.1.0.1"), "{}", default("cx"));
-    host.exec("cx", "ping -c 1 -W 2 192.0.2.2").ok();
+    host.exec("cx", "ping -c 1 -W 10 192.0.2.2").ok();
     host.idle(
         "dx",
         "--network name=aa,alias=x,ip=10.1.0.77,mac-address=02:00:00:00:00:77 --network name=bb,gw-priority=1",
@@ -92,7 +92,7 @@ fn several_networks_and_who_has_the_default_route() {
     assert!(default("dx").contains("via 10.2.0.1"), "{}", default("dx"));
     let inside = host.exec("dx", "ip -o addr; ip link").ok();
     assert!(inside.contains("10.1.0.77/24") && inside.contains("02:00:00:00:00:77"), "{inside}");
-    host.exec("cx", "ping -c 1 -W 2 x").ok();
+    host.exec("cx", "ping -c 1 -W 10 x").ok();
     // The endpoint with the default route goes; a container whose published ports are there moves them along.
     host.serve("web", "--network aa -p 8080:80");
     host.reaches(Outside, "192.0.2.1:8080");
@@ -127,7 +127,7 @@ fn addresses_that_are_asked_for() {
     host.docker("network connect --ip 10.1.0.50 net one").fails_with("already");
     host.idle("two", "--network plain");
     host.docker("network connect --ip 10.1.0.51 --ip6 fd00:1::51 --link-local-ip 169.254.7.7 net two").ok();
-    host.exec("one", "ping -c 1 -W 2 10.1.0.51").ok();
+    host.exec("one", "ping -c 1 -W 10 10.1.0.51").ok();
     assert!(host.exec("two", "ip -o addr").ok().contains("169.254.7.7/16"));
 }
 
@@ -196,7 +196,7 @@ fn both_families_and_one_alone() {
     assert!(host.exec("other", "nslookup -type=aaaa dual 127.0.0.11").ok().contains(&address));
     assert!(host.exec("other", &format!("nslookup {address} 127.0.0.11")).ok().contains("dual"));
     assert!(host.exec("dual", "cat /etc/hosts").ok().contains(&address));
-    host.exec("dual", "ping -c 1 -W 2 2001:db8::2").ok();
+    host.exec("dual", "ping -c 1 -W 10 2001:db8::2").ok();
     for target in ["192.0.2.1:8080", "[2001:db8::1]:8080"] {
         host.reaches(Outside, target);
         host.reaches(Container("other"), target);
@@ -210,7 +210,7 @@ fn both_families_and_one_alone() {
     host.serve("only6", "--network six -p 8081:80");
     assert!(!host.exec("only6", "ip -o -4 addr").ok().contains("eth0"));
     assert_eq!(host.exec("only6", "ip -4 route").ok(), "");
-    host.exec("only6", "ping -c 1 -W 2 2001:db8::2").ok();
+    host.exec("only6", "ping -c 1 -W 10 2001:db8::2").ok();
     for (from, target) in
         [(Outside, "[2001:db8::1]:8081"), (Outside, "192.0.2.1:8081"), (Host, "127.0.0.1:8081"), (Host, "[::1]:8081")]
     {

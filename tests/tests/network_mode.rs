@@ -41,7 +41,7 @@ fn the_namespace_of_another_container() {
         assert_eq!(owner, guest, "{script}");
     }
     host.reaches(Container("guest"), "127.0.0.1:80");
-    host.exec("guest", "ping -c 1 -W 2 owner").ok();
+    host.exec("guest", "ping -c 1 -W 10 owner").ok();
     // What is connected live is there for both.
     host.docker("network create more").ok();
     host.docker("network connect more owner").ok();

@@ -9,10 +9,15 @@ fn what_others_take_away_comes_back() {
     host.serve("web", "-p 8080:80 --network net");
     host.idle("other", "--network net");
     host.reaches(Outside, "192.0.2.1:8080");
-    host.sh("docker events --filter type=daemon --format '{{.Action}} {{json .Actor.Attributes}}' > /tmp/events 2>&1 & sleep 0.3").ok();
+    // From the beginning on, so that none is missed while the client starts.
+    let seen = host.path().join("events").display().to_string();
+    host.sh(&format!(
+        ": > {seen}; docker events --since 1 --filter type=daemon --format '{{{{.Action}}}} {{{{json .Actor.Attributes}}}}' >> {seen} 2>&1 &"
+    ))
+    .ok();
     let bridge = host.sh("ip -o -4 addr | grep 10.1.0.1/24 | awk '{print $2}'").ok();
     let veth = host.sh(&format!("ip -o link show master {bridge} | head -n 1 | cut -d' ' -f2 | cut -d@ -f1")).ok();
-    let events = || host.sh("grep -c repair /tmp/events; true").ok().parse::<u32>().unwrap();
+    let events = || host.sh(&format!("grep -c repair {seen}; true")).ok().parse::<u32>().unwrap();
     for harm in [
         "nft flush ruleset".to_owned(),
         "nft delete table inet linkspan".to_owned(),

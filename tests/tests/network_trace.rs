@@ -39,7 +39,9 @@ fn traces_agree_with_packets() {
                 && traced.lines().find(|l| l.contains("delivered")).is_some_and(|l| l.contains("at host:"));
             let says =
                 traced.contains("delivered") && !traced.contains("dropped") && !traced.contains("refused") && !stays;
-            let does = host.tcp(from, target).is_some();
+            // One that should arrive is given time: the machine may have other work.
+            let tries = if says { 5 } else { 1 };
+            let does = (0..tries).any(|_| host.tcp(from, target).is_some());
             if says != does {
                 wrong.push(format!("{source} -> {target}: packets {does}\n{traced}"));
             }

@@ -112,7 +112,7 @@ fn direct_routing_and_gateway_modes() {
         }
     }
     let routed = host.ipv4("w-routed", "routed");
-    host.outside(&format!("ping -c 1 -W 2 {routed}")).ok();
+    host.outside(&format!("ping -c 1 -W 10 {routed}")).ok();
     host.outside(&format!("ping -c 1 -W 1 {}", host.ipv4("w-nat", "nat"))).fails();
     // Between networks: routed ones are reached at published ports, others are not.
     host.reaches(Container("w-nat"), &to("routed", 80)[0]);
@@ -157,7 +157,7 @@ fn internal_isolated_and_without_icc() {
     host.reaches(Container("q3"), "friend:80");
     host.misses(Container("q2"), "10.3.0.2:80");
     host.exec("q2", "ping -c 1 -W 1 10.3.0.2").fails();
-    host.exec("q2", "ping -c 1 -W 2 192.0.2.2").ok();
+    host.exec("q2", "ping -c 1 -W 10 192.0.2.2").ok();
     host.docker("rm -f q3").ok();
     host.misses(Container("q2"), "10.3.0.2:80");
     assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
@@ -223,7 +223,7 @@ fn forwarding_is_for_containers() {
     host.sh("sysctl -qw net.ipv4.ip_forward=1").ok();
     host.sh(beyond).ok();
     host.outside("ip route add 198.51.100.0/24 via 192.0.2.1").ok();
-    host.outside("ping -c 1 -W 2 198.51.100.2").ok();
+    host.outside("ping -c 1 -W 10 198.51.100.2").ok();
     host.start_daemon();
-    host.outside("ping -c 1 -W 2 198.51.100.2").ok();
+    host.outside("ping -c 1 -W 10 198.51.100.2").ok();
 }

@@ -107,8 +107,7 @@ fn streams_without_a_terminal() {
 #[test]
 fn attaching_without_a_terminal() {
     let Some(host) = Host::start() else { return };
-    let loops =
-        "sh -c 'trap \"echo term; exit 8\" TERM; trap \"echo hup\" HUP; echo ready; while :; do sleep 0.1; done'";
+    let loops = "sh -c 'trap \"echo term; exit 8\" TERM; trap \"echo hup\" HUP; echo ready; while :; do echo turn; sleep 0.1; done'";
     let logs = |name: &str, line: &str| {
         let words = format!("logs {name}");
         eventually(&format!("{name} says {line}"), || host.docker(&words).out.lines().any(|l| l == line).then_some(()));
@@ -116,7 +115,10 @@ fn attaching_without_a_terminal() {
     // Signals go on to the process.
     host.docker(&format!("run -d --name proxied busybox {loops}")).ok();
     logs("proxied", "ready");
-    let said = host.sh("docker attach proxied & p=$!; until ps -o args -p $p | grep -q attach; do :; done; sleep 0.5; kill -HUP $p; sleep 0.3; kill -TERM $p; wait $p");
+    // Once it shows something it is attached.
+    let attach = "docker attach proxied > OUT & p=$!; until [ -s OUT ]; do sleep 0.05; done; kill -HUP $p;
+        until grep -q hup OUT; do sleep 0.05; done; kill -TERM $p; wait $p";
+    let said = host.sh(&attach.replace("OUT", &host.path().join("attached").display().to_string()));
     assert_eq!(said.code, 8, "{said:?}");
     logs("proxied", "hup");
     // Unless they should not.
@@ -126,11 +128,13 @@ fn attaching_without_a_terminal() {
     assert_eq!(host.docker("inspect -f '{{.State.Status}}' own").ok(), "running");
     // Input that ends leaves a container that keeps its input open.
     host.docker("run -d -i --name kept busybox sh -c 'while read x; do echo got $x; done'").ok();
-    host.sh("(echo one; sleep 0.5) | timeout -s KILL 2 docker attach kept");
-    logs("kept", "got one");
+    let gives = |word: &str| {
+        let got = format!("until docker logs kept | grep -q 'got {word}'; do sleep 0.05; done");
+        host.sh(&format!("echo {word} | docker attach kept > /dev/null & {got}; kill -9 $!")).ok();
+    };
+    gives("one");
     host.sh("echo never | timeout -s KILL 1 docker attach --no-stdin kept");
-    host.sh("(echo two; sleep 0.5) | timeout -s KILL 2 docker attach kept");
-    logs("kept", "got two");
+    gives("two");
     assert!(!host.docker("logs kept").ok().contains("never"));
     host.docker("create -t --name screen busybox sh").ok();
     host.docker("start screen").ok();

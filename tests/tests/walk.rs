@@ -1,6 +1,6 @@
 //! The walk that a learner of container networking takes, with the real docker command. Each step prints what it shows.
 
-use conformance::Host;
+use conformance::{From, Host, eventually};
 
 fn shows(step: &str, text: &str) {
     println!("\n=== {step}\n{text}");
@@ -61,9 +61,9 @@ fn the_default_network() {
     let mut listed: Vec<_> = listed.split_whitespace().collect();
     listed.sort_unstable();
     assert_eq!(listed, ["one=172.17.0.2/16", "two=172.17.0.3/16"]);
-    host.docker("exec one ping -c 1 -W 2 172.17.0.3").ok();
+    host.docker("exec one ping -c 1 -W 10 172.17.0.3").ok();
     host.docker("exec one ping -c 1 -W 2 two").fails();
-    host.docker("run --rm --link two:other busybox ping -c 1 -W 2 other").ok();
+    host.docker("run --rm --link two:other busybox ping -c 1 -W 10 other").ok();
 }
 
 #[test]
@@ -75,14 +75,14 @@ fn names_on_a_network_of_ones_own() {
     host.docker("run -d --name web --network front busybox sleep 1000").ok();
     let id = host.docker("inspect -f '{{slice .Id 0 12}}' db").ok();
     for name in ["db", "store", id.as_str(), "db.back"] {
-        host.docker(&format!("run --rm --network back busybox ping -c 1 -W 2 {name}")).ok();
+        host.docker(&format!("run --rm --network back busybox ping -c 1 -W 10 {name}")).ok();
     }
     shows("resolv.conf", &host.docker("exec db cat /etc/resolv.conf").ok());
     let address = host.docker("inspect -f '{{.NetworkSettings.Networks.back.IPAddress}}' db").ok();
     shows("another network", &host.docker(&format!("exec web ping -c 1 -W 1 {address}")).fails());
     host.docker("exec web ping -c 1 -W 1 db").fails();
     host.docker("network connect back web").ok();
-    host.docker("exec web ping -c 1 -W 2 db").ok();
+    host.docker("exec web ping -c 1 -W 10 db").ok();
     host.docker("network disconnect back web").ok();
     host.docker("exec web ping -c 1 -W 1 db").fails();
 }
@@ -93,7 +93,8 @@ fn the_outside_sees_the_host_and_reaches_published_ports() {
     host.docker("network create other").ok();
     let serve = "busybox httpd -f -p 80 -h /var/www";
     host.docker(&format!("run -d --name web -p 8080:80 -p 127.0.0.1:8081:80 {serve}")).ok();
-    let get = |url: &str| format!("curl -s -m 5 {url}");
+    let get = |url: &str| format!("curl -s -m 10 {url}");
+    host.reaches(From::Host, "192.0.2.1:8080");
     for url in ["http://192.0.2.1:8080", "http://127.0.0.1:8080", "http://127.0.0.1:8081", "http://[::1]:8080"] {
         assert_eq!(host.sh(&get(url)).ok(), "hello", "from the host: {url}");
     }
@@ -116,7 +117,10 @@ fn the_outside_sees_the_host_and_reaches_published_ports() {
 fn the_outside_sees_the_hosts_address() {
     let Some(host) = Host::start() else { return };
     host.outside("socat -T 5 TCP-LISTEN:9000,fork,reuseaddr SYSTEM:'echo $SOCAT_PEERADDR' >/dev/null 2>&1 &").ok();
-    let seen = host.docker("run --rm busybox sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do nc -w 3 192.0.2.2 9000 </dev/null && break; sleep 0.2; done'");
+    eventually("the server outside", || {
+        (host.outside("ss -Hlnt '( sport = 9000 )' | grep -q .").code == 0).then_some(())
+    });
+    let seen = host.docker("run --rm busybox nc -w 10 192.0.2.2 9000");
     assert_eq!(seen.ok(), "192.0.2.1");
 }
 
