@@ -16,6 +16,8 @@ mod event;
 mod exec;
 mod filter;
 mod find;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hijack;
 mod image;
 mod network;
@@ -27,7 +29,7 @@ mod serve;
 mod signal;
 mod stream;
 mod system;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 mod time;
 mod version;

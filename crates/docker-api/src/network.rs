@@ -1,6 +1,6 @@
 //! Networks: made, shown, joined, left and removed.
 
-mod create;
+pub(crate) mod create;
 mod ipam;
 mod list;
 mod option;

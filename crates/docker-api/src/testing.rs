@@ -88,6 +88,16 @@ pub(crate) fn wish_in(
     body: &Value,
 ) -> Result<(model::command::ContainerWish, Vec<String>), ApiError> {
     let body: Option<Body> = crate::call::parse_json(body.to_string().as_bytes())?;
+    wish_of(version, state, name, body.unwrap_or_default())
+}
+
+/// The same of a document that has been read.
+pub(crate) fn wish_of(
+    version: Version,
+    state: &State,
+    name: Option<&str>,
+    body: Body,
+) -> Result<(model::command::ContainerWish, Vec<String>), ApiError> {
     let image = json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin", "LANG=C"] });
     // Ids count up from the number of changes, so that they are new in each state.
     let mut drawn = state.revision * 16;
@@ -104,7 +114,7 @@ pub(crate) fn wish_in(
             Ok([u8::try_from(drawn % 256).unwrap(); 32])
         },
     };
-    create::wish(body.unwrap_or_default(), context)
+    create::wish(body, context)
 }
 
 /// The state with one more container, as the document asks.

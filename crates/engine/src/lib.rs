@@ -8,6 +8,8 @@ mod commit;
 mod error;
 mod events;
 mod found;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod handle;
 mod host;
 mod journal;

@@ -195,7 +195,7 @@ fn filtered(filter: &Filter) -> Vec<u8> {
 }
 
 /// A connection as listed.
-struct Connection {
+pub(crate) struct Connection {
     original_destination: Option<SocketAddr>,
     reply_source: Option<SocketAddr>,
     protocol: Option<u8>,
@@ -214,7 +214,7 @@ impl Connection {
     }
 }
 
-fn read(body: &[u8]) -> Option<Connection> {
+pub(crate) fn read(body: &[u8]) -> Option<Connection> {
     let (start, rest) = body.split_at_checked(HEADER_LEN)?;
     let connection = attributes(rest);
     let original = connection.within(TUPLE_ORIG);

@@ -242,7 +242,7 @@ fn diag_request(family: u8, protocol: u8) -> Vec<u8> {
 }
 
 /// The local address and the inode of a `struct inet_diag_msg`.
-fn parse_diag(body: &[u8]) -> Option<(SocketAddr, u64)> {
+pub(crate) fn parse_diag(body: &[u8]) -> Option<(SocketAddr, u64)> {
     const PORT_AT: usize = 4;
     const ADDRESS_AT: usize = 8;
     const INODE_AT: usize = 68;

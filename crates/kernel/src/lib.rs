@@ -9,6 +9,8 @@ pub mod cgroup_device;
 pub mod conntrack;
 pub mod facts;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod kernel;
 mod linux;
 mod mark;

@@ -1,6 +1,8 @@
 //! What a container can resolve: the names on each network, what one sandbox sees of them, and the text of the two files that
 //! every resolver library reads. Answering queries is the proxy's work; choosing names and addresses is the model's.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hosts;
 mod names;
 mod resolv_conf;

@@ -7,6 +7,8 @@
 mod answer;
 mod door;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod sandbox;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod image;
 pub mod init;
 pub mod log;

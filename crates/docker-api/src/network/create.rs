@@ -22,7 +22,7 @@ const ENABLE_IPV4_SINCE: Version = Version::new(1, 48);
 /// The body of the request.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Request {
+pub(crate) struct Request {
     #[serde(rename = "Name")]
     name: Option<String>,
     #[serde(rename = "Driver")]
@@ -80,7 +80,7 @@ impl Request {
 }
 
 /// What a request asks for.
-pub(super) fn wish(request: Request, id: NetworkId, version: Version) -> Result<NetworkWish, ApiError> {
+pub(crate) fn wish(request: Request, id: NetworkId, version: Version) -> Result<NetworkWish, ApiError> {
     let name = request.name.clone().unwrap_or_default();
     if name.trim().is_empty() {
         return Err(ApiError::invalid("invalid name: name is empty"));

@@ -108,6 +108,15 @@ impl Socket {
         Ok(Self { fd, portid, sequence: 0 })
     }
 
+    /// A socket whose first request is answered with this datagram and no other; the second is the kernel's end.
+    #[cfg(any(test, fuzzing))]
+    pub fn answered(datagram: &[u8]) -> io::Result<(Self, OwnedFd)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (fd, kernel) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        rustix::net::send(&kernel, datagram, SendFlags::empty())?;
+        Ok((Self { fd, portid: 0, sequence: 0 }, kernel))
+    }
+
     /// The address the kernel knows this socket by; notifications of changes it made carry it.
     pub fn portid(&self) -> u32 {
         self.portid

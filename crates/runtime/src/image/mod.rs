@@ -11,6 +11,8 @@ mod digest;
 mod distribution;
 mod error;
 mod find;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod history;
 mod layer;
 mod list;

@@ -57,7 +57,7 @@ pub fn resolve(identity: &Identity, rootfs: &Path) -> Result<User, UserError> {
     lookup(identity, &database(rootfs, "etc/passwd"), &database(rootfs, "etc/group"))
 }
 
-fn lookup(identity: &Identity, passwd: &str, group: &str) -> Result<User, UserError> {
+pub(crate) fn lookup(identity: &Identity, passwd: &str, group: &str) -> Result<User, UserError> {
     let (user, wanted_group) = match identity.user.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (identity.user.as_str(), None),
