@@ -196,7 +196,7 @@ fn much_of_anything_is_granted_or_refused() {
         assert!(said.err.contains("argument list too long"), "{said:?}");
     }
     check(&create("program"), &with(&format!(r#""Entrypoint": ["/{text}"]"#)), &[201], "");
-    check("POST /v1.50/containers/program/start", "", &[400], "");
+    check("POST /v1.50/containers/program/start", "", &[400, 500], "unable to start container process");
     assert_eq!(host.docker("inspect -f '{{.State.Status}}' program").ok(), "created");
     let exec = r#""AttachStdout": true, "AttachStderr": true, "Cmd""#;
     let big = host.docker("run -d --name execs busybox sleep 1000").ok();

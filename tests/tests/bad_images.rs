@@ -113,7 +113,11 @@ fn documents_that_want_too_much_are_refused() {
         assert_eq!(host.docker("images -q hostile").ok(), "", "{what}");
         nothing_escaped(&host, what);
     };
-    refused("deep nesting", "out.write(image([], manifest=b'[{\"Layers\":' + b'[' * 1000000))", "recursion limit");
+    refused(
+        "deep nesting",
+        "out.write(layer(('oci-layout',), ('index.json', t.REGTYPE, '', b'[' * 1000000)))",
+        "recursion limit",
+    );
     refused("deep nesting inside", "out.write(image([], config=b'{\"config\":' * 1000000))", "");
     refused("a configuration of 100 MB", "out.write(image([], config=b' ' * (100 << 20)))", "too large");
     refused("a manifest of 100 MB", "out.write(image([], manifest=b' ' * (100 << 20)))", "too large");

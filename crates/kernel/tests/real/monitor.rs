@@ -15,7 +15,7 @@ use netstate::{
 
 use crate::common::*;
 
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(30);
 /// Longer than notifications are held back to come together.
 const SILENCE: Duration = Duration::from_millis(300);
 

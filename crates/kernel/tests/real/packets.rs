@@ -20,7 +20,7 @@ use netstate::{
 
 use crate::{common::*, sample::*};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Two containers on `br0`, forwarding on.
 fn two_containers() -> NetState {

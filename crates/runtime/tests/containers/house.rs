@@ -29,7 +29,7 @@ use runtime::{
 };
 
 /// How long anything may take before the test fails.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub const EVERYTHING: AttachWish = AttachWish { stdout: true, stderr: true, stdin: true, replay: Replay::Nothing };
 

@@ -16,7 +16,7 @@ use crate::fake_registry::{Answer, Ending, Fixture, OCI_INDEX, Seen, Server, des
 use crate::house::{runtime, store};
 
 /// A stall is told after this long; long enough for an honest answer on a busy machine.
-const STALL: Duration = Duration::from_secs(1);
+const STALL: Duration = Duration::from_secs(3);
 
 fn settings() -> RegistrySettings {
     RegistrySettings { stall_timeout: Duration::from_secs(20), ..RegistrySettings::default() }
@@ -177,7 +177,7 @@ fn stalls_are_told_with_the_registry() {
     refused(
         move |f, s| if f.is_layer(s) { stall(ok(&f.layer[..10])) } else { f.answer(s) },
         "",
-        "registry HOST stalled: nothing came for 1 s while pulling layer",
+        "registry HOST stalled: nothing came for 3 s while pulling layer",
     );
     refused(move |f, s| if s.path == "/v2/" { f.answer(s) } else { stall(ok("")) }, "", "while pulling the manifest");
 }
