@@ -24,7 +24,7 @@ pub fn netlink_replies(datagram: &[u8]) {
     };
     let [ports, pairs] = [set(&[Datatype::InetService], true), set(&[Datatype::IfName, Datatype::Ipv6Addr], true)];
     let readers: [&dyn Fn(&mut Socket); 13] = [
-        &|s| drop(route::links(s).map(|links| links.iter().map(route::LinkFacts::of).collect::<Vec<_>>())),
+        &|s| drop(route::links(s)),
         &|s| drop(route::link_by_name(s, "eth0")),
         &|s| drop(route::dump::<NsidMessage>(s, libc::RTM_GETNSID, &NsidMessage::default())),
         &|s| drop(observe::addr::list(s).map(|found| found.iter().map(observe::addr::address).collect::<Vec<_>>())),

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use model::NetworkId;
-use plan::dns::{Attached, DnsView, EndpointNames, Forward, NetworkNames, Unqualified};
+use plan::dns::{Attached, DnsView, EndpointNames, Forward, NetworkNames, Unqualified, Upstream, Way};
 
 use super::{
     answer::{self, Scope, Transport, Verdict},
@@ -20,7 +20,7 @@ static SCOPE: LazyLock<Scope> = LazyLock::new(|| {
         names.insert(&EndpointNames { names: vec!["web".to_owned(), format!("web-{host}")], addresses });
     }
     let attached = Attached { network: NetworkId::from_bytes([1; 32]), links: [("db".into(), "web".into())].into() };
-    let forward = Forward::Upstream(vec![([192, 0, 2, 53], 53).into()]);
+    let forward = Forward::Upstream(vec![Upstream { address: ([192, 0, 2, 53], 53).into(), by: Way::Host }]);
     let view = DnsView { networks: vec![attached], forward, unqualified: Unqualified::Keep };
     Scope { view: Arc::new(view), networks: vec![Arc::new(ArcSwap::from_pointee(names))] }
 });
