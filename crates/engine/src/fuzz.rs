@@ -13,7 +13,7 @@ pub fn journal(lines: &[u8]) {
     let puts: Vec<Record> = lines.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
     let mut state = State::default().with(&Change { puts, deletes: Vec::new() });
     let mut commands = Vec::new();
-    commands.extend(state.settings.iter().map(|settings| Command::Open((**settings).clone())));
+    commands.extend(state.settings.iter().map(|settings| Command::Open(Box::new((**settings).clone()))));
     for id in state.containers.keys() {
         commands.push(Command::Exited { container: id.clone(), exit: Exit::default() });
         commands.push(Command::Start(id.clone()));
