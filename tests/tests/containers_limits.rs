@@ -84,7 +84,7 @@ fn devices_users_and_words() {
             "",
             "Invalid argument",
         ),
-        ("--device /dev/nosuch busybox true", 125, "", "error gathering device information"),
+        ("--device /dev/nosuch busybox true", 127, "", "error gathering device information"),
         ("--group-add 1234 --group-add wheel busybox id -G", 0, "0 10 1234", ""),
         ("-u bin busybox id -u", 0, "2", ""),
         ("-u 7:8 busybox id", 0, "uid=7 gid=8 groups=8", ""),

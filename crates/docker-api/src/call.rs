@@ -3,10 +3,16 @@
 use std::{io, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{HeaderMap, Method, StatusCode, body::Incoming, header, upgrade::OnUpgrade};
+use hyper::{
+    HeaderMap, Method, StatusCode,
+    body::{Body as _, Incoming},
+    header,
+    upgrade::OnUpgrade,
+};
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
 
 use crate::{ApiError, query::Query, version::Version};
 
@@ -14,6 +20,11 @@ use crate::{ApiError, query::Query, version::Version};
 const JSON_MAX_BYTES: usize = 8 << 20;
 /// How long a client may take to send a JSON body.
 const JSON_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How much of a body that nobody wants is read, in bytes.
+const DISCARD_MAX_BYTES: usize = 256 << 10;
+/// How long it may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request.
 pub(crate) struct Call {
@@ -26,9 +37,38 @@ pub(crate) struct Call {
     /// Its headers.
     pub(crate) headers: HeaderMap,
     /// Its body.
-    pub(crate) body: Incoming,
+    pub(crate) body: Body,
     /// The connection itself, once the answer with the upgrade has been sent.
     pub(crate) upgrade: OnUpgrade,
+}
+
+/// A request's body. A client that sends all of it before it reads would never see an answer that comes earlier, so what is left when
+/// nobody wants it any more is read and thrown away, as far as Go's server does.
+pub(crate) struct Body(Option<Incoming>);
+
+impl From<Incoming> for Body {
+    fn from(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl Body {
+    /// The next piece.
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        let piece = self.0.as_mut()?.into_data_stream().next().await?;
+        Some(piece.map_err(io::Error::other))
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let left = self.0.take().filter(|body| !body.is_end_stream());
+        if let (Some(body), Ok(tokio)) = (left, Handle::try_current()) {
+            let discard = Limited::new(body, DISCARD_MAX_BYTES).collect();
+            // Whoever sends more, or slower, loses the connection.
+            tokio.spawn(async { drop(tokio::time::timeout(DISCARD_TIMEOUT, discard).await) });
+        }
+    }
 }
 
 impl Call {
@@ -54,11 +94,12 @@ impl Call {
 
     /// A body of any size, piece by piece.
     pub(crate) fn into_pieces(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        self.body.into_data_stream().map(|piece| piece.map_err(io::Error::other))
+        stream::unfold(self.body, |mut body| async move { Some((body.next().await?, body)) })
     }
 
     async fn small_body(&mut self) -> Result<Bytes, ApiError> {
-        let limited = Limited::new(&mut self.body, JSON_MAX_BYTES).collect();
+        let Some(body) = self.body.0.as_mut() else { return Ok(Bytes::new()) };
+        let limited = Limited::new(body, JSON_MAX_BYTES).collect();
         match tokio::time::timeout(JSON_TIMEOUT, limited).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(

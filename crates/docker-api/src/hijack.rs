@@ -6,10 +6,8 @@
 use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
 use hyper::{
     StatusCode,
-    body::Incoming,
     header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE},
     upgrade::{OnUpgrade, Upgraded},
 };
@@ -26,7 +24,7 @@ use tokio::{
 
 use crate::{
     answer::{self, Answer},
-    call::Call,
+    call::{Body, Call},
     websocket::{self, Handshake},
 };
 
@@ -45,7 +43,7 @@ pub(crate) enum Input {
     /// The messages of a WebSocket.
     WebSocket(websocket::Receiver),
     /// The body of the request.
-    Body(Incoming),
+    Body(Body),
 }
 
 /// What goes to the client.
@@ -145,15 +143,7 @@ impl Input {
                 }
             }
             Self::WebSocket(messages) => messages.read().await,
-            Self::Body(body) => loop {
-                match body.frame().await? {
-                    Ok(frame) => match frame.into_data() {
-                        Ok(bytes) => return Some(bytes),
-                        Err(_) => continue,
-                    },
-                    Err(_) => return None,
-                }
-            },
+            Self::Body(body) => body.next().await?.ok(),
         }
     }
 

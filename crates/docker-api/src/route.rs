@@ -22,7 +22,7 @@ pub(crate) async fn dispatch(api: Arc<Api>, mut request: Request<Incoming>) -> R
     let path = query::decode(path);
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let query = Query::parse(head.uri.query().unwrap_or_default());
-    let call = Call { method: head.method, version, query, headers: head.headers, body, upgrade };
+    let call = Call { method: head.method, version, query, headers: head.headers, body: body.into(), upgrade };
     route(&api, &segments, call).await
 }
 
