@@ -257,6 +257,25 @@ fn a_process_is_killed() {
 }
 
 #[test]
+fn a_container_is_removed_while_it_starts() {
+    let Some(host) = Host::start() else { return };
+    for n in 0..20 {
+        host.docker(&format!("create --name hasty{n} -p 8080 -v /data busybox sleep 424242")).ok();
+        let pause = f64::from(n) / 200.0;
+        host.sh(&format!("docker start hasty{n} >/dev/null 2>&1 & sleep {pause}; docker rm -fv hasty{n}; wait")).ok();
+    }
+    assert_eq!(host.docker("ps -aq").ok(), "");
+    eventually("no process is left", || (host.sh("pgrep -f 'sleep 4[2]4242'").code != 0).then_some(()));
+    for place in ["/run/linkspan/netns", "/run/linkspan/containers"] {
+        assert_eq!(host.sh(&format!("ls {place}")).ok(), "", "{place}");
+    }
+    for place in ["containers", "volumes"] {
+        assert_eq!(host.sh(&format!("ls {}/{place}", host.data_root().display())).ok(), "", "{place}");
+    }
+    assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
+}
+
+#[test]
 fn the_host_is_rebooted() {
     let Some(host) = Host::start() else { return };
     host.docker("network create mine").ok();

@@ -22,7 +22,10 @@ use model::{
     decide::Task,
 };
 use runtime::RuntimeError;
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::{OwnedMutexGuard, mpsc},
+    task::AbortHandle,
+};
 use tracing::{debug, warn};
 
 pub use places::Places;
@@ -39,6 +42,8 @@ pub struct Supervisor {
     places: Arc<Places>,
     /// The health checks that run, by container.
     checks: Arc<Mutex<HashMap<ContainerId, AbortHandle>>>,
+    /// Held while a container is filled, launched or reaped: what one of them makes, another may be taking away.
+    turns: Arc<Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>>,
     /// Held while volumes are filled: two containers may be made that share a new one.
     filling: Arc<tokio::sync::Mutex<()>>,
     /// Held while a container is started that mounts a file system which others may have mounted: the first mounts it, the others
@@ -53,6 +58,7 @@ impl Supervisor {
             engine,
             places: Arc::new(places),
             checks: Arc::default(),
+            turns: Arc::default(),
             filling: Arc::default(),
             mounting: Arc::default(),
         }
@@ -99,6 +105,7 @@ impl Supervisor {
 
     /// Starts the process and tells the engine how it went.
     async fn launch(&self, container: ContainerId) {
+        let _turn = self.turn(&container).await;
         let shares = volumes::has_filesystem(&self.engine.state(), &container);
         let _first_or_sharing = if shares { Some(self.mounting.lock().await) } else { None };
         let outcome = match self.prepare(&container).await {
@@ -125,6 +132,7 @@ impl Supervisor {
 
     /// Fills the empty volumes of a new container and tells whoever waits how it went.
     async fn fill(&self, container: &ContainerId) {
+        let _turn = self.turn(container).await;
         let one_at_a_time = self.filling.lock().await;
         let outcome = self.fill_volumes(container).await.map_err(|refused| refused.message);
         drop(one_at_a_time);
@@ -199,13 +207,22 @@ impl Supervisor {
     }
 
     async fn reap(&self, container: &ContainerId) {
+        let _turn = self.turn(container).await;
         self.stop_checks(container);
         report(container.as_str(), "remove what is left of it", self.engine.runtime().reap(container.as_str()).await);
         if let Err(error) = self.engine.images().remove_snapshot(container.as_str()).await {
             warn!(%container, %error, "cannot remove its writable layer");
         }
         files::remove(&self.places.container(container));
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
         self.engine.shared.waiters.reaped(container);
+    }
+
+    /// Waits until nothing else is being done about a container.
+    async fn turn(&self, container: &ContainerId) -> OwnedMutexGuard<()> {
+        let turn =
+            self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(container.clone()).or_default().clone();
+        turn.lock_owned().await
     }
 
     fn make_volume(&self, name: &str) {
