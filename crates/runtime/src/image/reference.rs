@@ -97,13 +97,14 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
-    /// The name as Docker shows it, `busybox`.
+    /// The name as Docker shows it, `busybox`; in full where the short one would name another registry.
     pub fn familiar_name(&self) -> String {
         if self.domain != DEFAULT_DOMAIN {
             return self.name();
         }
         match self.path.strip_prefix(OFFICIAL_PREFIX) {
             Some(short) if !short.contains('/') => short.to_owned(),
+            _ if self.path.split_once('/').is_some_and(|(first, _)| is_registry(first)) => self.name(),
             _ => self.path.clone(),
         }
     }
@@ -173,19 +174,22 @@ impl From<Reference> for String {
     }
 }
 
-/// Splits off the registry. The first component is one only if it could not be a repository path: it has a dot, a
-/// port or upper case, or is `localhost`.
+/// Splits off the registry, where there is one.
 fn split_domain(text: &str) -> (String, String) {
     let (domain, remainder) = match text.split_once('/') {
-        Some((first, rest)) if first == "localhost" || first.contains(['.', ':']) || first.to_lowercase() != first => {
-            (first, rest)
-        }
+        Some((first, rest)) if is_registry(first) => (first, rest),
         _ => (DEFAULT_DOMAIN, text),
     };
     let domain = if domain == LEGACY_DOMAIN { DEFAULT_DOMAIN } else { domain };
     let official = domain == DEFAULT_DOMAIN && !remainder.contains('/');
     let prefix = if official { OFFICIAL_PREFIX } else { "" };
     (domain.to_owned(), format!("{prefix}{remainder}"))
+}
+
+/// Whether the first of several components is a registry, since it could not be a repository path: it has a dot, a port or
+/// upper case, or is `localhost`.
+fn is_registry(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':']) || first.to_lowercase() != first
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -249,6 +253,9 @@ mod tests {
         check("library/busybox", Ok(("docker.io/library/busybox", "busybox")));
         check("me/app", Ok(("docker.io/me/app", "me/app")));
         check("docker.io/busybox", Ok(("docker.io/library/busybox", "busybox")));
+        check("docker.io/er.io/a/b:c", Ok(("docker.io/er.io/a/b:c", "docker.io/er.io/a/b:c")));
+        check("docker.io/localhost/a", Ok(("docker.io/localhost/a", "docker.io/localhost/a")));
+        check("docker.io/library/er.io", Ok(("docker.io/library/er.io", "er.io")));
         check("index.docker.io/a/b:c", Ok(("docker.io/a/b:c", "a/b:c")));
         check("library/a/b", Ok(("docker.io/library/a/b", "library/a/b")));
         check("localhost/app", Ok(("localhost/app", "localhost/app")));
