@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| proxy::fuzz::dns_messages(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| proxy::dns::fuzz::dns_messages(data));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| plan::fuzz::resolv_conf(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| plan::dns::fuzz::resolv_conf(data));

@@ -47,7 +47,7 @@ pub struct Reference {
 impl Reference {
     /// Reads a reference. Never defaults the tag: see [`Reference::or_latest`].
     pub fn parse(text: &str) -> Result<Reference, ReferenceError> {
-        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if is_id(text) {
             return Err(ReferenceError::LooksLikeId(text.to_owned()));
         }
         let (domain, remainder) = split_domain(text);
@@ -97,12 +97,13 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
-    /// The name as Docker shows it, `busybox`; in full where the short one would name another registry.
+    /// The name as Docker shows it, `busybox`; in full where the short one would mean another registry or an id.
     pub fn familiar_name(&self) -> String {
         if self.domain != DEFAULT_DOMAIN {
             return self.name();
         }
         match self.path.strip_prefix(OFFICIAL_PREFIX) {
+            Some(short) if is_id(short) => self.name(),
             Some(short) if !short.contains('/') => short.to_owned(),
             _ if self.path.split_once('/').is_some_and(|(first, _)| is_registry(first)) => self.name(),
             _ => self.path.clone(),
@@ -172,6 +173,10 @@ impl From<Reference> for String {
     fn from(reference: Reference) -> String {
         reference.to_string()
     }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Splits off the registry, where there is one.
@@ -255,6 +260,8 @@ mod tests {
         check("docker.io/busybox", Ok(("docker.io/library/busybox", "busybox")));
         check("docker.io/er.io/a/b:c", Ok(("docker.io/er.io/a/b:c", "docker.io/er.io/a/b:c")));
         check("docker.io/localhost/a", Ok(("docker.io/localhost/a", "docker.io/localhost/a")));
+        let like_an_id = format!("docker.io/library/{HEX}");
+        check(&like_an_id, Ok((&like_an_id, &like_an_id)));
         check("docker.io/library/er.io", Ok(("docker.io/library/er.io", "er.io")));
         check("index.docker.io/a/b:c", Ok(("docker.io/a/b:c", "a/b:c")));
         check("library/a/b", Ok(("docker.io/library/a/b", "library/a/b")));
