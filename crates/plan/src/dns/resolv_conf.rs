@@ -101,7 +101,7 @@ impl ResolvConf {
                     }
                 }
                 "options" => conf.options.extend(values),
-                _ => conf.other.push(line.to_owned()),
+                _ => conf.other.push(line.trim_end().to_owned()),
             }
         }
         conf
