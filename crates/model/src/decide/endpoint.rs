@@ -119,6 +119,8 @@ pub fn lease(draft: &mut Draft, id: &EndpointId) -> Result<(), Refusal> {
     let Some(endpoint) = draft.state.endpoints.get(id).cloned() else { return Ok(()) };
     let network = draft.network(&endpoint.network)?;
     let Some(bridge) = network.bridge() else { return Ok(()) };
+    // It was checked when it was wished, but a network can be removed and made again meanwhile.
+    address::check_static(&network, &endpoint.wish)?;
     let state = &draft.state;
     let ipv4 = address::choose(state, &network, &endpoint, Family::V4)?.and_then(v4);
     let ipv6 = address::choose(state, &network, &endpoint, Family::V6)?.and_then(v6);
