@@ -106,10 +106,12 @@ pub(crate) fn as_before(document: &mut Value, container: &Container, version: Ve
 
 /// The paths that are hidden and read-only, as Docker lists them where nothing was said; a privileged container has none.
 fn show_usual_paths(host: &mut HostConfig) {
-    let usual = |paths: &[&str]| (!host.privileged).then(|| paths.iter().map(ToString::to_string).collect());
-    let (masked, readonly) = (usual(&oci::MASKED_PATHS), usual(&oci::READONLY_PATHS));
-    host.masked_paths = host.masked_paths.take().or(masked);
-    host.readonly_paths = host.readonly_paths.take().or(readonly);
+    if host.privileged {
+        return;
+    }
+    let readonly = || oci::READONLY_PATHS.iter().map(ToString::to_string).collect();
+    host.masked_paths.get_or_insert_with(oci::masked_paths);
+    host.readonly_paths.get_or_insert_with(readonly);
 }
 
 fn network_settings(state: &State, container: &Container, exposed: &Exposed, places: &Places) -> Value {

@@ -14,6 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use model::container::{Access, Container, Log, Namespaces, Privilege, Seccomp, Share};
@@ -24,8 +25,8 @@ use crate::cgroup::parents;
 use crate::shim::launch::{Launch, LogDriver, OciRuntime, Rootfs, file};
 use user::Identity;
 
-/// Paths that are hidden from a container unless asked otherwise.
-pub const MASKED_PATHS: [&str; 12] = [
+/// Paths that are hidden from a container unless asked otherwise, besides those of [`masked_paths`].
+const MASKED_PATHS: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -42,6 +43,19 @@ pub const MASKED_PATHS: [&str; 12] = [
 
 /// Paths that a container may only read unless asked otherwise.
 pub const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Paths that are hidden from a container unless asked otherwise. Where the processors count how often they were too hot, that is
+/// among them: like the interrupts it tells what others do.
+pub fn masked_paths() -> Vec<String> {
+    static THERMAL: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let processors = std::fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
+        let counts = processors.map(|processor| processor.path().join("thermal_throttle")).filter(|path| path.exists());
+        let mut counts: Vec<String> = counts.map(|path| path.display().to_string()).collect();
+        counts.sort();
+        counts
+    });
+    MASKED_PATHS.iter().map(ToString::to_string).chain(THERMAL.iter().cloned()).collect()
+}
 
 /// A container cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -213,10 +227,10 @@ pub fn spec(container: &Container, host: &Host) -> Result<Spec, OciError> {
     let (devices, rules) = devices::of(security)?;
     let mut limits = resources::of(&container.resources)?;
     limits["devices"] = rules.into();
-    let paths = |wish: &Option<Vec<String>>, usual: &[&str]| match wish {
+    let paths = |wish: &Option<Vec<String>>, usual: &dyn Fn() -> Value| match wish {
         Some(paths) => json!(paths),
         None if privileged => json!([]),
-        None => json!(usual),
+        None => usual(),
     };
     let mut sysctls = security.sysctls.clone();
     if host.netns.is_some() {
@@ -233,8 +247,8 @@ pub fn spec(container: &Container, host: &Host) -> Result<Spec, OciError> {
             "resources": limits,
             "devices": devices,
             "sysctl": sysctls,
-            "maskedPaths": paths(&security.masked_paths, &MASKED_PATHS),
-            "readonlyPaths": paths(&security.readonly_paths, &READONLY_PATHS),
+            "maskedPaths": paths(&security.masked_paths, &|| json!(masked_paths())),
+            "readonlyPaths": paths(&security.readonly_paths, &|| json!(READONLY_PATHS)),
         },
     });
     if container.namespaces.uts == Share::Own {
