@@ -6,17 +6,17 @@ use ipnet::IpNet;
 use model::{
     Container, Document, EndpointId, Sandbox, SandboxId, Volume,
     address::Pool,
-    command::{
-        BridgeAddress, BridgeWish, Connect, ContainerWish, DriverWish, FamilyWish, NetworkWish, NewEndpoint,
-        SandboxWish, SubnetWish,
-    },
+    command::{Connect, ContainerWish, NewEndpoint, SandboxWish},
     container::{
         Access, AfterExit, Fill, HealthCheck, Image, Init, Log, Mount, MountSource, Namespaces, Phase, Privilege,
         Process, Resources, Restart, Seccomp, Security, Share, Stdin, Stop, Terminal, Want,
     },
     endpoint::{EndpointWish, Link, LinkTarget},
     host::{DirectRouting, Forward, Listeners, MaskedMark, Settings},
-    network::{GatewayMode, Icc, Masquerade, Names, Reach},
+    network::{
+        Announce, BridgeAddress, BridgeWish, DriverWish, FamilyWish, GatewayMode, Icc, Masquerade, Names, NetworkWish,
+        Reach, SubnetWish,
+    },
     port::{HostPorts, PortRange, PortWish, Protocol},
     sandbox::{DnsWish, Namespace, Up},
     volume::Naming,
@@ -94,7 +94,7 @@ pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
         trusted_links: Vec::new(),
         names: Names::Dns,
         ifname_prefix: None,
-        announce: model::network::Announce::Told,
+        announce: Announce::Told,
     };
     for (name, value) in words[1..].iter().map(pair) {
         match name {
@@ -119,7 +119,7 @@ pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
             "trust" => wish.trusted_links.push(value.to_owned()),
             "mtu" => wish.mtu = Some(value.parse().unwrap()),
             "link" => wish.link = Some(value.to_owned()),
-            "silent" => wish.announce = model::network::Announce::Silent,
+            "silent" => wish.announce = Announce::Silent,
             "prefix" => wish.ifname_prefix = Some(value.to_owned()),
             other => panic!("no such network option: {other}"),
         }

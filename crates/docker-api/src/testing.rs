@@ -5,11 +5,13 @@ use std::{collections::BTreeMap, fs, path::Path};
 use model::{
     Command, Document, Facts, NetworkId, State,
     address::Pool,
-    command::{BridgeAddress, BridgeWish, DriverWish, FamilyWish, NetworkWish, SubnetWish},
     container::Run,
     decide,
     host::Settings,
-    network::{GatewayMode, Icc, Masquerade, Names, Reach},
+    network::{
+        Announce, BridgeAddress, BridgeWish, DriverWish, FamilyWish, GatewayMode, Icc, Masquerade, Names, NetworkWish,
+        Reach, SubnetWish,
+    },
 };
 use serde_json::{Value, json};
 
@@ -59,7 +61,7 @@ pub(crate) fn with_network(state: &State, name: &str) -> State {
         trusted_links: Vec::new(),
         names: Names::Dns,
         ifname_prefix: None,
-        announce: model::network::Announce::Told,
+        announce: Announce::Told,
     };
     let wish = NetworkWish {
         id: NetworkId::from_bytes([0xee; 32]),

@@ -13,8 +13,8 @@ use engine::{Engine, Parts, Places, World};
 use model::{
     Command, Facts, SandboxId, State,
     address::Pool,
-    command::{FamilyWish, SubnetWish},
     host::Settings,
+    network::{FamilyWish, SubnetWish},
 };
 use plan::dns::ResolvConf;
 use runtime::{

@@ -1,7 +1,6 @@
 //! Endpoints: a sandbox's place on a network.
 
 use std::{
-    cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -13,8 +12,6 @@ use crate::{
     address::{Family, Mac},
     document::Document,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
-    network::{Bridge, Driver, Network, Reach},
-    state::State,
 };
 
 /// A sandbox's place on a network. It has a lease while the sandbox is up.
@@ -101,21 +98,4 @@ impl Lease {
             Family::V6 => self.ipv6.map(IpNet::V6),
         }
     }
-}
-
-/// The endpoint by which a sandbox meets the outside in one family, with its network: of those that have an address and reach the
-/// outside, the one with the highest gateway priority; between equals the network's name decides. Its default route and its
-/// published ports are there.
-pub fn gateway<'s>(
-    state: &'s State,
-    sandbox: &'s SandboxId,
-    family: Family,
-) -> Option<(&'s Endpoint, &'s Network, &'s Bridge)> {
-    let outside = state.endpoints_of(sandbox).filter_map(|endpoint| {
-        let network = state.networks.get(&endpoint.network)?;
-        let Driver::Bridge(bridge) = &network.driver else { return None };
-        endpoint.lease.as_ref()?.address(family)?;
-        (bridge.reach == Reach::Outside).then_some((&**endpoint, &**network, bridge))
-    });
-    outside.min_by_key(|(endpoint, network, _)| (Reverse(endpoint.wish.gateway_priority), &network.name))
 }

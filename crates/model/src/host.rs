@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     address::Pool,
-    command::BridgeWish,
-    network::Names,
+    network::{BridgeWish, Names},
     port::{PortRange, Protocol},
     sandbox::DnsWish,
 };

@@ -1,5 +1,7 @@
 //! Networks.
 
+mod wish;
+
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr},
@@ -12,6 +14,8 @@ use crate::{
     document::Document,
     id::NetworkId,
 };
+
+pub use wish::{BridgeAddress, BridgeWish, DriverWish, FamilyWish, NetworkWish, SubnetWish};
 
 /// The name of the network that containers are on when they do not say.
 pub const DEFAULT: &str = "bridge";

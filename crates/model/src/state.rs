@@ -1,17 +1,18 @@
 //! All that was asked for and decided. A persistent value: a clone costs nothing, so a previous state can be kept for a rollback.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use imbl::OrdMap;
 
 use crate::{
+    address::Family,
     change::{Change, Record, RecordKey},
     container::Container,
     document::Document,
     endpoint::{Endpoint, Link, LinkTarget},
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
-    network::{self, Names, Network},
+    network::{self, Bridge, Names, Network, Reach},
     sandbox::Sandbox,
     volume::Volume,
 };
@@ -95,6 +96,23 @@ impl State {
         let first = (sandbox.clone(), ContainerId::from_bytes([0; 32]));
         let of_it = self.residents.range(first..).take_while(move |((within, _), ())| within == sandbox);
         of_it.filter_map(|((_, id), ())| self.containers.get(id))
+    }
+
+    /// The endpoint by which a sandbox meets the outside in one family, with its network: of those that have an address and reach the
+    /// outside, the one with the highest gateway priority; between equals the network's name decides. Its default route and its
+    /// published ports are there.
+    pub fn gateway<'s>(
+        &'s self,
+        sandbox: &'s SandboxId,
+        family: Family,
+    ) -> Option<(&'s Endpoint, &'s Network, &'s Bridge)> {
+        let outside = self.endpoints_of(sandbox).filter_map(|endpoint| {
+            let network = self.networks.get(&endpoint.network)?;
+            let bridge = network.bridge()?;
+            endpoint.lease.as_ref()?.address(family)?;
+            (bridge.reach == Reach::Outside).then_some((&**endpoint, &**network, bridge))
+        });
+        outside.min_by_key(|(endpoint, network, _)| (Reverse(endpoint.wish.gateway_priority), &network.name))
     }
 
     /// The record of that key.

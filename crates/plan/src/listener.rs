@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use imbl::OrdMap;
 use model::address::Family;
-use model::endpoint::gateway;
 use model::host::Listeners;
 use model::port::{PortRange, Protocol, PublishedPort};
 use model::{SandboxId, State};
@@ -101,7 +100,7 @@ struct Inside {
 impl Inside {
     fn of(state: &State, sandbox: &SandboxId) -> Self {
         let address = |family| {
-            let (endpoint, _, _) = gateway(state, sandbox, family)?;
+            let (endpoint, _, _) = state.gateway(sandbox, family)?;
             Some(endpoint.lease.as_ref()?.address(family)?.addr())
         };
         Self { ipv4: address(Family::V4), ipv6: address(Family::V6) }

@@ -3,7 +3,6 @@
 use model::{
     Sandbox, State,
     address::Family,
-    endpoint::gateway,
     host::DirectRouting,
     network::{Bridge, GatewayMode},
     port::{PortRange, PortWish, Protocol, PublishedPort},
@@ -50,7 +49,7 @@ fn translate(fragment: &mut Fragment, state: &State, sandbox: &Sandbox, port: &P
 
 /// Opens the ports inside for direct access, in a family that is routed or where the settings allow it.
 fn open(fragment: &mut Fragment, state: &State, sandbox: &Sandbox, family: Family) {
-    let Some((_, _, bridge)) = gateway(state, &sandbox.id, family) else { return };
+    let Some((_, _, bridge)) = state.gateway(&sandbox.id, family) else { return };
     let Some(target) = inside(state, sandbox, family).filter(|_| is_direct(state, bridge, family)) else { return };
     let of_family = |wish: &&PortWish| wish.host_ip.is_none_or(|ip| Family::of(ip) == family);
     for (proto, range) in union(sandbox.ports.iter().filter(of_family).map(|wish| (wish.protocol, wish.inside))) {
@@ -76,7 +75,7 @@ fn is_direct(state: &State, bridge: &Bridge, family: Family) -> bool {
 }
 
 fn inside(state: &State, sandbox: &Sandbox, family: Family) -> Option<Value> {
-    let (endpoint, _, _) = gateway(state, &sandbox.id, family)?;
+    let (endpoint, _, _) = state.gateway(&sandbox.id, family)?;
     endpoint.lease.as_ref()?.address(family).map(|net| address(net.addr()))
 }
 

@@ -6,7 +6,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::{
     Sandbox, SandboxId, State,
     address::{Family, Subnet},
-    endpoint::gateway,
     network::Names,
     port::Protocol,
     sandbox::{Namespace, Up},
@@ -63,7 +62,7 @@ pub fn has_ipv6(sandbox: &Sandbox) -> bool {
 }
 
 fn default_route(fragment: &mut Fragment, state: &State, sandbox: &Sandbox, family: Family) {
-    let Some((endpoint, _, bridge)) = gateway(state, &sandbox.id, family) else { return };
+    let Some((endpoint, _, bridge)) = state.gateway(&sandbox.id, family) else { return };
     let device = endpoint.lease.as_ref().and_then(|lease| IfName::try_from(lease.ifname.clone()).ok());
     let via = bridge.subnet(family).and_then(Subnet::next_hop);
     let (Some(device), Some(via)) = (device, via) else { return };

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use model::{
     NetworkId,
-    command::{BridgeAddress, BridgeWish, DriverWish, FamilyWish, NetworkWish},
-    network::{Announce, GatewayMode, Icc, Masquerade, Names, Reach},
+    network::{
+        Announce, BridgeAddress, BridgeWish, DriverWish, FamilyWish, GatewayMode, Icc, Masquerade, Names, NetworkWish,
+        Reach,
+    },
 };
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
-use model::command::SubnetWish;
+use model::network::SubnetWish;
 use serde::{Deserialize, Serialize};
 
 use crate::{ApiError, wire::null_default};

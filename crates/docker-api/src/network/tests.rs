@@ -1,7 +1,7 @@
 //! Networks from requests to what is shown. Each golden file has a request, what its wish has that the smallest has not, and the
 //! network as it is then shown.
 
-use model::{Command, State, command::NetworkWish};
+use model::{Command, State, network::NetworkWish};
 use serde_json::{Value, json};
 
 use super::*;

@@ -7,6 +7,7 @@ mod find;
 mod health;
 mod launch;
 mod places;
+mod refused;
 mod volumes;
 
 use std::{
@@ -29,6 +30,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 pub use places::Places;
+use refused::Refused;
 
 use crate::{Engine, EngineError, clock::now_ms, work::Work};
 
@@ -109,7 +111,7 @@ impl Supervisor {
         let shares = volumes::has_filesystem(&self.engine.state(), &container);
         let _first_or_sharing = if shares { Some(self.mounting.lock().await) } else { None };
         let outcome = match self.prepare(&container).await {
-            Ok(launch) => self.engine.runtime().start(&launch).await.map_err(launch::Refused::from),
+            Ok(launch) => self.engine.runtime().start(&launch).await.map_err(Refused::from),
             Err(refused) => Err(refused),
         };
         let told = match outcome {
@@ -120,7 +122,7 @@ impl Supervisor {
                 self.follow(container.clone());
                 told
             }
-            Err(launch::Refused { code, message }) => {
+            Err(Refused { code, message }) => {
                 let exit = Exit { code, finished_ms: now_ms(), error: Some(message.clone()), ..Exit::default() };
                 let told = self.tell(Command::Exited { container: container.clone(), exit }).await;
                 told.map(|()| Err((code, message)))

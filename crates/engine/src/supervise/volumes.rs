@@ -14,7 +14,7 @@ use runtime::{oci::VolumeData, rootfs::Files, shim::launch::Rootfs};
 
 use super::{
     Places,
-    launch::{PrepareError, file},
+    refused::{PrepareError, file},
 };
 
 /// What the container's volumes consist of; directories are made where they are missing.

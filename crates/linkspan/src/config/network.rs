@@ -6,9 +6,8 @@ use clap::Args;
 use ipnet::{IpNet, Ipv4Net};
 use model::{
     address::{Family, Pool},
-    command::{BridgeWish, FamilyWish, SubnetWish},
     host::{BetweenOthers, DirectRouting, Forward, Listeners, MaskedMark, Settings},
-    network::{Icc, Masquerade},
+    network::{BridgeWish, FamilyWish, Icc, Masquerade, SubnetWish},
     sandbox::DnsWish,
 };
 use serde::Deserialize;

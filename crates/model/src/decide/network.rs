@@ -8,9 +8,11 @@ use super::{address, draft::Draft, pool, sandbox};
 use crate::{
     address::{Chosen, Family, Subnet},
     change::{Record, RecordKey},
-    command::{BridgeAddress, BridgeWish, DriverWish, FamilyWish, NetworkWish, SubnetWish},
     id::NetworkId,
-    network::{Bridge, Driver, GatewayMode, Network, Origin, Reach},
+    network::{
+        Bridge, BridgeAddress, BridgeWish, Driver, DriverWish, FamilyWish, GatewayMode, Network, NetworkWish, Origin,
+        Reach, SubnetWish,
+    },
     refusal::Refusal,
 };
 

@@ -6,11 +6,10 @@ use super::{container::restart, draft::Draft, network};
 use crate::{
     address::{Chosen, Family, Subnet},
     change::Record,
-    command::{BridgeWish, FamilyWish},
     document::Document,
     host::Settings,
     id::NetworkId,
-    network::{Bridge, DEFAULT, Driver, Network, Origin},
+    network::{Bridge, BridgeWish, DEFAULT, Driver, FamilyWish, Network, Origin},
     refusal::Refusal,
 };
 

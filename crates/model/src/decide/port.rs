@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{draft::Draft, sandbox};
 use crate::{
     address::Family,
-    endpoint::gateway,
     id::SandboxId,
     network::GatewayMode,
     port::{HostPorts, PortRange, PortWish, Protocol, PublishedPort},
@@ -160,7 +159,7 @@ impl Desk<'_, '_> {
     /// The host addresses that a wish is about, without those whose family needs no translation or reaches nothing.
     fn addresses(&self, wish: &PortWish) -> Result<Vec<IpAddr>, Refusal> {
         let state = &self.draft.state;
-        let door = |family| gateway(state, self.sandbox, family);
+        let door = |family| state.gateway(self.sandbox, family);
         let Some((_, _, bridge)) = door(Family::V4).or_else(|| door(Family::V6)) else { return Ok(Vec::new()) };
         let default = bridge.host_binding.or_else(|| state.settings.as_ref().and_then(|s| s.publish_address));
         let addresses = match wish.host_ip.or(default) {
