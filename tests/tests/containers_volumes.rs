@@ -121,14 +121,6 @@ fn binds_memory_and_propagation() {
         "bind source path does not exist",
     );
     check(&format!("run --rm --mount type=bind,src={dir}/made,dst=/n,readonly busybox touch /n/x"), 1, "", "Read-only");
-    check(
-        &format!(
-            "run --rm --mount type=bind,src={dir}/made,dst=/n,readonly,bind-recursive=readonly,bind-propagation=rprivate busybox true"
-        ),
-        125,
-        "",
-        "bind it read-only by itself",
-    );
     host.sh(&format!("echo said > {dir}/file")).ok();
     check(&format!("run --rm -v {dir}/file:/etc/motd:ro busybox cat /etc/motd"), 0, "said", "");
     check("run --rm --read-only --tmpfs /tmp busybox sh -c 'touch /tmp/x && echo ok; touch /y'", 1, "ok", "Read-only");
@@ -156,6 +148,32 @@ fn binds_memory_and_propagation() {
         "",
         "Duplicate mount point: /a",
     );
+}
+
+#[test]
+fn read_only_mounts_are_so_with_those_below() {
+    let Some(host) = Host::start() else { return };
+    let dir = host.path().display().to_string();
+    host.sh(&format!("set -e; mkdir -p {dir}/top/below; mount -t tmpfs below {dir}/top/below")).ok();
+    let mount = format!("--mount type=bind,src={dir}/top,dst=/n,readonly");
+    let writes =
+        "sh -c 'grep -c \" /n[/ ]\" /proc/self/mountinfo; touch /n/x && echo top; touch /n/below/x && echo below'";
+    for (client, options, seen) in [
+        ("docker", format!("-v {dir}/top:/n"), "2\ntop\nbelow"),
+        ("docker", format!("-v {dir}/top:/n:ro"), "2"),
+        ("docker", format!("--runtime /usr/sbin/runc -v {dir}/top:/n:ro"), "2"),
+        ("docker", format!("-v {dir}/top:/n:ro,rprivate"), "2"),
+        ("docker", mount.clone(), "2"),
+        ("docker", format!("{mount},bind-recursive=readonly,bind-propagation=rprivate"), "2"),
+        ("docker", format!("{mount},bind-recursive=writable"), "2\nbelow"),
+        ("docker", format!("{mount},bind-recursive=disabled"), "1"),
+        // Older clients have what they always had.
+        ("DOCKER_API_VERSION=1.43 docker", mount.clone(), "2\nbelow"),
+    ] {
+        let said = host.sh(&format!("{client} run --rm {options} busybox {writes}"));
+        assert_eq!(said.out.trim(), seen, "{client} {options}: {}", said.err);
+    }
+    host.sh(&format!("touch {dir}/top/below/x && umount {dir}/top/below")).ok();
 }
 
 /// What Docker documents of each kind. The last column is what the mounts below follow that were there before: only the kinds

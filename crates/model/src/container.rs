@@ -17,7 +17,7 @@ pub use self::{
     health::{Health, HealthCheck, HealthResult, HealthStatus},
     life::{AfterExit, Exit, Phase, Restart, Run, Stop, Want},
     log::Log,
-    mount::{Access, Fill, Missing, Mount, MountSource},
+    mount::{Access, Fill, Missing, Mount, MountSource, ReadOnly},
     namespace::{Namespaces, Share},
     process::{Init, Process, Stdin, Terminal},
     resources::{BlockDeviceLimit, BlockLimit, Resources, Ulimit},

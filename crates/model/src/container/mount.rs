@@ -28,6 +28,9 @@ pub enum MountSource {
         missing: Missing,
         /// With the file systems below it, or without.
         recursive: bool,
+        /// What is read-only when the mount is.
+        #[serde(default)]
+        read_only: ReadOnly,
     },
     /// A named volume.
     Volume {
@@ -43,6 +46,16 @@ pub enum MountSource {
         /// mount(8) options.
         options: Vec<String>,
     },
+}
+
+/// How far it goes that a bind mount is read-only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadOnly {
+    /// To the file systems below it as well.
+    #[default]
+    WithThoseBelow,
+    /// To itself: those below stay as they are.
+    Itself,
 }
 
 /// What to do when the path of a bind mount is missing.

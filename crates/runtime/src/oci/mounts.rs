@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::container::{Access, Container, Mount, MountSource, Privilege, Share};
+use model::container::{Access, Container, Mount, MountSource, Privilege, ReadOnly, Share};
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 use super::{Host, OciError, VolumeData, process::INIT_PATH, propagation};
 use model::container::Init;
 
+/// The mount and those below it (mount_setattr(2)). Without that call the built-in runtime mounts nothing at all.
+const READ_ONLY: &str = "rro";
 /// `/dev/shm` unless asked otherwise.
 const SHM_BYTES: u64 = 64 << 20;
 
@@ -127,11 +129,14 @@ fn cgroups_v1(groups: &BTreeMap<String, PathBuf>, access: &str) -> Vec<Value> {
 fn wanted(mount: &Mount, host: &Host) -> Result<Value, OciError> {
     let read_only = mount.access == Access::ReadOnly;
     Ok(match &mount.source {
-        MountSource::Bind { path, propagation, recursive, .. } => {
+        MountSource::Bind { path, propagation, recursive, read_only: reach, .. } => {
             let propagation = if propagation.is_empty() { "rprivate" } else { propagation };
             propagation::check(path, propagation)?;
             let mut options = vec![if *recursive { "rbind" } else { "bind" }, propagation];
-            options.extend(read_only.then_some("ro"));
+            options.extend(read_only.then_some(match reach {
+                ReadOnly::WithThoseBelow => READ_ONLY,
+                ReadOnly::Itself => "ro",
+            }));
             bind(path, &mount.target, &options)
         }
         MountSource::Volume { name, subpath, .. } => {
@@ -140,17 +145,17 @@ fn wanted(mount: &Mount, host: &Host) -> Result<Value, OciError> {
                 (VolumeData::Directory(root), subpath) => {
                     let source = below(name, root, subpath.as_deref().unwrap_or_default())?;
                     let mut options = vec!["rbind", "rprivate"];
-                    options.extend(read_only.then_some("ro"));
+                    options.extend(read_only.then_some(READ_ONLY));
                     bind(&source, &mount.target, &options)
                 }
                 (VolumeData::Bind { path, options }, None) => {
                     let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
-                    options.extend(read_only.then_some("ro"));
+                    options.extend(read_only.then_some(READ_ONLY));
                     kernel(&mount.target, "bind", &path.to_string_lossy(), &options)
                 }
                 (VolumeData::Filesystem { .. }, None) => {
                     let mut options = vec!["rbind", "rprivate"];
-                    options.extend(read_only.then_some("ro"));
+                    options.extend(read_only.then_some(READ_ONLY));
                     bind(&Path::new(file::VOLUMES).join(name), &mount.target, &options)
                 }
                 (VolumeData::Bind { .. } | VolumeData::Filesystem { .. }, Some(_)) => {

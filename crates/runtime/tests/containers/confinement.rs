@@ -109,6 +109,7 @@ fn mounts_are_as_asked() {
                 propagation: "rprivate".to_owned(),
                 missing: model::container::Missing::Refuse,
                 recursive: true,
+                read_only: model::container::ReadOnly::default(),
             },
             access,
         };

@@ -7,7 +7,7 @@ use std::{
 
 use model::{
     State, Volume,
-    container::{Access, Fill, Missing, Mount, MountSource},
+    container::{Access, Fill, Missing, Mount, MountSource, ReadOnly},
     volume::Naming,
 };
 
@@ -123,6 +123,7 @@ impl Gathered<'_> {
                 propagation: options.propagation,
                 missing: Missing::Create,
                 recursive: true,
+                read_only: ReadOnly::default(),
             };
             Mount { target, source, access: options.access }
         } else {
@@ -152,10 +153,8 @@ impl Gathered<'_> {
             }
             "bind" => {
                 let options = given.bind_options.clone().unwrap_or_default();
-                if options.read_only_force_recursive {
-                    return refuse(
-                        "what is mounted below a read-only mount stays as it is: bind it read-only by itself",
-                    );
+                if options.read_only_non_recursive && options.read_only_force_recursive {
+                    return refuse("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive");
                 }
                 let propagation = match options.propagation.as_str() {
                     "" => "rprivate",
@@ -167,6 +166,11 @@ impl Gathered<'_> {
                     propagation: propagation.to_owned(),
                     missing: if options.create_mountpoint { Missing::Create } else { Missing::Refuse },
                     recursive: !options.non_recursive,
+                    read_only: if options.read_only_non_recursive {
+                        ReadOnly::Itself
+                    } else {
+                        ReadOnly::WithThoseBelow
+                    },
                 };
                 self.put(Mount { target, source, access })
             }

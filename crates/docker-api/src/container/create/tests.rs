@@ -119,6 +119,7 @@ fn mounts() {
                 "Tmpfs": {"/run": "size=64m,exec"},
                 "Mounts": [
                     {"Type": "bind", "Source": "/opt", "Target": "/opt", "ReadOnly": true, "BindOptions": {"NonRecursive": true}},
+                    {"Type": "bind", "Source": "/usr", "Target": "/usr", "ReadOnly": true, "BindOptions": {"ReadOnlyNonRecursive": true}},
                     {"Type": "volume", "Source": "deep", "Target": "/deep", "VolumeOptions": {"Subpath": "a/b", "Labels": {"l": "1"},
                         "DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs"}}}},
                     {"Type": "volume", "Target": "/anonymous"},
@@ -314,6 +315,11 @@ fn refusals() {
         (
             host(json!({ "Mounts": [{ "Type": "bind", "Target": "/x" }] })),
             "invalid mount config for type \"bind\": field Source must not be empty",
+        ),
+        (
+            host(json!({ "Mounts": [{ "Type": "bind", "Source": "/x", "Target": "/x", "ReadOnly": true,
+                "BindOptions": { "ReadOnlyNonRecursive": true, "ReadOnlyForceRecursive": true } }] })),
+            "invalid mount config for type \"bind\": mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive",
         ),
         (
             host(json!({ "Mounts": [{ "Type": "disk", "Target": "/x" }] })),

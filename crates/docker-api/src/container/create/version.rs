@@ -9,6 +9,9 @@ const PRIVATE_IPC: Version = Version::new(1, 40);
 /// Before this version there were none.
 const ANNOTATIONS: Version = Version::new(1, 43);
 
+/// Before this version what was mounted below a read-only mount stayed as it was; nobody could ask for either.
+const RECURSIVELY_READ_ONLY: Version = Version::new(1, 44);
+
 /// Says outright what a document of this version means.
 pub(super) fn spell_out(host: &mut HostConfig, version: Version) {
     if version < DAEMON_REMOVES {
@@ -19,5 +22,12 @@ pub(super) fn spell_out(host: &mut HostConfig, version: Version) {
     }
     if version < ANNOTATIONS {
         host.annotations.clear();
+    }
+    if version < RECURSIVELY_READ_ONLY {
+        for mount in host.mounts.iter_mut().filter(|mount| mount.kind == "bind" && mount.read_only) {
+            let options = mount.bind_options.get_or_insert_default();
+            options.read_only_non_recursive = true;
+            options.read_only_force_recursive = false;
+        }
     }
 }
