@@ -16,7 +16,7 @@ use crate::{
     container::create::{self, Body},
     network, query, signal, testing, time,
     version::{self, Version},
-    wire::host_config::{HostConfig, PortBinding},
+    wire::{host_config::HostConfig, port::PortBinding},
 };
 
 /// A host with a network `net` and containers `db` and `web`.
@@ -50,15 +50,16 @@ pub fn network_create(body: &[u8]) {
 /// Lines of `INSIDE [HOST [ADDRESS]]`, as in `80/tcp 8080 127.0.0.1`: ports that are published. None may be lost.
 pub fn port_specs(lines: &[u8]) {
     let text = String::from_utf8_lossy(lines);
-    let mut port_bindings: BTreeMap<String, Option<Vec<PortBinding>>> = BTreeMap::new();
+    let mut port_bindings: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split(' ').map(str::to_owned);
         let bindings = port_bindings.entry(words.next().unwrap_or_default()).or_default();
         let (host_port, host_ip) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        bindings.get_or_insert_default().push(PortBinding { host_ip, host_port });
+        bindings.push(PortBinding { host_ip, host_port });
     }
     let asked: Vec<_> = port_bindings.keys().map(|inside| create::exposed_port(inside)).collect();
-    let bound: Vec<usize> = port_bindings.values().map(|bindings| bindings.as_ref().map_or(1, Vec::len)).collect();
+    let bound: Vec<usize> = port_bindings.values().map(Vec::len).collect();
+    let Ok(port_bindings) = serde_json::from_value(json!(port_bindings)) else { return };
     let body = Body { host_config: HostConfig { port_bindings, ..HostConfig::default() }, ..Body::default() };
     let Ok(wish) = run(body) else { return };
     let SandboxWish::New { sandbox: Sandbox { ports, .. }, .. } = wish.sandbox else { return };

@@ -66,7 +66,7 @@ fn reference(repo: Option<&str>, tag: Option<&str>) -> Result<Option<Reference>,
 fn image_config(config: Config) -> image::Config {
     image::Config {
         user: config.user,
-        exposed_ports: config.exposed_ports,
+        exposed_ports: config.exposed_ports.singly().map(|(port, present)| (port.to_string(), present)).collect(),
         env: config.env,
         entrypoint: config.entrypoint,
         cmd: config.cmd,

@@ -10,13 +10,12 @@ use model::{
 use runtime::oci;
 use serde_json::{Map, Value, json};
 
-use super::{
-    create::Face,
-    link, mount,
-    port::{self, Exposed},
-    status,
+use super::{create::Face, link, mount, port, status};
+use crate::{
+    endpoint, find, time,
+    version::Version,
+    wire::{host_config::HostConfig, port::ExposedPorts},
 };
-use crate::{endpoint, find, time, version::Version, wire::host_config::HostConfig};
 
 /// What an inspect shows besides the state.
 pub(crate) struct Surroundings<'a> {
@@ -114,7 +113,7 @@ fn show_usual_paths(host: &mut HostConfig) {
     host.readonly_paths.get_or_insert_with(readonly);
 }
 
-fn network_settings(state: &State, container: &Container, exposed: &Exposed, places: &Places) -> Value {
+fn network_settings(state: &State, container: &Container, exposed: &ExposedPorts, places: &Places) -> Value {
     let sandbox = home(state, container);
     let mut settings = json!({
         "Bridge": "",

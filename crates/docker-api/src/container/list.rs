@@ -10,11 +10,9 @@ use serde_json::{Value, json};
 use super::{
     create,
     inspect::{home, networks},
-    mount,
-    port::{self, Exposed},
-    status,
+    mount, port, status,
 };
-use crate::{ApiError, filter::Filters, find};
+use crate::{ApiError, filter::Filters, find, wire::port::ExposedPorts};
 
 /// The filters that are known.
 pub(crate) const FILTERS: [&str; 17] = [
@@ -50,7 +48,7 @@ struct Shown {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct ShownConfig {
-    exposed_ports: Exposed,
+    exposed_ports: ExposedPorts,
 }
 
 #[derive(Default, Deserialize)]
@@ -159,7 +157,7 @@ impl<'a> Sieve<'a> {
         let published = find::sandbox(state, container).map(|sandbox| sandbox.published.as_slice()).unwrap_or_default();
         let is_published = |wanted: &str| published.iter().any(|p| port::fits(wanted, p.inside, p.protocol));
         let Shown { config, .. } = create::kept(state, container);
-        let exposed: Vec<_> = config.exposed_ports.keys().filter_map(|port| create::exposed_port(port).ok()).collect();
+        let exposed: Vec<_> = create::exposed_ranges(&config.exposed_ports).flatten().collect();
         let is_exposed = |wanted: &str| exposed.iter().any(|(range, of)| port::fits(wanted, *range, *of));
         self.filters.any("publish", is_published)
             && self.filters.any("expose", |wanted| is_exposed(wanted) || is_published(wanted))

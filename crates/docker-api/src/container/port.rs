@@ -6,21 +6,18 @@ use model::{
     Container, Sandbox,
     port::{PortRange, Protocol, PublishedPort},
 };
-use runtime::image::Present;
 use serde_json::{Value, json};
 
-use super::create::exposed_port;
-
-/// `ExposedPorts`, as they are sent: `80/tcp`, `8000-8010`.
-pub(crate) type Exposed = BTreeMap<String, Present>;
+use super::create::{exposed_port, exposed_ranges};
+use crate::wire::port::ExposedPorts;
 
 /// The `Ports` of an inspect: `80/tcp` to its places on the host; null for a port that is only exposed.
-pub(crate) fn map(container: &Container, exposed: &Exposed, sandbox: &Sandbox) -> Value {
+pub(crate) fn map(container: &Container, exposed: &ExposedPorts, sandbox: &Sandbox) -> Value {
     if !container.is_live() {
         return json!({});
     }
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for port in exposed.keys().filter_map(|port| each(port)).flatten() {
+    for port in exposed_ranges(exposed).flatten().flat_map(each) {
         ports.entry(port).or_default();
     }
     for published in &sandbox.published {
@@ -34,7 +31,7 @@ pub(crate) fn map(container: &Container, exposed: &Exposed, sandbox: &Sandbox) -
 }
 
 /// The `Ports` of a list.
-pub(crate) fn list(container: &Container, exposed: &Exposed, sandbox: &Sandbox) -> Vec<Value> {
+pub(crate) fn list(container: &Container, exposed: &ExposedPorts, sandbox: &Sandbox) -> Vec<Value> {
     if !container.is_live() {
         return Vec::new();
     }
@@ -44,7 +41,7 @@ pub(crate) fn list(container: &Container, exposed: &Exposed, sandbox: &Sandbox) 
         (port.inside.first..=port.inside.last).map(move |inside| (protocol, inside))
     };
     let published: BTreeSet<_> = sandbox.published.iter().flat_map(inside).collect();
-    for (range, protocol) in exposed.keys().filter_map(|port| exposed_port(port).ok()) {
+    for (range, protocol) in exposed_ranges(exposed).flatten() {
         for inside in range.first..=range.last {
             if !published.contains(&(protocol, inside)) {
                 ports.push(json!({ "PrivatePort": inside, "Type": protocol }));
@@ -66,9 +63,8 @@ pub(crate) fn fits(filter: &str, range: PortRange, protocol: Protocol) -> bool {
     exposed_port(filter).is_ok_and(|(wanted, of)| of == protocol && wanted.overlaps(range))
 }
 
-fn each(text: &str) -> Option<impl Iterator<Item = String>> {
-    let (range, protocol) = exposed_port(text).ok()?;
-    Some((range.first..=range.last).map(move |port| format!("{port}/{protocol}")))
+fn each((range, protocol): (PortRange, Protocol)) -> impl Iterator<Item = String> {
+    (range.first..=range.last).map(move |port| format!("{port}/{protocol}"))
 }
 
 fn pairs(published: &PublishedPort) -> impl Iterator<Item = (u16, u16)> {

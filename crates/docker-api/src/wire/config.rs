@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runtime::image::{Healthcheck, Present};
 use serde::{Deserialize, Serialize};
 
-use super::{null_default, words};
+use super::{null_default, port::ExposedPorts, words};
 
 /// What runs in a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,8 +23,8 @@ pub(crate) struct Config {
     pub(crate) attach_stdout: bool,
     #[serde(deserialize_with = "null_default")]
     pub(crate) attach_stderr: bool,
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) exposed_ports: BTreeMap<String, Present>,
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "ExposedPorts::is_empty")]
+    pub(crate) exposed_ports: ExposedPorts,
     #[serde(deserialize_with = "null_default")]
     pub(crate) tty: bool,
     #[serde(deserialize_with = "null_default")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{mount::Mount, null_default};
+use super::{mount::Mount, null_default, port::PortBindings};
 
 /// What a container may use of its host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub(crate) struct HostConfig {
     #[serde(deserialize_with = "null_default")]
     pub(crate) network_mode: String,
     #[serde(deserialize_with = "null_default")]
-    pub(crate) port_bindings: BTreeMap<String, Option<Vec<PortBinding>>>,
+    pub(crate) port_bindings: PortBindings,
     #[serde(deserialize_with = "null_default")]
     pub(crate) restart_policy: RestartPolicy,
     #[serde(deserialize_with = "null_default")]
@@ -174,16 +174,6 @@ pub(crate) struct LogConfig {
     pub(crate) driver: String,
     #[serde(deserialize_with = "null_default")]
     pub(crate) config: BTreeMap<String, String>,
-}
-
-/// A port of the host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(crate) struct PortBinding {
-    #[serde(deserialize_with = "null_default")]
-    pub(crate) host_ip: String,
-    #[serde(deserialize_with = "null_default")]
-    pub(crate) host_port: String,
 }
 
 /// When a container is started again.

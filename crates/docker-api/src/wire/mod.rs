@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod host_config;
 pub(crate) mod mount;
+pub(crate) mod port;
 
 use serde::{Deserialize, Deserializer};
 

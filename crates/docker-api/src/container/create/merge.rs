@@ -7,6 +7,7 @@ use crate::{
     wire::{
         config::Config,
         host_config::{HostConfig, Limits},
+        port::Name,
     },
 };
 
@@ -19,8 +20,9 @@ pub(super) fn image(config: &mut Config, image: runtime::image::Config) -> Resul
     if config.user.is_empty() {
         config.user = image.user;
     }
-    for (port, present) in image.exposed_ports {
-        config.exposed_ports.entry(port).or_insert(present);
+    if !image.exposed_ports.is_empty() {
+        let more = image.exposed_ports.iter().map(|(port, present)| (Name::of(port), *present));
+        config.exposed_ports = config.exposed_ports.singly().chain(more).collect();
     }
     let key = |setting: &str| setting.split('=').next().unwrap_or_default().to_owned();
     let given: Vec<String> = config.env.iter().map(|setting| key(setting)).collect();

@@ -35,7 +35,7 @@ use serde_json::json;
 
 pub(crate) use check::name as check_name;
 pub(crate) use check::restart as check_restart;
-pub(crate) use port::inside as exposed_port;
+pub(crate) use port::{exposed_ranges, inside as exposed_port};
 pub(crate) use resources::{check as check_limits, limits, restart};
 
 use crate::{

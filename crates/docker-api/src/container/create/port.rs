@@ -6,27 +6,30 @@ use model::port::{ExposedPorts, HostPorts, PortRange, PortWish, Protocol};
 
 use crate::{
     ApiError,
-    wire::{
-        config::Config,
-        host_config::{HostConfig, PortBinding},
-    },
+    wire::{self, config::Config, host_config::HostConfig, port::PortBinding},
 };
 
 /// What is asked to be published, in order.
 pub(super) fn ports(config: &Config, host: &HostConfig) -> Result<Vec<PortWish>, ApiError> {
     let mut wishes = Vec::new();
-    for (port, bindings) in &host.port_bindings {
+    for row in host.port_bindings.rows() {
+        for binding in row.first.list() {
+            let first = wish(row.protocol, PortRange::single(row.inside.first), &binding)?;
+            wishes.push(of_all(row.inside, first));
+        }
+    }
+    for (port, bindings) in host.port_bindings.others() {
         let (inside, protocol) = inside(port)?;
-        let bindings = bindings.as_deref().unwrap_or_default();
+        let bindings = bindings.list();
         // Up to API 1.51 a port without a binding gets one without words.
         let nothing = [PortBinding::default()];
-        for binding in if bindings.is_empty() { nothing.as_slice() } else { bindings } {
+        for binding in if bindings.is_empty() { nothing.as_slice() } else { &bindings } {
             wishes.push(wish(protocol, inside, binding)?);
         }
     }
-    for port in config.exposed_ports.keys() {
-        let (inside, protocol) = inside(port)?;
-        if host.publish_all_ports && !host.port_bindings.contains_key(port) {
+    if host.publish_all_ports {
+        for (port, _) in config.exposed_ports.singly().filter(|(port, _)| !host.port_bindings.contains(port)) {
+            let (inside, protocol) = inside(&port.to_string())?;
             wishes.extend(single(inside).map(|inside| PortWish {
                 protocol,
                 inside,
@@ -40,7 +43,7 @@ pub(super) fn ports(config: &Config, host: &HostConfig) -> Result<Vec<PortWish>,
 
 /// What programs are said to listen at, where ports that stand in a row become one range.
 pub(super) fn exposed(config: &Config) -> Result<Vec<ExposedPorts>, ApiError> {
-    let mut all = config.exposed_ports.keys().map(|port| inside(port)).collect::<Result<Vec<_>, _>>()?;
+    let mut all = exposed_ranges(&config.exposed_ports).collect::<Result<Vec<_>, _>>()?;
     all.sort_by_key(|(ports, protocol)| (*protocol, *ports));
     let mut rows: Vec<ExposedPorts> = Vec::new();
     for (ports, protocol) in all {
@@ -52,6 +55,14 @@ pub(super) fn exposed(config: &Config) -> Result<Vec<ExposedPorts>, ApiError> {
         }
     }
     Ok(rows)
+}
+
+/// The ports that are exposed, in no order.
+pub(crate) fn exposed_ranges(
+    exposed: &wire::port::ExposedPorts,
+) -> impl Iterator<Item = Result<(PortRange, Protocol), ApiError>> {
+    let rows = exposed.rows().iter().map(|row| Ok((row.inside, row.protocol)));
+    rows.chain(exposed.others().keys().map(|name| inside(name)))
 }
 
 /// Reads `80/tcp`, `53/udp`, `8000-8010`.
@@ -97,6 +108,14 @@ fn wish(protocol: Protocol, inside: PortRange, binding: &PortBinding) -> Result<
         }
     };
     Ok(PortWish { protocol, inside, host_ip, host })
+}
+
+/// What is asked for the first of these ports, for all of them.
+fn of_all(inside: PortRange, mut first: PortWish) -> PortWish {
+    if let HostPorts::Range(host) = &mut first.host {
+        host.last = host.first.saturating_add(inside.last - inside.first);
+    }
+    PortWish { inside, ..first }
 }
 
 fn single(range: PortRange) -> impl Iterator<Item = PortRange> {
