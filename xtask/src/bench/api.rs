@@ -1,6 +1,7 @@
 //! A client of the Docker Engine API: one request on a connection of its own, as the docker command does it.
 
 use std::{
+    fmt::Display,
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -29,8 +30,8 @@ impl Api {
         Self { socket }
     }
 
-    /// Asks, and gives the answer's JSON (null when it has none); an answer of 400 and more is an error with the engine's words.
-    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+    /// Asks, and gives the answer's JSON (null when it has none); a body is what writes itself as JSON, and an answer of 400 and more is an error with the engine's words.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&dyn Display>) -> Result<Value> {
         let answer = self.exchange(method, path, body)?;
         if answer.is_empty() {
             Ok(Value::Null)
@@ -40,16 +41,16 @@ impl Api {
     }
 
     /// Asks for something to be done; the answer's words are of no use.
-    pub fn tell(&self, method: &str, path: &str, body: Option<&Value>) -> Result<()> {
+    pub fn tell(&self, method: &str, path: &str, body: Option<&dyn Display>) -> Result<()> {
         self.exchange(method, path, body).map(drop)
     }
 
     /// Asks, and gives the answer's bytes, up to the end of the connection.
-    pub fn exchange(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<u8>> {
+    pub fn exchange(&self, method: &str, path: &str, body: Option<&dyn Display>) -> Result<Vec<u8>> {
         let failed = |e: std::io::Error| format!("{method} {path}: {e}");
         let mut stream = UnixStream::connect(&self.socket).map_err(failed)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        let body = body.map(Value::to_string).unwrap_or_default();
+        let body = body.map(ToString::to_string).unwrap_or_default();
         let head = format!(
             "{method} {VERSION}{path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()

@@ -32,9 +32,22 @@ impl Default for Wanted<'_> {
     }
 }
 
+/// What a client sends to have it.
+pub struct Request(String);
+
+/// Writes it. A client's own work, which takes long for many ports and is no part of what the engine takes.
+pub fn request(engine: &Engine, wanted: &Wanted) -> Request {
+    Request(body(engine, wanted).to_string())
+}
+
 /// Creates and starts one, and waits until its process runs.
 pub fn run(engine: &Engine, wanted: &Wanted) -> Result<String> {
-    let id = create_and_start(engine, wanted)?;
+    send(engine, &request(engine, wanted))
+}
+
+/// The same for what was written before.
+pub fn send(engine: &Engine, request: &Request) -> Result<String> {
+    let id = create_and_start(engine, request)?;
     engine.started.wait(1)?;
     Ok(id)
 }
@@ -42,7 +55,8 @@ pub fn run(engine: &Engine, wanted: &Wanted) -> Result<String> {
 /// The same for many at once.
 pub fn run_many(engine: &Engine, number: usize) -> Result<Vec<String>> {
     let indices: Vec<_> = (0..number).collect();
-    let ids = at_once(&indices, |_| create_and_start(engine, &Wanted::default()))?;
+    let request = request(engine, &Wanted::default());
+    let ids = at_once(&indices, |_| create_and_start(engine, &request))?;
     engine.started.wait(number)?;
     Ok(ids)
 }
@@ -87,9 +101,9 @@ pub fn at_once<T: Sync, U: Send>(things: &[T], action: impl Fn(&T) -> Result<U> 
     })
 }
 
-fn create_and_start(engine: &Engine, wanted: &Wanted) -> Result<String> {
+fn create_and_start(engine: &Engine, Request(body): &Request) -> Result<String> {
     let path = format!("/containers/create?name=bench{}", CREATED.fetch_add(1, Ordering::Relaxed));
-    let said = engine.api.ask("POST", &path, Some(&body(engine, wanted)))?;
+    let said = engine.api.ask("POST", &path, Some(body))?;
     let id = said["Id"].as_str().ok_or("a container was created without an id")?.to_owned();
     engine.api.tell("POST", &format!("/containers/{id}/start"), None)?;
     Ok(id)

@@ -70,36 +70,40 @@ fn flat_out(queries: &[Vec<u8>], client: usize, end: Instant) -> io::Result<Seen
     Ok(seen)
 }
 
-/// Asks at fixed times, whatever is still to be answered. Time counts from when a query was due, so that nothing a slow
-/// answer holds up is hidden.
+/// Asks at fixed times, whatever is still to be answered, so that nothing a slow answer holds up is hidden. Time counts from when a
+/// query was sent: nothing but the client's own turn on the processor makes it late.
 fn at_rate(queries: &[Vec<u8>], client: usize, end: Instant, pause: Duration) -> io::Result<Seen> {
     let socket = socket()?;
     let first = Instant::now() + pause * u32::try_from(client).unwrap_or(0) / CLIENTS as u32;
-    let due = |id: u16| first + pause * u32::from(id);
-    let (mut seen, mut sent) = (Seen::default(), 0u16);
+    // When each was sent; its id is its place.
+    let (mut seen, mut sent) = (Seen::default(), Vec::<Instant>::new());
     loop {
-        let (now, next) = (Instant::now(), due(sent));
-        let asking = next < end && sent < u16::MAX;
-        if asking && now >= next {
-            let mut query = queries[(client + usize::from(sent) * CLIENTS) % queries.len()].clone();
-            query[..2].copy_from_slice(&sent.to_be_bytes());
+        let now = Instant::now();
+        let next = u16::try_from(sent.len()).ok().map(|id| (id, first + pause * u32::from(id)));
+        let next = next.filter(|(_, due)| *due < end);
+        if let Some((id, due)) = next
+            && now >= due
+        {
+            let mut query = queries[(client + usize::from(id) * CLIENTS) % queries.len()].clone();
+            query[..2].copy_from_slice(&id.to_be_bytes());
             socket.send(&query)?;
-            sent += 1;
+            sent.push(now);
             continue;
         }
-        let until = if asking { next } else { end + PATIENCE };
-        if !asking && (seen.answers == usize::from(sent) || now >= until) {
+        let until = next.map_or(end + PATIENCE, |(_, due)| due);
+        if next.is_none() && (seen.answers == sent.len() || now >= until) {
             break;
         }
         let wait = Timespec::try_from(until.saturating_duration_since(now)).map_err(io::Error::other)?;
         if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&wait))? > 0
             && let Some(id) = answer(&socket)?
         {
+            let asked = sent.get(usize::from(id)).ok_or_else(|| io::Error::other("an answer to no query"))?;
             seen.answers += 1;
-            seen.walls_us.push(due(id).elapsed().as_secs_f64() * 1e6);
+            seen.walls_us.push(asked.elapsed().as_secs_f64() * 1e6);
         }
     }
-    seen.lost = usize::from(sent) - seen.answers;
+    seen.lost = sent.len() - seen.answers;
     seen.walls_us.extend((0..seen.lost).map(|_| PATIENCE.as_secs_f64() * 1e6));
     Ok(seen)
 }

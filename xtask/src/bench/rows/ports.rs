@@ -90,8 +90,9 @@ fn median_cost(engine: &mut Engine, ports: u16) -> Result<Cost> {
 
 fn publish(engine: &mut Engine, ports: u16) -> Result<Cost> {
     let before = engine.account.pids()?;
+    let request = container::request(engine, &Wanted { ports, ..Wanted::default() });
     let began = Instant::now();
-    let id = container::run(engine, &Wanted { ports, ..Wanted::default() })?;
+    let id = container::send(engine, &request)?;
     let start_ms = ms_since(began);
     let shims = engine.shims()?;
     let processes: Vec<_> =
