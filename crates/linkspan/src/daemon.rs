@@ -122,6 +122,9 @@ async fn serve(setup: Setup) -> Result<(), DaemonError> {
     if setup.demo {
         images.assemble_demo(Path::new("/proc/self/exe")).await?;
     }
+    if let Err(error) = runtime::cgroup::parents::make_room() {
+        warn!(%error, "control groups are not handed on, so containers with limits will not start: run this container --privileged");
+    }
     let places = Places { data_root: setup.data_root.clone(), run_dir: setup.run_dir.clone() };
     let stale = |source| DaemonError::Path { what: "clear stale namespaces from", path: setup.run_dir.clone(), source };
     kernel::namespace::sweep(&setup.run_dir).map_err(stale)?;

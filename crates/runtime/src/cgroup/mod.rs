@@ -74,6 +74,18 @@ impl Cgroup {
         pids
     }
 
+    /// Where a process may join that goes beside `pid`, as a path below the group; none for the group itself. A group of v2 that hands
+    /// controllers on, as a container's does in which containers are, takes no process.
+    pub fn beside(&self, pid: u32) -> Option<PathBuf> {
+        let Self::V2(dir) = self else { return None };
+        let handed_on = fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
+        if handed_on.trim().is_empty() {
+            return None;
+        }
+        let its = subtree(dir).into_iter().find(|group| pids_in(group).contains(&pid))?;
+        its.strip_prefix(dir).ok().filter(|below| !below.as_os_str().is_empty()).map(Path::to_owned)
+    }
+
     /// Stops (`true`) or resumes every process of the group, and returns when that is done.
     pub fn freeze(&self, frozen: bool) -> io::Result<()> {
         let deadline = Instant::now() + KILL_LIMIT;
@@ -223,6 +235,27 @@ fn poll_until(deadline: Instant, mut done: impl FnMut() -> io::Result<bool>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_joins_where_its_group_allows() {
+        let root = tempfile::tempdir().unwrap();
+        let group = Cgroup::V2(root.path().to_owned());
+        let write = |file: &str, text: &str| {
+            let file = root.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        write("cgroup.procs", "7\n");
+        write("cgroup.subtree_control", "\n");
+        assert_eq!(group.beside(7), None);
+        write("cgroup.procs", "");
+        write("cgroup.subtree_control", "memory pids\n");
+        write("init/cgroup.procs", "7\n8\n");
+        write("linkspan/x/cgroup.procs", "9\n");
+        assert_eq!(group.beside(7), Some("init".into()));
+        assert_eq!(group.beside(9), Some("linkspan/x".into()));
+        assert_eq!(group.beside(10), None);
+    }
 
     #[test]
     fn the_hierarchy_is_read_from_the_mounts() {

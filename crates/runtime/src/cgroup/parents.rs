@@ -1,5 +1,6 @@
 //! The groups above those of containers. What is made here for `--cgroup-parent` carries a mark and goes with the last
-//! container in it; what somebody else made stays. The daemon's own group is kept until [`leave`].
+//! container in it; what somebody else made stays. The daemon's own group is kept until [`leave`]. A daemon that is in a container
+//! itself has to [`make_room`] first.
 
 use std::{
     fs, io,
@@ -8,14 +9,17 @@ use std::{
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
-use super::Cgroup;
+use super::{Cgroup, pids_in};
 
 /// The parent of containers that ask for no other.
 pub const USUAL: &str = "/linkspan";
 
+/// Where the processes of a container go whose root group hands its controllers on.
+const LEAF: &str = "init";
 /// The extended attribute (xattr(7)) of a group that we made.
 const MARK: &str = "trusted.linkspan";
-/// A parent may be removed, with the last container in it, while a new one is made there; so often it is tried.
+/// A parent may be removed, with the last container in it, while a new one is made there, and a process may come while others are
+/// moved; so often it is tried.
 const ATTEMPTS: usize = 8;
 
 impl Cgroup {
@@ -34,6 +38,17 @@ impl Cgroup {
     }
 }
 
+/// Lets groups of containers have controllers. With v2 and in a container, all processes are in the group that is the root there, and
+/// a group hands controllers on only while it has no process itself ("No Internal Process Constraint"): they go one level down, where
+/// Docker's own image for this puts them too. The host's true root is exempt.
+pub fn make_room() -> io::Result<()> {
+    match Cgroup::at("/")? {
+        // Only the true root is without this file.
+        Cgroup::V2(root) if root.join("cgroup.type").exists() => hand_on(&root),
+        _ => Ok(()),
+    }
+}
+
 /// Removes the daemon's own group, unless somebody is in it.
 pub fn leave() -> io::Result<()> {
     for root in Cgroup::at(USUAL)?.roots() {
@@ -41,6 +56,25 @@ pub fn leave() -> io::Result<()> {
         let _ = fs::remove_dir(root);
     }
     Ok(())
+}
+
+fn hand_on(root: &Path) -> io::Result<()> {
+    let leaf = root.join(LEAF);
+    let mut outcome = Ok(());
+    for _ in 0..ATTEMPTS {
+        for pid in pids_in(root) {
+            fs::create_dir_all(&leaf)?;
+            // It may have ended; one that cannot be moved is told of below.
+            let _ = fs::write(leaf.join("cgroup.procs"), pid.to_string());
+        }
+        outcome = fs::read_to_string(root.join("cgroup.controllers"))?
+            .split_whitespace()
+            .try_for_each(|controller| fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")));
+        if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::ResourceBusy) {
+            break;
+        }
+    }
+    outcome
 }
 
 fn is_usual(group: &Path) -> bool {

@@ -33,6 +33,7 @@ pub struct BuiltIn {
     dir: PathBuf,
     id: String,
     container: Container,
+    cgroup: Cgroup,
     seccomp: Option<Rc<Vec<Instruction>>>,
 }
 
@@ -71,18 +72,20 @@ impl BuiltIn {
         let path = self.dir.join("process.json");
         fs::write(&path, serde_json::to_vec(&process)?)?;
         let seccomp = self.seccomp.clone().filter(|_| !exec.unconfined);
+        let init = self.container.pid().and_then(|pid| u32::try_from(pid.as_raw()).ok());
+        let group = init.and_then(|pid| self.cgroup.beside(pid)).map(|below| below.to_string_lossy().into_owned());
         let builder = ContainerBuilder::new(self.id.clone(), SyscallType::default())
             .with_root_path(self.dir.join("oci"))?
             .with_executor(Entry { capabilities, seccomp, propagation: Vec::new() });
         if exec.process.terminal() == Some(true) {
             let console = ConsoleSocket::bind(&self.dir)?;
             let builder = builder.with_console_socket(Some(console.path()));
-            let pid = builder.as_tenant().with_detach(true).with_process(Some(path)).build()?;
+            let pid = builder.as_tenant().with_detach(true).with_process(Some(path)).with_sub_cgroup(group).build()?;
             Ok((pid.as_raw(), console.receive()?))
         } else {
             let (stdio, ends) = pipes(exec.stdin)?;
             let builder = builder.with_stdin(ends.stdin).with_stdout(ends.stdout).with_stderr(ends.stderr);
-            let pid = builder.as_tenant().with_detach(true).with_process(Some(path)).build()?;
+            let pid = builder.as_tenant().with_detach(true).with_process(Some(path)).with_sub_cgroup(group).build()?;
             Ok((pid.as_raw(), stdio))
         }
     }
@@ -127,7 +130,8 @@ fn create(
     // Nothing of the container runs yet.
     own.set(cgroup)?;
     let pid = container.pid().ok_or("libcontainer reports no process")?.as_raw();
-    Ok((BuiltIn { dir, id: launch.id.clone(), container, seccomp }, pid, stdio))
+    let made = BuiltIn { dir, id: launch.id.clone(), container, cgroup: cgroup.clone(), seccomp };
+    Ok((made, pid, stdio))
 }
 
 /// Limits of control groups of version 2 that libcontainer does not set, or wrongly.
