@@ -12,8 +12,15 @@ use std::{
 use super::{Kernel, image::Disks};
 use crate::run::{Result, command};
 
-/// The longest that all cases of one kernel may take.
-const PATIENCE: Duration = Duration::from_secs(1200);
+/// How long a machine may take.
+struct Limits {
+    /// All cases of one kernel.
+    whole: Duration,
+    /// From one line of the console to the next. The machine says every ten seconds that it is there.
+    silence: Duration,
+}
+
+const LIMITS: Limits = Limits { whole: Duration::from_secs(1800), silence: Duration::from_secs(120) };
 
 /// How lines of the console begin that are meant for here: `vm-test: pass walk (3 s)`.
 const MARK: &str = "vm-test: ";
@@ -30,7 +37,7 @@ pub fn run(kernel: &Kernel, disks: &Disks) -> Result<BTreeMap<String, bool>> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| format!("cannot run qemu-system-x86_64: {e}"))?;
-    let verdicts = listen(&mut child);
+    let verdicts = listen(&mut child, &LIMITS);
     // It has ended, or is of no use any more.
     let _ = child.kill();
     child.wait().map_err(|e| e.to_string())?;
@@ -41,7 +48,7 @@ pub fn run(kernel: &Kernel, disks: &Disks) -> Result<BTreeMap<String, bool>> {
 /// which newer kernels use where they find it.
 const ARGUMENTS: &str = "-accel tcg,thread=multi,tb-size=512 -cpu max,cx16=off,la57=off -smp 2 -m 1024 -nodefaults -display none -serial stdio -rtc base=utc";
 
-fn listen(child: &mut Child) -> Result<BTreeMap<String, bool>> {
+fn listen(child: &mut Child, limits: &Limits) -> Result<BTreeMap<String, bool>> {
     let console = child.stdout.take().ok_or("the emulator has no console")?;
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -51,25 +58,68 @@ fn listen(child: &mut Child) -> Result<BTreeMap<String, bool>> {
             }
         }
     });
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + limits.whole;
     let mut verdicts = BTreeMap::new();
+    let mut at = "starting".to_owned();
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match lines.recv_timeout(left.min(limits.silence)) {
             Ok(line) => {
                 let told = line.strip_prefix(MARK);
-                println!("  {}", told.unwrap_or(&line));
                 let mut words = told.unwrap_or_default().split(' ');
                 match (words.next(), words.next()) {
+                    (Some("alive"), _) => continue,
+                    (Some("begin"), Some(case)) => {
+                        at = format!("in the case {case}");
+                        continue;
+                    }
                     (Some("pass"), Some(case)) => drop(verdicts.insert(case.to_owned(), true)),
                     (Some("FAIL"), Some(case)) => drop(verdicts.insert(case.to_owned(), false)),
-                    _ if line.contains("Kernel panic") => return Err("the kernel panicked".to_owned()),
+                    _ if line.contains("Kernel panic") => return Err(format!("the kernel panicked, {at}: {line}")),
                     _ => {}
                 }
+                println!("  {}", told.unwrap_or(&line));
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(verdicts),
+            Err(RecvTimeoutError::Timeout) if left <= limits.silence => {
+                return Err(format!("the cases took more than {} s; the machine was {at}", limits.whole.as_secs()));
+            }
             Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("the cases took more than {} s", PATIENCE.as_secs()));
+                let silence = limits.silence.as_secs();
+                return Err(format!("the machine fell silent {at}: no sign of life for {silence} s"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is made of a machine that says this on its console, and does not end.
+    fn check(script: &str, limits: &Limits, expected: &str) {
+        let mut machine = command("sh", ["-c", &format!("{script}; exec sleep 1000")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let outcome = listen(&mut machine, limits);
+        machine.kill().expect("it was there");
+        machine.wait().expect("it is ours");
+        assert_eq!(outcome, Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_machine_that_hangs_ends_the_run() {
+        let (long, none) = (Duration::from_secs(1000), Duration::ZERO);
+        let begin = "echo vm-test: begin walk; echo vm-test: alive";
+        let second = Duration::from_secs(1);
+        let silent = Limits { whole: long, silence: second };
+        check(begin, &silent, "the machine fell silent in the case walk: no sign of life for 1 s");
+        let slow = Limits { whole: none, silence: long };
+        check("", &slow, "the cases took more than 0 s; the machine was starting");
+        let panic = "echo vm-test: begin walk; echo Kernel panic - not syncing";
+        let patient = Limits { whole: long, silence: long };
+        check(panic, &patient, "the kernel panicked, in the case walk: Kernel panic - not syncing");
     }
 }
