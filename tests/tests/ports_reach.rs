@@ -226,4 +226,6 @@ fn forwarding_is_for_containers() {
     host.outside("ping -c 1 -W 10 198.51.100.2").ok();
     host.start_daemon();
     host.outside("ping -c 1 -W 10 198.51.100.2").ok();
+    host.linkspan("down").ok();
+    host.outside("ping -c 1 -W 10 198.51.100.2").ok();
 }

@@ -11,6 +11,9 @@ use netstate::{Fault, Kernel, Key, NetState, Object, Op, Plan, diff, netns::Netn
 /// How many settings are looked at in one go: what that costs does not grow with the networks.
 const SETTINGS_AT_ONCE: usize = 64;
 
+/// How often it is looked whether something is left of us.
+const LOOKS_BACK: usize = 8;
+
 /// The host's network as it must be and as it is.
 pub struct Host {
     kernel: Box<dyn Kernel>,
@@ -49,10 +52,21 @@ impl Host {
         }
     }
 
-    /// Makes the whole host as the state says: at start, after a surprise, and to leave (with an empty state).
+    /// Makes the whole host as the state says: at start and after a surprise.
     pub fn converge(&mut self, state: &State) -> Result<Drift, Fault> {
         self.desired = plan::desired(state).net;
         self.repair()
+    }
+
+    /// Takes all that is ours off the host. The links of a namespace go a moment after it: they are looked for until none is left.
+    pub fn leave(&mut self, state: &State) -> Result<(), Fault> {
+        self.desired = plan::left(state);
+        for _ in 0..LOOKS_BACK {
+            if self.repair()?.repairs.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Looks at the kernel again and puts right what differs.

@@ -254,7 +254,7 @@ impl Writer {
 
     fn leave(&mut self) -> Result<(), Fault> {
         self.userspace.close();
-        self.host.converge(&State::default()).map(|_| ())
+        self.host.leave(&self.state)
     }
 }
 

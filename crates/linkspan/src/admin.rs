@@ -96,6 +96,11 @@ pub fn socket(run_dir: &Path) -> PathBuf {
     run_dir.join("linkspan.sock")
 }
 
+/// What a running daemon holds, so that the run directory is its alone.
+pub fn lock(run_dir: &Path) -> PathBuf {
+    run_dir.join("lock")
+}
+
 /// Asks the daemon and waits for the answer.
 pub fn ask(run_dir: &Path, ask: &Ask) -> Result<String, AskError> {
     let path = socket(run_dir);

@@ -104,17 +104,30 @@ pub fn run(setup: Setup) -> Result<(), DaemonError> {
         return Err(DaemonError::NotRoot);
     }
     raise_file_limit();
-    let _lock = lock(&setup.run_dir)?;
+    let run_dir = setup.run_dir.clone();
+    let _lock = lock(&run_dir)?;
     directory(&setup.data_root, 0o711)?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|e| DaemonError::System("start the event loop", e))?;
-    tokio.block_on(serve(setup))
+    if tokio.block_on(serve(setup))? == End::Left {
+        clear(&run_dir);
+    }
+    Ok(())
 }
 
-async fn serve(setup: Setup) -> Result<(), DaemonError> {
+/// Why the daemon ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// A signal: another one goes on with the containers.
+    Signal,
+    /// `linkspan down`: there is nothing to go on with.
+    Left,
+}
+
+async fn serve(setup: Setup) -> Result<End, DaemonError> {
     let (docker, socket) = docker_socket(&setup)?;
     let admin = bind(&admin::socket(&setup.run_dir), 0o600, None)?;
     let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
@@ -192,13 +205,13 @@ fn registries(images: &config::Images) -> image::RegistrySettings {
 }
 
 /// Answers the verbs until a signal or `linkspan down`.
-async fn wait(mut view: View, mut questions: tokio::sync::mpsc::Receiver<admin::Question>) -> Result<(), DaemonError> {
+async fn wait(mut view: View, mut questions: tokio::sync::mpsc::Receiver<admin::Question>) -> Result<End, DaemonError> {
     let on = |kind| signal(kind).map_err(|e| DaemonError::System("take signals", e));
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(End::Signal),
+            _ = interrupt.recv() => return Ok(End::Signal),
             Some(question) = questions.recv() => {
                 let down = matches!(question.ask, admin::Ask::Down);
                 let answer = view::answer(&mut view, question.ask).await;
@@ -206,7 +219,7 @@ async fn wait(mut view: View, mut questions: tokio::sync::mpsc::Receiver<admin::
                 // Whoever asked may have gone.
                 let _ = question.answer.send(answer);
                 if done {
-                    return Ok(());
+                    return Ok(End::Left);
                 }
             }
         }
@@ -229,10 +242,20 @@ fn raise_file_limit() {
 /// Holds the run directory for this daemon alone.
 fn lock(run_dir: &Path) -> Result<File, DaemonError> {
     directory(run_dir, 0o711)?;
-    let path = run_dir.join("lock");
+    let path = admin::lock(run_dir);
     let file = File::create(&path).map_err(|source| DaemonError::Path { what: "make", path, source })?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| DaemonError::Running(run_dir.to_owned()))?;
     Ok(file)
+}
+
+/// Removes what is empty and ours: a directory in which somebody else has something stays.
+fn clear(run_dir: &Path) {
+    for file in [admin::socket(run_dir), admin::lock(run_dir)] {
+        let _ = fs::remove_file(file);
+    }
+    for dir in [run_dir.join("containers"), run_dir.join("netns"), run_dir.to_owned()] {
+        let _ = fs::remove_dir(dir);
+    }
 }
 
 fn directory(path: &Path, mode: u32) -> Result<(), DaemonError> {

@@ -47,16 +47,32 @@ pub fn fragment(state: &State) -> Option<Fragment> {
     let mut fragment = Fragment::default();
     let turn_on = settings.forward == Forward::TurnOn;
     if turn_on {
-        fragment.sysctl(&NetnsName::Host, "net/ipv4/ip_forward", "1");
+        fragment.sysctl(&NetnsName::Host, setting(Family::V4), "1");
     }
     if turn_on && bridges(state).any(|bridge| bridge.ipv6.is_some()) {
-        fragment.sysctl(&NetnsName::Host, "net/ipv6/conf/all/forwarding", "1");
+        fragment.sysctl(&NetnsName::Host, setting(Family::V6), "1");
     }
     main(&mut fragment, state);
     if bridges(state).any(|bridge| bridge.icc == Icc::LinkedOnly) {
         linked_only(&mut fragment);
     }
     Some(fragment)
+}
+
+/// Without the rules that keep others' packets from passing, the host must not go on to forward them.
+pub fn left(state: &State) -> Fragment {
+    let mut fragment = Fragment::default();
+    for family in not_through(state) {
+        fragment.sysctl(&NetnsName::Host, setting(family), "0");
+    }
+    fragment
+}
+
+fn setting(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "net/ipv4/ip_forward",
+        Family::V6 => "net/ipv6/conf/all/forwarding",
+    }
 }
 
 fn bridges(state: &State) -> impl Iterator<Item = &Bridge> {
@@ -143,23 +159,24 @@ fn publish() -> Vec<Rule> {
     rules
 }
 
-/// What passes between links that are not ours is dropped where the host forwards only since we asked it to.
-fn no_way_through(state: &State) -> impl Iterator<Item = Rule> {
+/// The families of which nothing passes between links that are not ours: the host forwards them only since we asked it to.
+fn not_through(state: &State) -> impl Iterator<Item = Family> {
     let settings = state.settings.as_deref().filter(|settings| settings.between_others == BetweenOthers::Dropped);
     let ipv6 = bridges(state).any(|bridge| bridge.ipv6.is_some());
     let by_us = |by: Forwarding| by == Forwarding::ByUs;
-    let families = settings.into_iter().flat_map(move |settings| {
-        let ipv4 = by_us(settings.forwarding_ipv4).then_some(all(Family::V4));
-        ipv4.into_iter().chain((ipv6 && by_us(settings.forwarding_ipv6)).then_some(all(Family::V6)))
-    });
-    families.map(|to_all| {
-        rule("no way through", vec![not_bridge(Field::IifName), not_bridge(Field::OifName), to_all], Action::Drop)
+    settings.into_iter().flat_map(move |settings| {
+        let ipv4 = by_us(settings.forwarding_ipv4).then_some(Family::V4);
+        ipv4.into_iter().chain((ipv6 && by_us(settings.forwarding_ipv6)).then_some(Family::V6))
     })
+}
+
+fn no_way_through(family: Family) -> Rule {
+    rule("no way through", vec![not_bridge(Field::IifName), not_bridge(Field::OifName), all(family)], Action::Drop)
 }
 
 fn forward(state: &State) -> Vec<Rule> {
     let pair = || vec![Field::IifName, Field::OifName];
-    let mut rules: Vec<Rule> = no_way_through(state).collect();
+    let mut rules: Vec<Rule> = not_through(state).map(no_way_through).collect();
     rules.extend([rule("not ours", vec![not_bridge(Field::IifName), not_bridge(Field::OifName)], Action::Accept)]);
     let marked = state.settings.as_ref().and_then(|settings| settings.accept_mark);
     rules.extend(marked.map(|MaskedMark { value, mask }| {

@@ -69,6 +69,11 @@ pub fn desired(state: &State) -> Desired {
     desired
 }
 
+/// What must be on the host when linkspan leaves it: nothing of its own, and no forwarding that others were kept from while it was here.
+pub fn left(state: &State) -> NetState {
+    NetState { objects: base::left(state).objects }
+}
+
 /// What one wish comes to; nothing for one that is not there.
 pub fn fragment(state: &State, wish: &Wish) -> BTreeMap<Key, Object> {
     let fragment = match wish {

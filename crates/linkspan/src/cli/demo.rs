@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::ExitCode,
     thread,
     time::Duration,
@@ -71,13 +71,18 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let path = request.split(' ').nth(1).unwrap_or("/");
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let body =
-        format!("I am {name} at {}. You are {} and asked for {path}.\n", stream.local_addr()?, stream.peer_addr()?);
+    let (me, you) = (plain(stream.local_addr()?), plain(stream.peer_addr()?));
+    let body = format!("I am {name} at {me}. You are {you} and asked for {path}.\n");
     let length = body.len();
     write!(
         &stream,
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
     )
+}
+
+/// IPv4 as such, and not as the socket for both families has it.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn ask(host: &str) -> std::io::Result<()> {
