@@ -1,6 +1,9 @@
 //! `cargo xtask dist`: one static binary.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     packages,
@@ -12,15 +15,21 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 /// Builds the static release binary and says where it is.
 pub fn run() -> Result<PathBuf> {
     packages::install("the C compiler for static binaries", &["musl-tools"])?;
-    let installed = output(&mut command("rustup", ["target", "list", "--installed"]))?;
-    if !installed.lines().any(|line| line == TARGET) {
-        step(&mut command("rustup", ["target", "add", TARGET]))?;
+    let library = output(&mut command("rustc", ["--print", "target-libdir", "--target", TARGET]))?;
+    if !Path::new(library.trim()).exists() {
+        println!("Installing Rust's standard library for static binaries");
+        step(&mut command("rustup", ["target", "add", TARGET])).map_err(|error| {
+            format!("{error}: this Rust is without it, and a Rust that comes by rustup (https://rustup.rs) is not")
+        })?;
     }
     step(&mut command("cargo", ["build", "--release", "--package", "linkspan", "--target", TARGET]))?;
     let built = PathBuf::from("target").join(TARGET).join("release/linkspan");
     let dist = PathBuf::from("target/dist/linkspan");
     fs::create_dir_all("target/dist").map_err(|e| format!("cannot make target/dist: {e}"))?;
-    fs::copy(&built, &dist).map_err(|e| format!("cannot copy {}: {e}", built.display()))?;
+    // A daemon may be running the one that is there: the name goes to the new one when it is whole.
+    let fresh = dist.with_extension("new");
+    fs::copy(&built, &fresh).map_err(|e| format!("cannot copy {}: {e}", built.display()))?;
+    fs::rename(&fresh, &dist).map_err(|e| format!("cannot name {}: {e}", dist.display()))?;
     if !succeeds(
         command("sh", ["-c"])
             .arg(format!("ldd {} 2>&1 | grep -q -e 'statically linked' -e 'not a dynamic'", dist.display())),

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    io::{self, IsTerminal},
     process::{Command, Stdio},
 };
 
@@ -17,7 +18,8 @@ pub fn command<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>
 
 /// Shows the command, runs it, and fails when it does.
 pub fn step(command: &mut Command) -> Result<()> {
-    eprintln!("\x1b[1m$ {}\x1b[0m", words(command));
+    let (bold, plain) = if io::stderr().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    eprintln!("{bold}$ {}{plain}", words(command));
     let status = command.stdin(Stdio::null()).status().map_err(|e| format!("cannot run {}: {e}", words(command)))?;
     if status.success() { Ok(()) } else { Err(format!("{} failed ({status})", words(command))) }
 }

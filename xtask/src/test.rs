@@ -33,7 +33,7 @@ const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "2026");
 pub fn run() -> Result<()> {
     packages::install("the test peers", PEERS)?;
     if !succeeds(&mut command("docker", ["--version"])) {
-        packages::install("the docker command", &["docker.io"])?;
+        packages::install("the docker command", &[packages::docker()])?;
     }
     step(&mut command("cargo", ["fmt", "--all", "--check"]))?;
     step(&mut command("cargo", ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;

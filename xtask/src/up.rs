@@ -16,25 +16,43 @@ use crate::{
 /// The longest the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where the docker command looks.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
 /// Where the daemon's run directory is.
 const RUN_DIR: &str = "/run/linkspan";
 
+/// Made of the daemon's own binary.
+const IMAGE: &str = "linkspan/demo";
+
+/// The log of a daemon that was started here.
+const LOG: &str = "/var/log/linkspan.log";
+
 /// Builds, starts, shows.
 pub fn run() -> Result<()> {
+    if !packages::is_root()? {
+        let again = r#"sudo env HOME="$HOME" PATH="$PATH" cargo xtask up"#;
+        return Err(format!("the daemon makes namespaces, links and rules, which only root may; as yourself: {again}"));
+    }
     if !succeeds(&mut command("docker", ["--version"])) {
-        packages::install("the docker command", &["docker.io"])?;
+        packages::install("the docker command", &[packages::docker()])?;
     }
     let binary = dist::run()?;
     let socket = start(&binary)?;
-    show(&socket)?;
-    println!("\n{}", output(&mut command(&binary.to_string_lossy(), ["map"]))?);
+    let port = show(&socket, &binary)?;
+    let binary = binary.display();
+    println!("\n$ {binary} map\n{}", output(&mut command(&binary.to_string(), ["map"]))?);
     println!("To go on:\n");
-    println!("  export DOCKER_HOST=unix://{socket}");
+    if socket != DOCKER_SOCKET {
+        println!("  export DOCKER_HOST=unix://{socket}");
+    }
     println!("  docker ps");
     println!("  docker run --rm --network demo linkspan/demo ask two");
-    println!("  {} trace host 127.0.0.1:8080", binary.display());
-    println!("  {} --help", binary.display());
-    println!("\nTo end it, so that nothing stays: {} down", binary.display());
+    println!("  {binary} trace host 127.0.0.1:{port}");
+    println!("  {binary} --help");
+    println!("\nTo end it, so that nothing stays:\n");
+    println!("  {binary} down");
+    println!("  rm -rf /var/lib/linkspan {LOG}");
     Ok(())
 }
 
@@ -44,38 +62,43 @@ fn start(binary: &Path) -> Result<String> {
         println!("linkspan is running already.");
         return Ok(socket);
     }
-    fs::create_dir_all("/var/log").map_err(|e| e.to_string())?;
-    let log = File::create("/var/log/linkspan.log").map_err(|e| format!("cannot write the daemon's log: {e}"))?;
+    let log = File::create(LOG).map_err(|e| format!("cannot write the daemon's log {LOG}: {e}"))?;
     let errors = log.try_clone().map_err(|e| e.to_string())?;
-    println!("Starting the daemon (its log: /var/log/linkspan.log)");
-    command("setsid", [&*binary, "up", "--demo"])
+    println!("Starting the daemon: {binary} up --demo (its log: {LOG})");
+    let mut daemon = command("setsid", [&*binary, "up", "--demo"])
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
         .spawn()
         .map_err(|e| format!("cannot start the daemon: {e}"))?;
     let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
+    while Instant::now() < deadline && matches!(daemon.try_wait(), Ok(None)) {
         if let Some(socket) = answering() {
             return Ok(socket);
         }
         thread::sleep(Duration::from_millis(50));
     }
-    Err("the daemon does not answer: read /var/log/linkspan.log".to_owned())
+    let said = fs::read_to_string(LOG).unwrap_or_default();
+    Err(format!("the daemon does not answer; its log {LOG} ends with: {}", said.lines().last().unwrap_or_default()))
 }
 
 /// The socket on which linkspan, and not some other engine, answers.
 fn answering() -> Option<String> {
-    ["/var/run/docker.sock".to_owned(), format!("{RUN_DIR}/docker.sock")].into_iter().find(|socket| {
+    [DOCKER_SOCKET.to_owned(), format!("{RUN_DIR}/docker.sock")].into_iter().find(|socket| {
         let ask = &mut docker(socket, &["version", "--format", "{{.Server.Platform.Name}}"]);
         output(ask).is_ok_and(|name| name.contains("linkspan"))
     })
 }
 
-fn show(socket: &str) -> Result<()> {
-    for name in ["one", "two"] {
-        // Left from an earlier run, if at all.
-        succeeds(&mut docker(socket, &["rm", "-f", name]));
+/// Two containers that talk. Returns the host's port of the first.
+fn show(socket: &str, binary: &Path) -> Result<u16> {
+    if !succeeds(&mut docker(socket, &["image", "inspect", IMAGE])) {
+        let down = format!("{} down", binary.display());
+        return Err(format!("the linkspan that runs has no image {IMAGE}: end it ({down}) or start it by up --demo"));
+    }
+    let earlier = ["ps", "-aq", "--filter", "network=demo", "--filter", "ancestor=linkspan/demo"];
+    for container in output(&mut docker(socket, &earlier))?.lines() {
+        output(&mut docker(socket, &["rm", "-f", container]))?;
     }
     succeeds(&mut docker(socket, &["network", "rm", "demo"]));
     let say = |args: &[&str]| -> Result<String> {
@@ -84,15 +107,27 @@ fn show(socket: &str) -> Result<()> {
         print!("{text}");
         Ok(text)
     };
+    let serve = |name, publish: &[&str]| {
+        let run = ["run", "-d", "--name", name, "--hostname", name, "--network", "demo"];
+        say(&[&run, publish, &[IMAGE]].concat())
+    };
     say(&["network", "create", "demo"])?;
-    say(&["run", "-d", "--name", "one", "--hostname", "one", "--network", "demo", "-p", "8080:80", "linkspan/demo"])?;
-    say(&["run", "-d", "--name", "two", "--hostname", "two", "--network", "demo", "linkspan/demo"])?;
-    let by_name = say(&["run", "--rm", "--network", "demo", "linkspan/demo", "ask", "two"])?;
-    println!("\n$ linkspan demo ask 127.0.0.1:8080");
-    let by_port = output(&mut command("target/dist/linkspan", ["demo", "ask", "127.0.0.1:8080"]))?;
+    if let Err(refusal) = serve("one", &["-p", "8080:80"]) {
+        println!("{refusal}\nSo a port that is free:");
+        output(&mut docker(socket, &["rm", "-f", "one"]))?;
+        serve("one", &["-p", "80"])?;
+    }
+    serve("two", &[])?;
+    let by_name = say(&["run", "--rm", "--network", "demo", IMAGE, "ask", "two"])?;
+    let published = say(&["port", "one", "80"])?;
+    let port = published.lines().find_map(|line| line.rsplit(':').next()?.parse().ok());
+    let port: u16 = port.ok_or("the port is not published")?;
+    let address = format!("127.0.0.1:{port}");
+    println!("\n$ {} demo ask {address}", binary.display());
+    let by_port = output(&mut command(&binary.to_string_lossy(), ["demo", "ask", &address]))?;
     print!("{by_port}");
     if by_name.starts_with("I am two") && by_port.starts_with("I am one") {
-        Ok(())
+        Ok(port)
     } else {
         Err("the answers are not from the containers that were asked".to_owned())
     }
