@@ -19,7 +19,7 @@ use runtime::{
 };
 use serde_json::json;
 
-use super::{create::Face, files};
+use super::{face::Face, files};
 use crate::{
     Api, ApiError,
     answer::{self, Answer},

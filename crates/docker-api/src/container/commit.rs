@@ -8,7 +8,7 @@ use model::{Command, Container, Event, Refusal, State, container::Phase, event::
 use runtime::image::{self, CommitRequest, Reference};
 use serde_json::json;
 
-use super::create::Face;
+use super::face::Face;
 use crate::{
     Api, ApiError,
     answer::{self, Answer},

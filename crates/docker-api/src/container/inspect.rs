@@ -10,7 +10,7 @@ use model::{
 use runtime::oci;
 use serde_json::{Map, Value, json};
 
-use super::{create::Face, link, mount, port, status};
+use super::{face::Face, link, mount, port, status};
 use crate::{
     endpoint, find, time,
     version::Version,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    create,
+    create, face,
     inspect::{home, networks},
     mount, port, status,
 };
@@ -156,7 +156,7 @@ impl<'a> Sieve<'a> {
         }
         let published = find::sandbox(state, container).map(|sandbox| sandbox.published.as_slice()).unwrap_or_default();
         let is_published = |wanted: &str| published.iter().any(|p| port::fits(wanted, p.inside, p.protocol));
-        let Shown { config, .. } = create::kept(state, container);
+        let Shown { config, .. } = face::kept(state, container);
         let exposed: Vec<_> = create::exposed_ranges(&config.exposed_ports).flatten().collect();
         let is_exposed = |wanted: &str| exposed.iter().any(|(range, of)| port::fits(wanted, *range, *of));
         self.filters.any("publish", is_published)
@@ -177,7 +177,7 @@ fn volume_fits(wanted: &str, container: &Container) -> bool {
 
 /// The line about a container.
 pub(crate) fn line(state: &State, container: &Container, places: &Places, now_ms: i64) -> Value {
-    let Shown { config, host_config } = create::kept(state, container);
+    let Shown { config, host_config } = face::kept(state, container);
     let sandbox = home(state, container);
     json!({
         "Id": container.id.as_str(),

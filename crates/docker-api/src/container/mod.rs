@@ -5,6 +5,7 @@ mod archive;
 mod attach;
 mod commit;
 pub(crate) mod create;
+mod face;
 mod files;
 mod inspect;
 mod lifecycle;

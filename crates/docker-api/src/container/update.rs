@@ -6,7 +6,7 @@ use model::Command;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::create::{self, Face};
+use super::{create, face::Face};
 use crate::{
     Api, ApiError,
     answer::{self, Answer},

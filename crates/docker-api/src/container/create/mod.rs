@@ -26,11 +26,11 @@ use std::{
 
 use hyper::StatusCode;
 use model::{
-    Container, ContainerId, Document, State,
+    Container, ContainerId, State,
     command::ContainerWish,
     container::{AfterExit, Image, Missing, MountSource, Phase, Stop, Want},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::json;
 
 pub(crate) use check::name as check_name;
@@ -38,6 +38,7 @@ pub(crate) use check::restart as check_restart;
 pub(crate) use port::{exposed_ranges, inside as exposed_port};
 pub(crate) use resources::{check as check_limits, limits, restart};
 
+use super::face::Face;
 use crate::{
     Api, ApiError,
     answer::{self, Answer},
@@ -70,33 +71,6 @@ pub(crate) struct Body {
 pub(crate) struct NetworkingConfig {
     #[serde(deserialize_with = "null_default")]
     pub(crate) endpoints_config: BTreeMap<String, Option<EndpointSettings>>,
-}
-
-/// What is kept of a container, to be shown again as it was sent: its document.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(crate) struct Face {
-    /// With the image's defaults.
-    pub(crate) config: Config,
-    /// With Docker's defaults.
-    pub(crate) host_config: HostConfig,
-}
-
-impl Face {
-    /// What was kept of this container.
-    pub(crate) fn of(state: &State, container: &Container) -> Self {
-        kept(state, container)
-    }
-
-    /// The same as a document.
-    pub(crate) fn to_document(&self) -> Document {
-        Document::of(self).unwrap_or_default()
-    }
-}
-
-/// As much of what was kept of a container as `T` has a place for; nothing of one that no Docker client made.
-pub(crate) fn kept<T: DeserializeOwned + Default>(state: &State, container: &Container) -> T {
-    state.documents.get(&container.id).and_then(|document| document.read().ok()).unwrap_or_default()
 }
 
 /// What the wish depends on besides the body.

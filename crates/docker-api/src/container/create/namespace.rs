@@ -5,8 +5,7 @@ use model::{
     container::{Namespaces, Share},
 };
 
-use super::Face;
-use crate::{ApiError, find, wire::host_config::HostConfig};
+use crate::{ApiError, container::face::Face, find, wire::host_config::HostConfig};
 
 /// Reads the modes, after the defaults were added.
 pub(super) fn resolve(state: &State, host: &HostConfig) -> Result<Namespaces, ApiError> {
