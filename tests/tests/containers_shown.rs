@@ -67,14 +67,28 @@ fn logs_across_rotation() {
     check("docker logs --since 1h rotated | wc -l", &lines.len().to_string());
     check("docker logs --until 1h rotated | wc -l", "0");
     check("docker logs --since 2100-01-01T00:00:00 rotated | wc -l", "0");
-    host.docker("run -d --name followed --log-opt max-size=2k --log-opt max-file=2 busybox sh -c 'for i in $(seq 1 300); do echo line $i; [ $((i % 30)) = 0 ] && sleep 0.1; done'").ok();
-    check("docker logs -f followed | wc -l", "300");
+    followed_across_rotation(&host);
     check("docker run --rm --log-driver none busybox echo shown", "shown");
     host.docker("run --name unlogged --log-driver none busybox true").ok();
     host.docker("logs unlogged").fails_with("configured logging driver does not support reading");
     host.docker("run --rm --log-driver syslog busybox true").fails_with("no log driver named 'syslog' is registered");
     host.docker("run --rm --log-opt bogus=1 busybox true")
         .fails_with("unknown log opt 'bogus' for json-file log driver");
+}
+
+/// Nothing is lost to one who follows, as long as it is not further behind than what is kept.
+fn followed_across_rotation(host: &Host) {
+    let writes = "echo line 0; until [ -e /go ]; do sleep 0.05; done; \
+        for i in $(seq 1 300); do echo line $i; [ $((i % 30)) = 0 ] && sleep 0.2; done";
+    host.docker(&format!("run -d --name followed --log-opt max-size=3k --log-opt max-file=6 busybox sh -c '{writes}'"))
+        .ok();
+    let seen = host.path().join("followed").display().to_string();
+    let follows = format!("docker logs -f followed >{seen} & until [ -s {seen} ]; do sleep 0.05; done");
+    let lines = host.sh(&format!("{follows}; docker exec followed touch /go; wait $!; cat {seen}")).ok();
+    let numbers = lines.lines().map(|line| line.split(' ').nth(1).unwrap());
+    assert!(numbers.eq((0..=300).map(|number| number.to_string())), "{lines}");
+    let kept = host.docker("logs followed").ok();
+    assert!(!kept.contains("line 0\n"), "the first file is gone: {kept}");
 }
 
 #[test]
