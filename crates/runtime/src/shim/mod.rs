@@ -26,6 +26,7 @@ use std::{
     process::ExitCode,
 };
 
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use rustix::{
     process::{set_child_subreaper, setsid},
     stdio::dup2_stdin,
@@ -36,6 +37,7 @@ use crate::{
     shim::{
         builtin::BuiltIn,
         launch::{ExecLaunch, Launch, OciRuntime, ProcessName, State, Stdin, file},
+        mount::MountError,
         process::Process,
         program::Program,
         protocol::Failure,
@@ -140,6 +142,7 @@ fn create(dir: &Path, launch: &Launch, cgroup: &Cgroup) -> Result<(Oci, i32, Std
     }
     let mut launch = launch.clone();
     crate::oci::enter(&mut launch, &rootfs).map_err(|error| refused(&error))?;
+    let _namespace = hide_namespaces(dir, &mut launch.spec).map_err(|error| refused(&error))?;
     let stdin = launch.stdin != Stdin::Null;
     match &launch.runtime {
         OciRuntime::BuiltIn => {
@@ -151,6 +154,20 @@ fn create(dir: &Path, launch: &Launch, cgroup: &Cgroup) -> Result<(Oci, i32, Std
             Ok((Oci::Program(container), pid, stdio))
         }
     }
+}
+
+/// Hides the network namespaces of the others, and leads to the container's own through the file that is returned.
+fn hide_namespaces(dir: &Path, spec: &mut Spec) -> Result<Option<File>, MountError> {
+    let sources = spec.mounts().iter().flatten().filter_map(|mount| mount.source().clone()).collect::<Vec<_>>();
+    let namespaces = spec.linux_mut().as_mut().and_then(|linux| linux.namespaces_mut().as_mut());
+    let is_network = |namespace: &&mut LinuxNamespace| namespace.typ() == LinuxNamespaceType::Network;
+    let Some(network) = namespaces.into_iter().flatten().find(is_network) else { return Ok(None) };
+    let Some(own) = network.path().clone() else { return Ok(None) };
+    let hidden = mount::hide_namespaces(dir, &own, &sources)?;
+    Ok(hidden.map(|(path, file)| {
+        network.set_path(Some(path));
+        file
+    }))
 }
 
 fn cgroup_of(launch: &Launch) -> io::Result<Cgroup> {
