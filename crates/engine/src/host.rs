@@ -11,9 +11,6 @@ use netstate::{Fault, Kernel, Key, NetState, Object, Op, Plan, diff, netns::Netn
 /// How many settings are looked at in one go: what that costs does not grow with the networks.
 const SETTINGS_AT_ONCE: usize = 64;
 
-/// How often it is looked whether something is left of us.
-const LOOKS_BACK: usize = 8;
-
 /// The host's network as it must be and as it is.
 pub struct Host {
     kernel: Box<dyn Kernel>,
@@ -58,15 +55,10 @@ impl Host {
         self.repair()
     }
 
-    /// Takes all that is ours off the host. The links of a namespace go a moment after it: they are looked for until none is left.
+    /// Takes all that is ours off the host. The links of a namespace go a moment after it.
     pub fn leave(&mut self, state: &State) -> Result<(), Fault> {
         self.desired = plan::left(state);
-        for _ in 0..LOOKS_BACK {
-            if self.repair()?.repairs.is_empty() {
-                break;
-            }
-        }
-        Ok(())
+        self.repair().map(|_| ())
     }
 
     /// Looks at the kernel again and puts right what differs.

@@ -1,7 +1,7 @@
 //! The daemon put together: every part is made here and given to the next; nothing is decided.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     fs::{self, File},
     io,
@@ -11,12 +11,13 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use engine::{Engine, EngineError, Parts, Places};
 use model::host::Settings;
-use netstate::netns::NetnsName;
+use netstate::{Kernel, Key, netns::NetnsName};
 use runtime::{
     Runtime, RuntimeSettings,
     image::{self, ImageError},
@@ -35,6 +36,9 @@ use crate::{
     view::{self, View},
     world::RealWorld,
 };
+
+/// The longest the kernel may take to let links go.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the daemon is told.
 pub struct Setup {
@@ -113,6 +117,7 @@ pub fn run(setup: Setup) -> Result<(), DaemonError> {
         .build()
         .map_err(|e| DaemonError::System("start the event loop", e))?;
     if tokio.block_on(serve(setup))? == End::Left {
+        await_no_links(&run_dir);
         clear(&run_dir);
     }
     Ok(())
@@ -246,6 +251,18 @@ fn lock(run_dir: &Path) -> Result<File, DaemonError> {
     let file = File::create(&path).map_err(|source| DaemonError::Path { what: "make", path, source })?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| DaemonError::Running(run_dir.to_owned()))?;
     Ok(file)
+}
+
+/// The kernel takes links along with their namespace, but a moment later. Who left sees them as gone already: another look does not.
+fn await_no_links(run_dir: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    let any = || {
+        let seen = kernel::Linux::open(run_dir).and_then(|mut host| host.observe(&BTreeSet::new()));
+        seen.is_ok_and(|seen| seen.objects.keys().any(|key| matches!(key, Key::Link(_))))
+    };
+    while any() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Removes what is empty and ours: a directory in which somebody else has something stays.

@@ -1,8 +1,8 @@
 //! `linkspan demo`: what the built-in image `linkspan/demo` runs. A server that says who it is and who asked, and a client.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     process::ExitCode,
     thread,
     time::Duration,
@@ -48,7 +48,7 @@ impl Demo {
     }
 }
 
-fn serve(address: &str) -> std::io::Result<()> {
+fn serve(address: &str) -> io::Result<()> {
     // A host without IPv6 has no [::].
     let listener = TcpListener::bind(address).or_else(|e| match address.strip_prefix("[::]") {
         Some(port) => TcpListener::bind(format!("0.0.0.0{port}")),
@@ -64,7 +64,7 @@ fn serve(address: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn answer(stream: TcpStream) -> std::io::Result<()> {
+fn answer(stream: TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut lines = BufReader::new((&stream).take(64 * 1024)).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
@@ -85,9 +85,11 @@ fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn ask(host: &str) -> std::io::Result<()> {
+fn ask(host: &str) -> io::Result<()> {
     let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let mut stream = TcpStream::connect(&address)?;
+    // The first address: a name of a container's has no others.
+    let first = address.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+    let mut stream = TcpStream::connect_timeout(&first, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
     let mut text = String::new();
