@@ -37,6 +37,9 @@ pub fn run() -> Result<()> {
     if !succeeds(&mut command("docker", ["--version"])) {
         packages::install("the docker command", &[packages::docker()])?;
     }
+    if answering().is_none() {
+        in_dockers_place()?;
+    }
     let binary = dist::run()?;
     let socket = start(&binary)?;
     let port = show(&socket, &binary)?;
@@ -54,6 +57,20 @@ pub fn run() -> Result<()> {
     println!("  {binary} down");
     println!("  rm -rf /var/lib/linkspan {LOG}");
     Ok(())
+}
+
+/// Refuses where Docker runs, or has run: its bridge has the name of ours, and its firewall lets nobody else's packets pass.
+fn in_dockers_place() -> Result<()> {
+    let bridge = output(&mut command("ip", ["-o", "link", "show", "docker0"]));
+    let left = bridge.is_ok_and(|shown| !shown.contains("alias linkspan:"));
+    if !left && !succeeds(&mut docker(DOCKER_SOCKET, &["version"])) {
+        return Ok(());
+    }
+    Err("linkspan takes Docker's place, and Docker is in it. To stop it, with what it leaves behind, until it is started again:\n\n  \
+         systemctl stop docker.socket docker.service containerd.service\n  \
+         ip link delete docker0\n  \
+         iptables -P FORWARD ACCEPT\n\nThen: cargo xtask up"
+        .to_owned())
 }
 
 fn start(binary: &Path) -> Result<String> {
@@ -118,7 +135,8 @@ fn show(socket: &str, binary: &Path) -> Result<u16> {
         serve("one", &["-p", "80"])?;
     }
     serve("two", &[])?;
-    let by_name = say(&["run", "--rm", "--network", "demo", IMAGE, "ask", "two"])?;
+    let by_name = say(&["run", "--rm", "--network", "demo", IMAGE, "ask", "two"])
+        .map_err(|error| format!("{error}\nWhat may be in the way: {} doctor", binary.display()))?;
     let published = say(&["port", "one", "80"])?;
     let port = published.lines().find_map(|line| line.rsplit(':').next()?.parse().ok());
     let port: u16 = port.ok_or("the port is not published")?;
