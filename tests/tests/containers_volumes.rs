@@ -1,6 +1,6 @@
 //! What is mounted in containers: volumes and what fills them, binds, memory, and how mounts propagate.
 
-use conformance::Host;
+use conformance::{Host, eventually};
 
 #[test]
 fn volumes_are_filled_listed_and_pruned() {
@@ -56,6 +56,18 @@ fn volumes_are_filled_when_a_container_is_made() {
     let all = "for i in 1 2 3 4 5 6; do docker create -v shared:/var/www busybox true >/dev/null & done; wait";
     host.sh(all).ok();
     check("run --rm -v shared:/s busybox cat /s/index.html", "hello");
+}
+
+#[test]
+fn a_volume_made_again_is_new() {
+    let Some(host) = Host::start() else { return };
+    for n in 0..10 {
+        let fill = format!("[ -z \"$(ls /v)\" ] && mkdir -p /v/{n} && cd /v/{n} && touch $(seq 1 2000)");
+        host.docker(&format!("run --rm -v again:/v busybox sh -c '{fill}'")).ok();
+        host.docker("volume rm again").ok();
+    }
+    let volumes = host.data_root().join("volumes").display().to_string();
+    eventually("what was in them is gone", || host.sh(&format!("ls -A {volumes}")).ok().is_empty().then_some(()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use model::{
 use runtime::Adopted;
 use tracing::{info, warn};
 
-use super::{Supervisor, files};
+use super::{Supervisor, files, volumes};
 use crate::{EngineError, found::Found};
 
 impl Supervisor {
@@ -31,7 +31,7 @@ impl Supervisor {
         Ok(found)
     }
 
-    /// Removes directories and writable layers of containers that the journal does not have.
+    /// Removes directories and writable layers of containers that the journal does not have, and directories of volumes that are gone.
     async fn sweep(&self) {
         let state = self.engine.state();
         let gone = |name: &str| name.parse().is_ok_and(|id: ContainerId| !state.containers.contains_key(&id));
@@ -40,6 +40,7 @@ impl Supervisor {
                 warn!(id, %error, "cannot remove the writable layer of a container that is gone");
             }
         }
+        volumes::left_behind(&state, &self.places).iter().for_each(|directory| files::remove(directory));
         let Ok(entries) = fs::read_dir(self.places.data_root.join("containers")) else { return };
         for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&gone)) {
             files::remove(&entry.path());

@@ -39,8 +39,7 @@ impl Supervisor {
         let state = self.engine.state();
         // One that is gone needs nothing.
         let Some(container) = state.containers.get(id) else { return Ok(()) };
-        let volumes = volumes::of(&state, &self.places, container)?;
-        let empty = volumes::to_fill(container, &volumes);
+        let empty = volumes::to_fill(container, &self.volumes(id)?);
         if empty.is_empty() {
             return Ok(());
         }
@@ -61,7 +60,7 @@ impl Supervisor {
         let sandbox = state.sandboxes.get(&container.sandbox).ok_or(PrepareError::Gone)?;
         let rootfs = self.layers(container).await?;
         bind_sources(container)?;
-        let volumes = volumes::of(&state, &self.places, container)?;
+        let volumes = self.volumes(id)?;
         let own = sandbox.namespace == Namespace::Own;
         let host = oci::Host {
             rootfs,

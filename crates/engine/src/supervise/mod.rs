@@ -11,7 +11,7 @@ mod refused;
 mod volumes;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -22,7 +22,7 @@ use model::{
     container::{Exit, Run},
     decide::Task,
 };
-use runtime::RuntimeError;
+use runtime::{RuntimeError, oci::VolumeData};
 use tokio::{
     sync::{OwnedMutexGuard, mpsc},
     task::AbortHandle,
@@ -30,7 +30,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 pub use places::Places;
-use refused::Refused;
+use refused::{PrepareError, Refused};
 
 use crate::{Engine, EngineError, clock::now_ms, work::Work};
 
@@ -46,6 +46,8 @@ pub struct Supervisor {
     checks: Arc<Mutex<HashMap<ContainerId, AbortHandle>>>,
     /// Held while a container is filled, launched or reaped: what one of them makes, another may be taking away.
     turns: Arc<Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>>,
+    /// Held while directories of volumes are made or taken away: a container that was removed with its volumes does not bring them back.
+    volumes: Arc<Mutex<()>>,
     /// Held while volumes are filled: two containers may be made that share a new one.
     filling: Arc<tokio::sync::Mutex<()>>,
     /// Held while a container is started that mounts a file system which others may have mounted: the first mounts it, the others
@@ -61,6 +63,7 @@ impl Supervisor {
             places: Arc::new(places),
             checks: Arc::default(),
             turns: Arc::default(),
+            volumes: Arc::default(),
             filling: Arc::default(),
             mounting: Arc::default(),
         }
@@ -75,6 +78,8 @@ impl Supervisor {
             while let Some(work) = work.recv().await {
                 match work {
                     Work::Files(container) => self.refresh_files(&container),
+                    // In turn: the next task may be about a new volume of the same name.
+                    Work::Task(task @ (Task::MakeVolume(_) | Task::DropVolume(_))) => self.perform(task).await,
                     Work::Task(task) => {
                         let supervisor = self.clone();
                         tokio::spawn(async move { supervisor.perform(task).await });
@@ -228,15 +233,27 @@ impl Supervisor {
     }
 
     fn make_volume(&self, name: &str) {
-        let data = self.places.volume(name).join("_data");
-        if let Err(error) = std::fs::create_dir_all(&data) {
+        let _alone = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = volumes::make(&self.places, name) {
             // The first container that mounts it tries again, and says so.
             warn!(name, %error, "cannot make the volume's directory");
         }
     }
 
+    /// Takes a volume's directory away at once, so that its name is free; all that is in it goes in its own time.
     fn drop_volume(&self, name: &str) {
-        files::remove(&self.places.volume(name));
+        let _alone = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        let removed = volumes::set_aside(&self.places, name);
+        tokio::task::spawn_blocking(move || files::remove(&removed));
+    }
+
+    /// What the volumes of a container consist of.
+    fn volumes(&self, container: &ContainerId) -> Result<BTreeMap<String, VolumeData>, PrepareError> {
+        let _alone = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        // As it is now: it may have been removed, and its volumes with it.
+        let state = self.engine.state();
+        let container = state.containers.get(container).ok_or(PrepareError::Gone)?;
+        volumes::of(&state, &self.places, container)
     }
 }
 

@@ -24,9 +24,14 @@ impl Places {
         self.container(container).join(format!("{container}-json.log"))
     }
 
+    /// The directory of the volumes' directories.
+    pub fn volumes(&self) -> PathBuf {
+        self.data_root.join("volumes")
+    }
+
     /// A volume's directory; what containers see is `_data` in it.
     pub fn volume(&self, name: &str) -> PathBuf {
-        self.data_root.join("volumes").join(name)
+        self.volumes().join(name)
     }
 
     /// The file of a sandbox's namespace.

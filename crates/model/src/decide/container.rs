@@ -127,10 +127,11 @@ pub fn forget(draft: &mut Draft, container: &Container, volumes: AnonymousVolume
     draft.tell_container(&container.id, "destroy", &[]);
     draft.delete(RecordKey::Container(container.id.clone()));
     draft.delete(RecordKey::Document(container.id.clone()));
-    draft.task(Task::Reap(container.id.clone()));
     if volumes == AnonymousVolumes::Remove {
         volume::remove_anonymous(draft, container);
     }
+    // Whoever waits for this finds the volumes gone as well.
+    draft.task(Task::Reap(container.id.clone()));
     if draft.state.residents_of(&container.sandbox).next().is_none() {
         let endpoints: Vec<_> = draft.state.endpoints_of(&container.sandbox).map(|e| e.id.clone()).collect();
         endpoints.into_iter().for_each(|endpoint| draft.delete(RecordKey::Endpoint(endpoint)));
