@@ -228,9 +228,14 @@ fn a_shim_is_stopped() {
     assert_eq!(host.docker("logs hangs").ok(), "up\nsaid");
     assert_eq!(host.docker("wait hangs").ok(), "3");
 
-    // One that hangs for good does not save its container from a signal, nor from removal.
+    // One that hangs for good does not save its container from being killed, nor from a signal, nor from removal.
+    let shim = || host.sh(&format!("pgrep -f '[s]him /run/linkspan/containers/{id}'")).ok();
     host.docker("start hangs").ok();
-    let shim = host.sh(&format!("pgrep -f '[s]him /run/linkspan/containers/{id}'")).ok();
+    host.sh(&format!("kill -STOP {}", shim())).ok();
+    host.docker("kill hangs").ok();
+    assert_eq!(host.docker("inspect -f '{{.State.Status}} {{.State.ExitCode}}' hangs").ok(), "exited 137");
+    host.docker("start hangs").ok();
+    let shim = shim();
     let process = host.docker("inspect -f {{.State.Pid}} hangs").ok();
     host.sh(&format!("kill -STOP {shim}")).ok();
     host.docker("kill -s STOP hangs").ok();

@@ -53,6 +53,30 @@ fn created_started_paused_stopped_removed() {
 }
 
 #[test]
+fn signals_of_all_numbers_arrive() {
+    let Some(host) = Host::start() else { return };
+    let waits = "busybox bash -c 'trap \"exit 9\" 37; echo ready; while :; do sleep 0.1; done'";
+    for (name, options, words) in [
+        ("stopped", "--stop-signal RTMIN+3", "stop"),
+        ("killed", "", "kill -s 37"),
+        ("passed-on", "--init", "kill -s SIGRTMIN+3"),
+    ] {
+        host.docker(&format!("run -d --name {name} {options} {waits}")).ok();
+        eventually("it listens", || (host.docker(&format!("logs {name}")).ok() == "ready").then_some(()));
+        host.docker(&format!("{words} {name}")).ok();
+        assert_eq!(host.docker(&format!("wait {name}")).ok(), "9", "{name}");
+    }
+    // Who is killed by one has an end as well.
+    host.docker("run -d --name box busybox sleep 1000").ok();
+    assert_eq!(host.docker("exec box bash -c 'kill -40 $$'").code, 168);
+    assert_eq!(host.docker("run --rm --init busybox bash -c 'kill -40 $$'").code, 168);
+    assert_eq!(host.docker("run --rm --pid container:box busybox bash -c 'kill -40 $$'").code, 168);
+    for nonsense in ["0", "65", "NOSUCH", "RTMIN+31"] {
+        host.docker(&format!("kill -s {nonsense} box")).fails_with("invalid signal");
+    }
+}
+
+#[test]
 fn an_exec_ends_after_its_client_has_left() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --name box busybox sleep 1000").ok();

@@ -22,6 +22,7 @@ mod nft;
 mod observe;
 mod own;
 pub mod probe;
+pub mod process;
 mod reaper;
 pub mod seccomp;
 pub mod socket;

@@ -4,17 +4,15 @@
 use std::{
     ffi::OsString,
     io,
+    os::fd::AsFd,
     process::{Command, ExitCode},
 };
 
-use nix::{
-    sys::{
-        signal::{SigSet, Signal, kill},
-        signalfd::SignalFd,
-        wait::{WaitPidFlag, WaitStatus, waitpid},
-    },
-    unistd::Pid,
+use nix::sys::{
+    signal::{SigSet, Signal},
+    signalfd::SignalFd,
 };
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait};
 
 /// The first argument that makes the binary an init.
 pub const VERB: &str = "init";
@@ -39,7 +37,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(command: &mut Command) -> io::Result<u8> {
-    let child = Pid::from_raw(command.spawn()?.id().cast_signed());
+    let child = Pid::from_child(&command.spawn()?);
+    let held = pidfd_open(child, PidfdFlags::empty())?;
     // After the spawn, so that the program does not inherit it. What came in between is found by the first wait.
     SigSet::all().thread_block()?;
     let signals = SignalFd::new(&SigSet::all())?;
@@ -48,11 +47,10 @@ fn run(command: &mut Command) -> io::Result<u8> {
             return Ok(code);
         }
         let Some(signal) = signals.read_signal()? else { continue };
-        let from_terminal = signal.ssi_code == SI_KERNEL;
-        match Signal::try_from(signal.ssi_signo.cast_signed()) {
-            Ok(Signal::SIGCHLD) | Err(_) => {}
-            Ok(_) if from_terminal => {}
-            Ok(signal) => drop(kill(child, signal)),
+        let (number, from_terminal) = (signal.ssi_signo.cast_signed(), signal.ssi_code == SI_KERNEL);
+        if number != Signal::SIGCHLD as i32 && !from_terminal {
+            // It may have ended meanwhile.
+            let _ = kernel::process::signal(held.as_fd(), number);
         }
     }
 }
@@ -60,12 +58,16 @@ fn run(command: &mut Command) -> io::Result<u8> {
 /// Waits for all that have ended; the code of `child` if it is among them.
 fn reap(child: Pid) -> Option<u8> {
     let mut code = None;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, status)) if pid == child => code = u8::try_from(status & 0xff).ok(),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => code = u8::try_from(128 + signal as i32).ok(),
-            Ok(WaitStatus::StillAlive) | Err(_) => return code,
-            Ok(_) => {}
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid == child {
+            code = u8::try_from(exit_code(status)).ok();
         }
     }
+    code
+}
+
+/// The code of a process that has ended, as shells have it: its own, or 128 and the number of the signal that killed it.
+pub(crate) fn exit_code(status: WaitStatus) -> i32 {
+    let killed = || status.terminating_signal().map(|signal| 128 + signal);
+    status.exit_status().or_else(killed).unwrap_or_default()
 }

@@ -185,11 +185,18 @@ impl ProcessName {
 
     /// Whether that process, and not a later one with its id, still exists (a zombie does not count).
     pub fn lives(&self) -> bool {
-        let zombie = || {
-            fs::read_to_string(format!("/proc/{}/stat", self.pid))
-                .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
-        };
-        Self::of(self.pid).is_ok_and(|now| now == *self) && !zombie()
+        Self::of(self.pid).is_ok_and(|now| now == *self) && !self.is_in(['Z', 'X'])
+    }
+
+    /// Whether somebody has stopped it: it does nothing until it is told to go on.
+    pub fn is_stopped(&self) -> bool {
+        self.lives() && self.is_in(['T', 't'])
+    }
+
+    /// Whether its state is one of these, `proc_pid_stat(5)` field 3.
+    fn is_in(&self, states: [char; 2]) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(states))
     }
 }
 

@@ -1,38 +1,69 @@
 //! What is done to a container that runs: signals, pausing, limits; and what can be seen of it.
 
-use std::time::Duration;
+use std::{io, ops::RangeInclusive, os::fd::AsFd, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open},
 };
 
-use super::{ANSWER_LIMIT, Runtime, RuntimeError, blocking, error::io_error};
+use super::{ANSWER_LIMIT, Live, Runtime, RuntimeError, blocking, error::io_error};
 use crate::{
     cgroup::Stats,
     shim::{
-        launch::{ProcessName, State},
+        launch::State,
         protocol::{Report, Request, Started, WindowSize},
     },
 };
 
+/// The numbers of signals (signal(7)).
+const SIGNALS: RangeInclusive<i32> = 1..=64;
+
 impl Runtime {
     /// Sends a signal to the first process of a container.
     pub async fn signal(&self, id: &str, signal: i32) -> Result<(), RuntimeError> {
-        self.live(id)?;
-        let named = Signal::try_from(signal).map_err(|_| RuntimeError::Signal(signal))?;
+        let live = self.live(id)?;
+        if !SIGNALS.contains(&signal) {
+            return Err(RuntimeError::Signal(signal));
+        }
+        if signal == Signal::KILL.as_raw() {
+            let killed = self.signal_past_shim(id, signal);
+            self.end_without_shim(id, live);
+            return killed;
+        }
         match self.ask(id, &Request::Signal(signal)).await {
-            Err(RuntimeError::Silent { .. }) => self.signal_past_shim(id, named),
+            Err(RuntimeError::Silent { .. }) => self.signal_past_shim(id, signal),
             other => other,
         }
     }
 
     /// A shim that hangs must not save its container from a signal.
-    fn signal_past_shim(&self, id: &str, signal: Signal) -> Result<(), RuntimeError> {
-        let process = State::read(&self.dir(id)).ok().and_then(|state| state.process).filter(ProcessName::lives);
-        let process = process.ok_or_else(|| RuntimeError::NotRunning(id.to_owned()))?;
-        kill(Pid::from_raw(process.pid.cast_signed()), signal)
-            .map_err(|errno| io_error(id, "send it a signal")(errno.into()))
+    fn signal_past_shim(&self, id: &str, signal: i32) -> Result<(), RuntimeError> {
+        let not_running = || RuntimeError::NotRunning(id.to_owned());
+        let process = State::read(&self.dir(id)).ok().and_then(|state| state.process).ok_or_else(not_running)?;
+        let pid = Pid::from_raw(process.pid.cast_signed()).ok_or_else(not_running)?;
+        // Once it is held no other can have its id, and only then is looked whether it is the one.
+        let sent = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(held) if process.lives() => kernel::process::signal(held.as_fd(), signal),
+            Ok(_) | Err(Errno::SRCH) => return Err(not_running()),
+            Err(errno) => Err(io::Error::from(errno)),
+        };
+        sent.map_err(io_error(id, "send it a signal"))
+    }
+
+    /// After SIGKILL the shim has only the end to tell. One that is stopped, or does not tell it, goes too: then the end is what it
+    /// had to be.
+    fn end_without_shim(&self, id: &str, live: Live) {
+        let (runtime, id) = (self.clone(), id.to_owned());
+        tokio::spawn(async move {
+            let Ok(State { shim, process, .. }) = State::read(&runtime.dir(&id)) else { return };
+            let mut exit = live.exit;
+            let patience = if shim.is_stopped() { Duration::ZERO } else { ANSWER_LIMIT };
+            let told = tokio::time::timeout(patience, exit.wait_for(Option::is_some)).await.is_ok();
+            if !told && (shim.is_stopped() || !process.is_some_and(|process| process.lives())) {
+                runtime.kill_shim(&id);
+            }
+        });
     }
 
     /// Has its shim do something, and returns when that is done.

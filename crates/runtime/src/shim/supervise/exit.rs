@@ -6,36 +6,32 @@ use std::{
 };
 
 use jiff::Timestamp;
-use nix::{
-    errno::Errno,
-    sys::{
-        signal::{Signal, kill},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
-    },
-    unistd::Pid,
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid},
 };
 
 use super::{MAIN, STALL_LIMIT, Shim, poll::Source};
-use crate::shim::{
-    connection::Role,
-    launch::file,
-    mount, now_ms,
-    process::Process,
-    protocol::{Exit, Report},
+use crate::{
+    init,
+    shim::{
+        connection::Role,
+        launch::file,
+        mount, now_ms,
+        process::Process,
+        protocol::{Exit, Report},
+    },
 };
 
 impl Shim {
     /// Waits for every child that has ended; orphans of the container are ours too.
     pub(super) fn reap(&mut self) {
         loop {
-            let (pid, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, code),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as i32),
-                Err(Errno::EINTR) => continue,
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => continue,
-            };
-            self.ended(pid.as_raw(), code);
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => self.ended(pid.as_raw_nonzero().get(), init::exit_code(status)),
+                Err(Errno::INTR) => {}
+                Ok(None) | Err(_) => return,
+            }
         }
     }
 
@@ -61,10 +57,11 @@ impl Shim {
         let abandoned = self.is_abandoned();
         // Whoever came before the end, and was not heard yet, sees it too.
         self.greet();
-        if let Some(main) = self.processes.get(&MAIN).filter(|main| main.exit_code.is_none()) {
-            let pid = Pid::from_raw(main.pid);
-            let _ = kill(pid, Signal::SIGKILL);
-            let _ = waitpid(pid, None);
+        if let Some(main) = self.processes.get(&MAIN).filter(|main| main.exit_code.is_none())
+            && let Some(pid) = Pid::from_raw(main.pid)
+        {
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
         }
         self.drain(MAIN);
         let oom_killed = self.parts.cgroup.oom_kills() > 0;
@@ -101,11 +98,9 @@ impl Shim {
             self.processes.iter().filter(|(number, _)| **number != MAIN).map(|(_, process)| process.pid).collect();
         for pid in execs {
             // The group is dead, so this does not wait.
-            if let Ok(status) = waitpid(Pid::from_raw(pid), None) {
-                self.ended(
-                    pid,
-                    if let WaitStatus::Exited(_, code) = status { code } else { 128 + Signal::SIGKILL as i32 },
-                );
+            let waited = Pid::from_raw(pid).and_then(|pid| waitpid(Some(pid), WaitOptions::empty()).ok().flatten());
+            if let Some((_, status)) = waited {
+                self.ended(pid, init::exit_code(status));
             }
         }
         if let Some(oci) = &self.parts.oci {

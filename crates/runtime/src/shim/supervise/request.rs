@@ -1,11 +1,8 @@
 //! What clients ask for.
 
-use std::time::Instant;
+use std::{os::fd::AsFd, time::Instant};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{MAIN, Shim};
 use crate::{
@@ -125,8 +122,9 @@ impl Shim {
     fn signal(&self, target: u64, signal: i32) {
         // A process that has ended but was not waited for keeps its id, so this cannot hit another.
         let process = self.processes.get(&target).filter(|process| process.exit_code.is_none());
-        if let Some((process, signal)) = process.zip(Signal::try_from(signal).ok()) {
-            let _ = kill(Pid::from_raw(process.pid), signal);
+        let pid = process.and_then(|process| Pid::from_raw(process.pid));
+        if let Some(Ok(held)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            let _ = kernel::process::signal(held.as_fd(), signal);
         }
     }
 
