@@ -58,6 +58,28 @@ fn limits_are_set_and_changed() {
 }
 
 #[test]
+fn limits_that_are_refused_are_not_kept() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run -d --name box --memory 64m --memory-swap 64m busybox sh -c 'head -c 30000000 /dev/zero > /dev/shm/it; sleep 1000'").ok();
+    let shown = || host.docker("inspect -f '{{.HostConfig.Memory}} {{.HostConfig.CpuShares}}' box").ok();
+    check(&host, "update --cpuset-mems 4095 box", 1, "", "Requested memory nodes are not available - requested 4095");
+    assert_eq!(shown(), "67108864 0");
+    if host.sh("test -e /sys/fs/cgroup/cgroup.controllers").code == 0 {
+        return eprintln!("SKIPPED: control groups v2 take memory back, and refuse no limit");
+    }
+    let held = "exec box stat -c %s /dev/shm/it";
+    eventually("it holds memory", || (host.docker(held).out.trim() == "30000000").then_some(()));
+    let id = host.docker("inspect -f '{{.Id}}' box").ok();
+    let words = format!("Cannot update container {id}: ");
+    let said = host.docker("update --memory 8m --memory-swap 8m --cpu-shares 77 box").fails();
+    assert!(said.contains(&words) && said.contains("more is in use than the new limit allows"), "{said}");
+    assert_eq!(shown(), "67108864 0");
+    host.docker("restart -t 0 box").ok();
+    check(&host, "update --memory 96m --memory-swap 96m --cpu-shares 77 box", 0, "box", "");
+    assert_eq!(shown(), "100663296 77");
+}
+
+#[test]
 fn out_of_memory_is_told() {
     let Some(host) = Host::start() else { return };
     check(&host, "run --name hog --memory 32m --memory-swap 32m busybox tail /dev/zero", 137, "", "");

@@ -109,7 +109,7 @@ pub(crate) fn wish_of(
         name,
         image_id: format!("sha256:{}", "ab".repeat(32)),
         image: serde_json::from_value(image).unwrap(),
-        host: HostView { hostname: "host".to_owned(), cpus: 4, cgroups: Cgroups::V2 },
+        host: HostView { hostname: "host".to_owned(), cpus: 4, memory_nodes: 2, cgroups: Cgroups::V2 },
         now_ms: NOW_MS,
         random: &mut || {
             drawn += 1;

@@ -28,6 +28,9 @@ pub enum EngineError {
     /// A new container's volumes could not be filled; the words are complete.
     #[error("{0}")]
     Fill(String),
+    /// A running container cannot have these limits; the words are complete.
+    #[error("{0}")]
+    Limit(String),
     /// A process does not go away.
     #[error(
         "container {container} was killed but does not end: one of its processes waits in the kernel (see ps -o pid,stat,wchan)"

@@ -28,6 +28,9 @@ pub type Launched = Result<(), (i32, String)>;
 /// How the filling of a container's volumes went: nothing, or the reason.
 pub type Filled = Result<(), String>;
 
+/// How the limiting of a running container went: nothing, or the reason.
+pub type Limited = Result<(), String>;
+
 /// Those who wait, by container.
 type Waiting<T> = Mutex<HashMap<ContainerId, Vec<T>>>;
 
@@ -37,6 +40,7 @@ pub struct Waiters {
     ends: Waiting<(WaitFor, oneshot::Sender<Exit>)>,
     launches: Waiting<oneshot::Sender<Launched>>,
     fills: Waiting<oneshot::Sender<Filled>>,
+    limits: Waiting<oneshot::Sender<Limited>>,
     reaps: Waiting<oneshot::Sender<()>>,
 }
 
@@ -76,6 +80,21 @@ impl Waiters {
     /// The filling is over.
     pub fn filled(&self, container: &ContainerId, how: &Filled) {
         for sender in lock(&self.fills).remove(container).unwrap_or_default() {
+            // Whoever stopped waiting does not want to know.
+            let _ = sender.send(how.clone());
+        }
+    }
+
+    /// A receiver of how it goes to limit a running container anew.
+    pub fn limit(&self, container: &ContainerId) -> oneshot::Receiver<Limited> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.limits).entry(container.clone()).or_default().push(sender);
+        receiver
+    }
+
+    /// It has its limits, or was refused them.
+    pub fn limited(&self, container: &ContainerId, how: &Limited) {
+        for sender in lock(&self.limits).remove(container).unwrap_or_default() {
             // Whoever stopped waiting does not want to know.
             let _ = sender.send(how.clone());
         }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use model::Command;
+use engine::ContainerUpdate;
+use model::ContainerId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{create, face::Face};
+use super::{
+    create::{self, HostView},
+    face::Face,
+};
 use crate::{
     Api, ApiError,
     answer::{self, Answer},
@@ -28,20 +32,27 @@ pub(crate) struct Body {
 }
 
 pub(super) async fn update(api: &Arc<Api>, name: &str, mut call: Call) -> Result<Answer, ApiError> {
-    let body: Body = call.json_required().await?;
+    let mut body: Body = call.json_required().await?;
     let state = api.engine.state();
     let container = find::container(&state, name)?;
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let (face, restarts) = updated(Face::of(&state, container), body, cpus)?;
+    let view = HostView::now();
+    let mut warnings = Vec::new();
+    create::discard(&mut body.limits, view.cgroups, &mut warnings);
+    let (face, restarts) = updated(Face::of(&state, container), body, &view)?;
     let restart = restarts.then(|| create::restart(&face.host_config.restart_policy));
     let resources = Box::new(create::limits(&face.host_config));
-    let id = container.id.clone();
-    api.engine.submit(Command::Update { container: id, resources, restart, face: face.to_document() }).await?;
-    answer::ok(&json!({ "Warnings": [] }))
+    let update = ContainerUpdate { resources, restart, face: face.to_document() };
+    let updated = api.engine.update(&container.id, update).await.map_err(ApiError::from);
+    updated.map_err(|error| ApiError { message: refused(&container.id, &error.message), ..error })?;
+    answer::ok(&json!({ "Warnings": warnings }))
+}
+
+fn refused(id: &ContainerId, why: &str) -> String {
+    if why.starts_with("Cannot update") { why.to_owned() } else { format!("Cannot update container {id}: {why}") }
 }
 
 /// What is said replaces what was; whether that includes the restart policy.
-pub(crate) fn updated(mut face: Face, body: Body, cpus: usize) -> Result<(Face, bool), ApiError> {
+pub(crate) fn updated(mut face: Face, body: Body, view: &HostView) -> Result<(Face, bool), ApiError> {
     let Body { limits: new, restart_policy } = body;
     let old = &mut face.host_config.limits;
     if new.memory > 0 && new.memory_swap == 0 && old.memory_swap > 0 && new.memory > old.memory_swap {
@@ -82,7 +93,7 @@ pub(crate) fn updated(mut face: Face, body: Body, cpus: usize) -> Result<(Face, 
         }
     }
     old.pids_limit = new.pids_limit.or(old.pids_limit);
-    create::check_limits(old, cpus)?;
+    create::check_limits(old, view)?;
     let restarts = !restart_policy.name.is_empty();
     if restarts {
         create::check_restart(&restart_policy)?;

@@ -22,7 +22,7 @@ use model::{
     container::{Exit, Run},
     decide::Task,
 };
-use runtime::{RuntimeError, oci::VolumeData};
+use runtime::{RuntimeError, oci::VolumeData, words::sentence};
 use tokio::{
     sync::{OwnedMutexGuard, mpsc},
     task::AbortHandle,
@@ -206,11 +206,14 @@ impl Supervisor {
     async fn limit(&self, container: &ContainerId) {
         let state = self.engine.state();
         let Some(found) = state.containers.get(container) else { return };
-        report(
-            container.as_str(),
-            "limit it",
-            self.engine.runtime().update(container.as_str(), &found.resources).await,
-        );
+        let outcome = self.engine.runtime().update(container.as_str(), &found.resources).await;
+        let how = match &outcome {
+            // What does not run is limited when it starts.
+            Ok(()) | Err(RuntimeError::NotRunning(_)) => Ok(()),
+            Err(error) => Err(sentence(error)),
+        };
+        report(container.as_str(), "limit it", outcome);
+        self.engine.shared.waiters.limited(container, &how);
     }
 
     async fn reap(&self, container: &ContainerId) {

@@ -27,10 +27,13 @@ pub(crate) fn write(linux: &mut Linux, ops: &[Op]) -> Result<(), Failure> {
 }
 
 fn write_one(key: &SysctlKey, value: &str) -> Result<(), Refusal> {
-    fs::write(sysctl::file(key)?, value).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            Refusal::new(libc::ENOENT).because("this kernel has no such setting, or its link or module is not there")
-        }
+    let file = sysctl::file(key)?;
+    fs::write(&file, value).map_err(|error| match error.kind() {
+        // The docker command takes its exit code, 127, from the words of runc.
+        io::ErrorKind::NotFound => Refusal::new(libc::ENOENT).because(format!(
+            "open {}: no such file or directory: this kernel has no such setting, or its link or module is not there",
+            file.display()
+        )),
         _ => error.into(),
     })
 }

@@ -14,7 +14,7 @@ use super::{HostView, health, resources};
 pub(super) fn body(config: &Config, host: &HostConfig, view: &HostView) -> Result<(), ApiError> {
     network_mode(config, host)?;
     config_alone(config)?;
-    resources::check(&host.limits, view.cpus)?;
+    resources::check(&host.limits, view)?;
     restart(&host.restart_policy)?;
     if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
         return Err(ApiError::invalid("can't create 'AutoRemove' container with restart policy"));

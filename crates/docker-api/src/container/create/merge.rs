@@ -123,7 +123,7 @@ pub(super) fn defaults(config: &mut Config, host: &mut HostConfig, view: &HostVi
 }
 
 /// Takes away the limits that the kernel cannot keep, and says so as Docker does.
-fn discard(limits: &mut Limits, cgroups: Cgroups, warnings: &mut Vec<String>) {
+pub(crate) fn discard(limits: &mut Limits, cgroups: Cgroups, warnings: &mut Vec<String>) {
     let mut without = |what: &str, name: &str| {
         warnings.push(format!("Your kernel does not support {what} or the cgroup is not mounted. {name} discarded."));
     };

@@ -35,6 +35,7 @@ use serde_json::json;
 
 pub(crate) use check::name as check_name;
 pub(crate) use check::restart as check_restart;
+pub(crate) use merge::discard;
 pub(crate) use port::{exposed_ranges, inside as exposed_port};
 pub(crate) use resources::{check as check_limits, limits, restart};
 
@@ -100,6 +101,8 @@ pub(crate) struct HostView {
     pub(crate) hostname: String,
     /// How many processors.
     pub(crate) cpus: usize,
+    /// How many nodes of memory.
+    pub(crate) memory_nodes: usize,
     /// The control groups.
     pub(crate) cgroups: Cgroups,
 }
@@ -114,10 +117,11 @@ pub(crate) enum Cgroups {
 }
 
 impl HostView {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_nodes: resources::memory_nodes(),
             cgroups: Cgroups::now(),
         }
     }

@@ -1,11 +1,15 @@
 //! Limits and the restart policy.
 
+use std::fs;
+
 use model::container::{BlockDeviceLimit, BlockLimit, Resources, Restart, Ulimit};
 
 use crate::{
     ApiError,
     wire::host_config::{HostConfig, Limits, RestartPolicy, ThrottleDevice},
 };
+
+use super::HostView;
 
 const MEMORY_MIN: i64 = 6 << 20;
 const PERIOD_US: i64 = 100_000;
@@ -31,8 +35,15 @@ const ULIMITS: [&str; 16] = [
 ];
 
 /// Refuses limits out of range.
-pub(crate) fn check(limits: &Limits, cpus: usize) -> Result<(), ApiError> {
-    memory(limits).and_then(|()| cpu(limits, cpus)).and_then(|()| others(limits)).map_err(ApiError::invalid)
+pub(crate) fn check(limits: &Limits, view: &HostView) -> Result<(), ApiError> {
+    let checked = memory(limits).and_then(|()| cpu(limits, view.cpus)).and_then(|()| places(limits, view));
+    checked.and_then(|()| others(limits)).map_err(ApiError::invalid)
+}
+
+/// How many nodes of memory the host has (NUMA); one where it does not say.
+pub(super) fn memory_nodes() -> usize {
+    let online = fs::read_to_string("/sys/devices/system/node/online").unwrap_or_default();
+    cpu_list(online.trim()).flatten().map_or(1, |highest| usize::from(highest) + 1)
 }
 
 fn memory(limits: &Limits) -> Result<(), String> {
@@ -85,17 +96,20 @@ fn cpu(limits: &Limits, cpus: usize) -> Result<(), String> {
     if limits.cpu_realtime_period > 0 && limits.cpu_realtime_runtime > limits.cpu_realtime_period {
         return refuse("cpu real-time runtime cannot be higher than cpu real-time period");
     }
-    let wanted = cpu_list(&limits.cpuset_cpus);
-    let wanted = wanted.ok_or_else(|| format!("Invalid value {} for cpuset cpus", limits.cpuset_cpus))?;
-    if wanted.is_some_and(|highest| usize::from(highest) >= cpus) {
-        let available = cpus.saturating_sub(1);
-        return Err(format!(
-            "Requested CPUs are not available - requested {}, available: 0-{available}",
-            limits.cpuset_cpus
-        ));
-    }
-    if cpu_list(&limits.cpuset_mems).is_none() {
-        return Err(format!("Invalid value {} for cpuset mems", limits.cpuset_mems));
+    Ok(())
+}
+
+/// Refuses processors and nodes of memory that the host has not.
+fn places(limits: &Limits, view: &HostView) -> Result<(), String> {
+    for (kind, what, wanted, count) in [
+        ("cpus", "CPUs", &limits.cpuset_cpus, view.cpus),
+        ("mems", "memory nodes", &limits.cpuset_mems, view.memory_nodes),
+    ] {
+        let highest = cpu_list(wanted).ok_or_else(|| format!("Invalid value {wanted} for cpuset {kind}"))?;
+        if highest.is_some_and(|highest| usize::from(highest) >= count) {
+            let available = if count > 1 { format!("0-{}", count - 1) } else { "0".to_owned() };
+            return Err(format!("Requested {what} are not available - requested {wanted}, available: {available}"));
+        }
     }
     Ok(())
 }

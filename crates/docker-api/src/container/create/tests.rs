@@ -218,6 +218,10 @@ fn refusals() {
         ),
         (host(json!({ "CpusetCpus": "0-9" })), "Requested CPUs are not available - requested 0-9, available: 0-3"),
         (host(json!({ "CpusetCpus": "x" })), "Invalid value x for cpuset cpus"),
+        (
+            host(json!({ "CpusetMems": "0-2" })),
+            "Requested memory nodes are not available - requested 0-2, available: 0-1",
+        ),
         (host(json!({ "BlkioWeight": 5 })), "Range of blkio weight is from 10 to 1000"),
         (host(json!({ "Ulimits": [{ "Name": "files" }] })), "invalid ulimit type: files"),
         (
