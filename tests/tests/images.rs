@@ -101,3 +101,19 @@ fn registries_behind_a_proxy() {
     host.sh("kill $(ss -ltnp | grep 127.0.0.1:3128 | grep -o 'pid=[0-9]*' | cut -d = -f 2)").ok();
     host.docker("pull registry.example:5001/other").fails_with("cannot reach registry registry.example:5001");
 }
+
+#[test]
+fn images_for_other_machines_do_not_stand_in() {
+    let Some(host) = Host::start() else { return };
+    let create = |platform: &str| {
+        host.ask(&format!("POST /v1.50/containers/create?platform={platform}"), r#"{"Image": "busybox"}"#)
+    };
+    for platform in ["", "linux", "linux%2FHERE".replace("HERE", std::env::consts::ARCH).as_str()] {
+        assert_eq!(create(platform).0, 201, "{platform}");
+    }
+    // Clients take this for a missing image.
+    let (status, said) = create("linux%2Fs390x");
+    assert!(status == 404 && said.contains("does not match the specified platform (linux/s390x)"), "{status} {said}");
+    assert_eq!(create("a%20b").0, 400);
+    assert_eq!(host.docker("ps -aq | wc -l").ok(), "3");
+}

@@ -30,6 +30,7 @@ use model::{
     command::ContainerWish,
     container::{AfterExit, Image, Missing, MountSource, Phase, Stop, Want},
 };
+use runtime::image::{ImageConfig, Platform};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -145,6 +146,9 @@ pub(crate) async fn create(api: &Arc<Api>, mut call: Call) -> Result<Answer, Api
         return Err(ApiError::invalid("no image specified: give its name or id in Image"));
     }
     let image = super::image_of(api, &body.config.image)?;
+    if let Some(platform) = call.query.get("platform").filter(|platform| !platform.is_empty()) {
+        check_platform(&body.config.image, &image.config, platform)?;
+    }
     let state = api.engine.state();
     let context = Context {
         state: &state,
@@ -162,6 +166,18 @@ pub(crate) async fn create(api: &Arc<Api>, mut call: Call) -> Result<Answer, Api
     let created = api.engine.create(wish).await;
     created.map_err(|error| blame_the_request(error.into()))?;
     answer::json(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": warnings }))
+}
+
+/// An image for another machine than was asked for is none: clients take 404 for a missing image, and pull the right one.
+fn check_platform(name: &str, image: &ImageConfig, wanted: &str) -> Result<(), ApiError> {
+    let wanted: Platform = wanted.parse()?;
+    let found = Platform::from(image);
+    if wanted.accepts(&found) || found.architecture.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::not_found(format!(
+        "image with reference {name} was found but its platform ({found}) does not match the specified platform ({wanted})"
+    )))
 }
 
 /// A container or network that the body names and nobody has is the body's fault. Clients take 404 here for a missing image, and
