@@ -91,11 +91,13 @@ impl World for RealWorld {
         let mut facts = Facts { now_ms, nonce: self.nonce(), ..Facts::default() };
         match command {
             Command::Open(_) => {
-                facts.forwarding_ipv4 = forwarding("/proc/sys/net/ipv4/ip_forward");
-                facts.forwarding_ipv6 = forwarding("/proc/sys/net/ipv6/conf/all/forwarding");
+                look_at_forwarding(&mut facts);
                 self.look_at_routes(&BTreeSet::new(), &mut facts);
             }
-            Command::CreateNetwork(_) => self.look_at_routes(&subnets(state), &mut facts),
+            Command::CreateNetwork(_) => {
+                look_at_forwarding(&mut facts);
+                self.look_at_routes(&subnets(state), &mut facts);
+            }
             Command::Start(container) | Command::RestartDue(container) | Command::Recover { container, .. } => {
                 self.look_at_listeners(state, container, &mut facts);
             }
@@ -121,12 +123,14 @@ fn subnets(state: &State) -> BTreeSet<IpNet> {
     bridges.flat_map(|bridge| [&bridge.ipv4, &bridge.ipv6]).flatten().map(|subnet| subnet.net).collect()
 }
 
-/// Who has the host forward, if linkspan comes now.
-fn forwarding(setting: &str) -> Forwarding {
-    match fs::read_to_string(setting) {
+/// Who would have the host forward, if linkspan turned it on now.
+fn look_at_forwarding(facts: &mut Facts) {
+    let by = |setting| match fs::read_to_string(setting) {
         Ok(value) if value.trim() == "0" => Forwarding::ByUs,
         _ => Forwarding::Before,
-    }
+    };
+    facts.forwarding_ipv4 = by("/proc/sys/net/ipv4/ip_forward");
+    facts.forwarding_ipv6 = by("/proc/sys/net/ipv6/conf/all/forwarding");
 }
 
 /// What could be found out; what could not is told, and the decision is made without.

@@ -35,10 +35,10 @@ pub struct Settings {
     pub listeners: Listeners,
     /// Whether the host is told to forward.
     pub forward: Forward,
-    /// Who has the host forward IPv4; decided when the daemon first starts.
+    /// Who has the host forward IPv4; decided when a network first needs it.
     #[serde(default)]
     pub forwarding_ipv4: Forwarding,
-    /// Who has the host forward IPv6; decided when the daemon first starts.
+    /// Who has the host forward IPv6; decided when a network first needs it.
     #[serde(default)]
     pub forwarding_ipv6: Forwarding,
     /// What becomes of packets between links of others, where linkspan has the host forward.
@@ -117,7 +117,7 @@ impl Default for Settings {
 /// Who has the host forward packets from link to link, of one family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Forwarding {
-    /// The host did before linkspan came, and goes on as it was.
+    /// The host did before a network needed it, or none does, and it goes on as it was.
     #[default]
     Before,
     /// Linkspan turned it on, for its own networks: links that are none of them must not find a way through the host by that.
@@ -133,9 +133,9 @@ pub struct Facts {
     pub nonce: u64,
     /// Destinations of the host's routes that are not ours, the default routes left out, with the link.
     pub routes: Vec<HostRoute>,
-    /// What forwards IPv4, if linkspan comes now.
+    /// Who would have the host forward IPv4, if linkspan turned it on now.
     pub forwarding_ipv4: Forwarding,
-    /// What forwards IPv6, if linkspan comes now.
+    /// Who would have the host forward IPv6, if linkspan turned it on now.
     pub forwarding_ipv6: Forwarding,
     /// MTU of the default route's link.
     pub default_mtu: Option<u32>,

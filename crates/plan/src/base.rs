@@ -162,11 +162,9 @@ fn publish() -> Vec<Rule> {
 /// The families of which nothing passes between links that are not ours: the host forwards them only since we asked it to.
 fn not_through(state: &State) -> impl Iterator<Item = Family> {
     let settings = state.settings.as_deref().filter(|settings| settings.between_others == BetweenOthers::Dropped);
-    let ipv6 = bridges(state).any(|bridge| bridge.ipv6.is_some());
-    let by_us = |by: Forwarding| by == Forwarding::ByUs;
-    settings.into_iter().flat_map(move |settings| {
-        let ipv4 = by_us(settings.forwarding_ipv4).then_some(Family::V4);
-        ipv4.into_iter().chain((ipv6 && by_us(settings.forwarding_ipv6)).then_some(Family::V6))
+    settings.into_iter().flat_map(|settings| {
+        let by = [(Family::V4, settings.forwarding_ipv4), (Family::V6, settings.forwarding_ipv6)];
+        by.into_iter().filter(|(_, by)| *by == Forwarding::ByUs).map(|(family, _)| family)
     })
 }
 

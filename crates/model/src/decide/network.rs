@@ -8,6 +8,7 @@ use super::{address, draft::Draft, pool, sandbox};
 use crate::{
     address::{Chosen, Family, Subnet},
     change::{Record, RecordKey},
+    host::{Forward, Forwarding},
     id::NetworkId,
     network::{
         Bridge, BridgeAddress, BridgeWish, Driver, DriverWish, FamilyWish, GatewayMode, Network, NetworkWish, Origin,
@@ -31,7 +32,9 @@ pub fn create(draft: &mut Draft, wish: NetworkWish) -> Result<(), Refusal> {
     if draft.state.network_names.contains_key(&name) || draft.state.networks.contains_key(&id) {
         return Err(Refusal::NetworkNameInUse { name });
     }
-    let driver = Driver::Bridge(bridge(draft, &id, wish)?);
+    let bridge = bridge(draft, &id, wish)?;
+    forwarded(draft, &bridge);
+    let driver = Driver::Bridge(bridge);
     let created_ms = draft.facts.now_ms;
     let network = Network { id: id.clone(), name, created_ms, driver, origin: Origin::User, labels, face };
     draft.put(Record::Network(Arc::new(network)));
@@ -54,6 +57,23 @@ pub fn remove(draft: &mut Draft, id: &NetworkId) -> Result<(), Refusal> {
     draft.tell_network(id, "destroy", &[]);
     draft.delete(RecordKey::Network(id.clone()));
     Ok(())
+}
+
+/// Notes for which families the host forwards only since a network needs it; that stays so when the network goes.
+pub fn forwarded(draft: &mut Draft, bridge: &Bridge) {
+    let Some(before) = draft.state.settings.clone().filter(|settings| settings.forward == Forward::TurnOn) else {
+        return;
+    };
+    let mut settings = (*before).clone();
+    if bridge.ipv4.is_some() && draft.facts.forwarding_ipv4 == Forwarding::ByUs {
+        settings.forwarding_ipv4 = Forwarding::ByUs;
+    }
+    if bridge.ipv6.is_some() && draft.facts.forwarding_ipv6 == Forwarding::ByUs {
+        settings.forwarding_ipv6 = Forwarding::ByUs;
+    }
+    if settings != *before {
+        draft.put(Record::Settings(Arc::new(settings)));
+    }
 }
 
 fn bridge(draft: &Draft, id: &NetworkId, wish: BridgeWish) -> Result<Bridge, Refusal> {

@@ -15,13 +15,14 @@ use crate::{
 
 /// The daemon starts with these settings.
 pub fn open(draft: &mut Draft, mut settings: Settings) -> Result<(), Refusal> {
-    let before = draft.state.settings.as_ref().map(|before| (before.forwarding_ipv4, before.forwarding_ipv6));
-    let now = (draft.facts.forwarding_ipv4, draft.facts.forwarding_ipv6);
-    (settings.forwarding_ipv4, settings.forwarding_ipv6) = before.unwrap_or(now);
+    if let Some(before) = &draft.state.settings {
+        (settings.forwarding_ipv4, settings.forwarding_ipv6) = (before.forwarding_ipv4, before.forwarding_ipv6);
+    }
     let settings = Arc::new(settings);
     draft.put(Record::Settings(Arc::clone(&settings)));
     let id = predefined_id(draft, DEFAULT);
     let bridge = default_bridge(draft, &id, &settings.default_network)?;
+    network::forwarded(draft, &bridge);
     keep(draft, id, DEFAULT, Driver::Bridge(bridge));
     keep(draft, predefined_id(draft, "host"), "host", Driver::Host);
     keep(draft, predefined_id(draft, "none"), "none", Driver::Null);
