@@ -11,6 +11,7 @@ mod engine;
 mod load;
 mod priority;
 mod process;
+mod quiet;
 mod rows;
 mod sides;
 mod started;

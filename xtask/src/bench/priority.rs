@@ -1,4 +1,4 @@
-//! The bench's turn on the processors. All engines and clients are its children, so none has more of it than another.
+//! The bench's turn on the processors. All engines and clients are its children; shims that make sessions of their own have it no longer.
 
 use std::fs;
 

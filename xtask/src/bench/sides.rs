@@ -1,5 +1,6 @@
 //! The same thing of every engine, side by side.
 
+use super::quiet;
 use crate::run::Result;
 
 /// Something of each engine, or why there is none.
@@ -25,7 +26,7 @@ impl<T> Sides<T> {
         Sides { docker: one(&self.docker), podman: one(&self.podman), linkspan: one(&self.linkspan) }
     }
 
-    /// Measures in rounds, one engine after the other in each, and gives the median of every figure.
+    /// Measures in rounds, one engine after the other in each, when the one before has come to rest; gives the median of every figure.
     pub fn alternate<const N: usize>(
         &mut self,
         rounds: usize,
@@ -72,6 +73,7 @@ fn measure_into<T, F>(
     measure: &mut impl FnMut(&mut T) -> Result<F>,
 ) {
     if let (Ok(figures), Ok(engine)) = (rounds.as_mut(), side.as_mut()) {
+        quiet::wait();
         match measure(engine) {
             Ok(figure) => figures.push(figure),
             Err(why) => *rounds = Err(why),
