@@ -9,11 +9,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Where the kernel lists them.
+const TABLE: &str = "/proc/self/mountinfo";
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Where it is.
     pub point: PathBuf,
+    /// The type of its file system.
+    pub kind: Vec<u8>,
     /// It answers to its peers.
     pub shared: bool,
     /// It follows a master.
@@ -23,23 +28,32 @@ pub struct Mount {
 /// The mount that holds `path`, which must exist. Links are followed.
 pub fn holder(path: &Path) -> io::Result<Mount> {
     let path = fs::canonicalize(path)?;
-    let table = fs::read("/proc/self/mountinfo")?;
-    let root = || Mount { point: PathBuf::from("/"), shared: false, slave: false };
+    let table = fs::read(TABLE)?;
+    let root = || Mount { point: PathBuf::from("/"), kind: Vec::new(), shared: false, slave: false };
     Ok(holder_in(&table, &path).unwrap_or_else(root))
 }
 
+/// All mounts of a type of file system, in the order in which they lie on each other.
+pub fn of_kind(kind: &str) -> io::Result<Vec<Mount>> {
+    Ok(mounts(&fs::read(TABLE)?).filter(|mount| mount.kind == kind.as_bytes()).collect())
+}
+
 fn holder_in(table: &[u8], path: &Path) -> Option<Mount> {
-    let mounts = table.split(|byte| *byte == b'\n').filter_map(mount);
     // Of several at one place the last one is on top.
-    mounts.filter(|mount| path.starts_with(&mount.point)).max_by_key(|mount| mount.point.as_os_str().len())
+    mounts(table).filter(|mount| path.starts_with(&mount.point)).max_by_key(|mount| mount.point.as_os_str().len())
+}
+
+fn mounts(table: &[u8]) -> impl Iterator<Item = Mount> {
+    table.split(|byte| *byte == b'\n').filter_map(mount)
 }
 
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ').skip(4);
     let point = unescape(fields.next()?);
-    let optional: Vec<&[u8]> = fields.skip(1).take_while(|field| *field != b"-").collect();
+    let optional: Vec<&[u8]> = fields.by_ref().skip(1).take_while(|field| *field != b"-").collect();
+    let kind = fields.next().unwrap_or_default().to_owned();
     let has = |tag: &[u8]| optional.iter().any(|field| field.starts_with(tag));
-    Some(Mount { point, shared: has(b"shared:"), slave: has(b"master:") })
+    Some(Mount { point, kind, shared: has(b"shared:"), slave: has(b"master:") })
 }
 
 /// Undoes the octal escapes.
@@ -80,13 +94,13 @@ mod tests {
             2 1 0:5 / /srv rw - tmpfs x rw\n\
             3 2 0:6 / /srv rw shared:7 master:1 - tmpfs y rw\n\
             4 1 0:7 / /srv/data\\040x rw master:3 propagate_from:2 - tmpfs z rw\n";
-        for (path, point, shared, slave) in [
-            ("/etc", "/", true, false),
-            ("/srv/data", "/srv", true, true),
-            ("/srv/data x/y", "/srv/data x", false, true),
-            ("/srvx", "/", true, false),
+        for (path, point, kind, shared, slave) in [
+            ("/etc", "/", "ext4", true, false),
+            ("/srv/data", "/srv", "tmpfs", true, true),
+            ("/srv/data x/y", "/srv/data x", "tmpfs", false, true),
+            ("/srvx", "/", "ext4", true, false),
         ] {
-            let expected = Mount { point: point.into(), shared, slave };
+            let expected = Mount { point: point.into(), kind: kind.into(), shared, slave };
             assert_eq!(holder_in(table, Path::new(path)), Some(expected), "{path}");
         }
     }

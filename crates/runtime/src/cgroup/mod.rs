@@ -4,6 +4,7 @@
 //! Source: the kernel's `Documentation/admin-guide/cgroup-v1/` and `cgroup-v2.rst`.
 
 mod devices;
+mod entrance;
 pub mod parents;
 mod stats;
 mod update;
@@ -19,6 +20,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use devices::DevicesError;
+pub use entrance::Entrances;
 pub use stats::{BlockIo, Cpu, Memory, Pids, Stats};
 pub use update::UpdateError;
 

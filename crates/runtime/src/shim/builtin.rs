@@ -3,7 +3,7 @@
 
 use std::{
     error::Error,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -16,11 +16,12 @@ use libcontainer::{
 use oci_spec::runtime::{LinuxDeviceCgroup, Mount, Process, Spec};
 
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, Entrances},
     oci::{propagation, seccomp},
     shim::{
-        device, diagnosis,
+        cgroup_of, device, diagnosis,
         entry::Entry,
+        hide,
         launch::{ExecLaunch, Launch, file},
         protocol::Failure,
         refusal,
@@ -33,7 +34,8 @@ pub struct BuiltIn {
     dir: PathBuf,
     id: String,
     container: Container,
-    cgroup: Cgroup,
+    /// How processes join the container, once one has.
+    entrances: Option<Rc<Entrances>>,
     seccomp: Option<Rc<Vec<Instruction>>>,
 }
 
@@ -58,25 +60,41 @@ impl BuiltIn {
         started.map_err(|error| refusal::failure(attempt("start", None), &error, &diagnosis::since(&self.dir, mark)))
     }
 
-    /// Runs one more process in the container.
-    pub fn exec(&self, exec: &ExecLaunch) -> Result<(i32, Stdio), Failure> {
+    /// Runs one more process in the container, whose control group may be reached by another path afterwards.
+    pub fn exec(&mut self, exec: &ExecLaunch, cgroup: &mut Cgroup) -> Result<(i32, Stdio), Failure> {
         let mark = diagnosis::mark(&self.dir);
-        let made = self.try_exec(exec);
+        let made = self.open_entrances(cgroup).map_err(Into::into).and_then(|()| self.try_exec(exec, cgroup));
         made.map_err(|error| {
             refusal::failure(attempt("exec", Some(&exec.process)), error.as_ref(), &diagnosis::since(&self.dir, mark))
         })
     }
 
-    fn try_exec(&self, exec: &ExecLaunch) -> Result<(i32, Stdio), Box<dyn Error>> {
+    fn open_entrances(&mut self, cgroup: &mut Cgroup) -> io::Result<()> {
+        if self.entrances.is_none()
+            && let Some(entrances) = cgroup.entrances()?
+        {
+            let launch = Launch::read(&self.dir)?;
+            self.entrances = Some(Rc::new(entrances));
+            // Those that are left are joined twice, which is only slow.
+            let hidden = hide::hierarchies(&self.dir);
+            *cgroup = cgroup_of(&launch)?;
+            if let Err(error) = hidden {
+                eprintln!("processes join the container slowly: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    fn try_exec(&self, exec: &ExecLaunch, cgroup: &Cgroup) -> Result<(i32, Stdio), Box<dyn Error>> {
         let (process, capabilities) = without_capabilities(&exec.process);
         let path = self.dir.join("process.json");
         fs::write(&path, serde_json::to_vec(&process)?)?;
         let seccomp = self.seccomp.clone().filter(|_| !exec.unconfined);
         let init = self.container.pid().and_then(|pid| u32::try_from(pid.as_raw()).ok());
-        let group = init.and_then(|pid| self.cgroup.beside(pid)).map(|below| below.to_string_lossy().into_owned());
+        let group = init.and_then(|pid| cgroup.beside(pid)).map(|below| below.to_string_lossy().into_owned());
         let builder = ContainerBuilder::new(self.id.clone(), SyscallType::default())
             .with_root_path(self.dir.join("oci"))?
-            .with_executor(Entry { capabilities, seccomp, propagation: Vec::new() });
+            .with_executor(Entry { entrances: self.entrances.clone(), capabilities, seccomp, propagation: Vec::new() });
         if exec.process.terminal() == Some(true) {
             let console = ConsoleSocket::bind(&self.dir)?;
             let builder = builder.with_console_socket(Some(console.path()));
@@ -116,7 +134,12 @@ fn create(
 
     let builder = ContainerBuilder::new(launch.id.clone(), SyscallType::default())
         .with_root_path(dir.join("oci"))?
-        .with_executor(Entry { capabilities, seccomp: seccomp.clone(), propagation: propagation::of_mounts(&spec) });
+        .with_executor(Entry {
+            entrances: None,
+            capabilities,
+            seccomp: seccomp.clone(),
+            propagation: propagation::of_mounts(&spec),
+        });
     let (container, stdio) = if terminal {
         let console = ConsoleSocket::bind(&dir)?;
         let builder = builder.with_console_socket(Some(console.path()));
@@ -130,7 +153,7 @@ fn create(
     // Nothing of the container runs yet.
     own.set(cgroup)?;
     let pid = container.pid().ok_or("libcontainer reports no process")?.as_raw();
-    let made = BuiltIn { dir, id: launch.id.clone(), container, cgroup: cgroup.clone(), seccomp };
+    let made = BuiltIn { dir, id: launch.id.clone(), container, entrances: None, seccomp };
     Ok((made, pid, stdio))
 }
 

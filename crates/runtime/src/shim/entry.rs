@@ -22,7 +22,7 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 
-use crate::{oci::propagation::Propagation, words::plain};
+use crate::{cgroup::Entrances, oci::propagation::Propagation, words::plain};
 
 /// How to become the container's process.
 ///
@@ -30,6 +30,8 @@ use crate::{oci::propagation::Propagation, words::plain};
 /// be installed without no_new_privs, which would break `sudo` in containers.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    /// How it joins the container's control groups; none where libcontainer lets it in.
+    pub entrances: Option<Rc<Entrances>>,
     /// The capabilities to keep; none keeps all.
     pub capabilities: Option<LinuxCapabilities>,
     /// The seccomp program to install.
@@ -63,7 +65,7 @@ impl Executor for Entry {
 
     /// The last moment in which a start can be refused: all is mounted, and nothing given up.
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        self.propagate().map_err(ExecutorValidationError::ArgValidationError)?;
+        self.join().and_then(|()| self.propagate()).map_err(ExecutorValidationError::ArgValidationError)?;
         let process = spec.process().as_ref();
         let args = process.and_then(|process| process.args().as_deref()).unwrap_or_default();
         let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
@@ -79,6 +81,11 @@ impl Executor for Entry {
 }
 
 impl Entry {
+    fn join(&self) -> Result<(), String> {
+        let entered = self.entrances.as_ref().map_or(Ok(()), |entrances| entrances.enter());
+        entered.map_err(|error| format!("unable to join the container's control groups: {}", plain(&error)))
+    }
+
     fn propagate(&self) -> Result<(), String> {
         for (place, kind) in &self.propagation {
             match mount_change(place, *kind) {

@@ -31,6 +31,8 @@ pub mod file {
     pub const DEVICES: &str = "devices";
     /// Where file systems of volumes are mounted, each by its volume's name, in the shim's own mount namespace only.
     pub const VOLUMES: &str = "volumes";
+    /// Where the hierarchies of cgroup v1 are once processes have joined the container, in the shim's own mount namespace only.
+    pub const HIERARCHIES: &str = "hierarchies";
     /// The OCI bundle's configuration as the OCI runtime reads it.
     pub const CONFIG: &str = "config.json";
     /// What the shim itself had to say, normally nothing.

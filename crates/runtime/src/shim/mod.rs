@@ -7,6 +7,7 @@ mod connection;
 mod device;
 mod diagnosis;
 mod entry;
+mod hide;
 pub mod launch;
 pub mod mount;
 mod process;
@@ -108,9 +109,9 @@ impl Oci {
         }
     }
 
-    fn exec(&mut self, exec: &ExecLaunch) -> Result<(i32, Stdio), Failure> {
+    fn exec(&mut self, exec: &ExecLaunch, cgroup: &mut Cgroup) -> Result<(i32, Stdio), Failure> {
         match self {
-            Self::BuiltIn(container) => container.exec(exec),
+            Self::BuiltIn(container) => container.exec(exec, cgroup),
             Self::Program(container) => container.exec(exec),
         }
     }
@@ -163,7 +164,7 @@ fn hide_namespaces(dir: &Path, spec: &mut Spec) -> Result<Option<File>, MountErr
     let is_network = |namespace: &&mut LinuxNamespace| namespace.typ() == LinuxNamespaceType::Network;
     let Some(network) = namespaces.into_iter().flatten().find(is_network) else { return Ok(None) };
     let Some(own) = network.path().clone() else { return Ok(None) };
-    let hidden = mount::hide_namespaces(dir, &own, &sources)?;
+    let hidden = hide::namespaces(dir, &own, &sources)?;
     Ok(hidden.map(|(path, file)| {
         network.set_path(Some(path));
         file

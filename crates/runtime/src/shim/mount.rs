@@ -5,14 +5,13 @@ use std::{
     ffi::CString,
     fs::{self, File},
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::{
-    fs::{AtFlags, CWD, StatxFlags, statx},
-    io::Errno,
+    fs::CWD,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
         mount_change, move_mount, open_tree, unmount,
@@ -78,30 +77,6 @@ pub fn enter_private_namespace(dir: &Path) -> Result<(), MountError> {
     // A new mount is propagated to the peers of the mount it is made in, so that one, and only that one, must follow
     // the host without answering back.
     mount_change(&holder, MountPropagationFlags::DOWNSTREAM).map_err(|e| MountError::Namespace(e.into()))
-}
-
-/// Takes the directory that keeps the network namespaces out of this process's mount namespace, and says by which path the container's own
-/// is still reached while the file that comes with it is open; none where all stays as it is.
-///
-/// Making a container reads the table of mounts some twenty times, and every container that runs has a line there.
-pub fn hide_namespaces(dir: &Path, own: &Path, sources: &[PathBuf]) -> Result<Option<(PathBuf, File)>, MountError> {
-    let refused = |errno: Errno| MountError::Namespace(errno.into());
-    let Some((kept, parent)) = own.parent().and_then(|kept| Some((kept, kept.parent()?))) else { return Ok(None) };
-    // A container that is to see the directory, such as one that debugs the others, does.
-    let shown = |source: &PathBuf| fs::canonicalize(source).is_ok_and(|s| kept.starts_with(&s) || s.starts_with(kept));
-    let place = |path: &Path| statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID);
-    let (outer, inner, shim) =
-        (place(parent).map_err(refused)?, place(kept).map_err(refused)?, place(dir).map_err(refused)?);
-    // Only a mount of its own can be taken away, and only from one that no longer answers to the host.
-    if outer.stx_mnt_id == inner.stx_mnt_id || outer.stx_mnt_id != shim.stx_mnt_id || sources.iter().any(shown) {
-        return Ok(None);
-    }
-    let file = File::open(own).map_err(MountError::Namespace)?;
-    // Without this the host's would go with it.
-    mount_change(kept, MountPropagationFlags::PRIVATE).map_err(refused)?;
-    unmount(kept, UnmountFlags::DETACH).map_err(refused)?;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    Ok(Some((path.into(), file)))
 }
 
 /// Mounts `rootfs` at `target`, which is created.

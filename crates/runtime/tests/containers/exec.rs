@@ -56,6 +56,14 @@ fn it_joins_the_container() {
                 "CapEff:\t00000000a80425fb\nSeccomp:\t2\n",
                 0,
             ),
+            (
+                "groups",
+                script(
+                    r#"[ "$(cat /proc/self/cgroup)" = "$(cat /proc/1/cgroup)" ] && echo those of the first process"#,
+                ),
+                "those of the first process\n",
+                0,
+            ),
             ("errors", script("echo bad >&2; exit 1"), "bad\n", 1),
         ] {
             assert_eq!(run(&house, &container, name, wish).await, (expected.to_owned(), code), "{name}");

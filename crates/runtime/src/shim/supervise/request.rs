@@ -92,7 +92,7 @@ impl Shim {
         let rootfs = self.parts.dir.join(file::ROOTFS);
         let entered = oci::process::enter(&mut exec.process, &exec.identity, &rootfs);
         let made = match (&mut self.parts.oci, entered) {
-            (Some(oci), Ok(())) if self.started.is_some() => oci.exec(&exec),
+            (Some(oci), Ok(())) if self.started.is_some() => oci.exec(&exec, &mut self.parts.cgroup),
             (_, Err(error)) => Err(Failure { code: 126, message: sentence(&error) }),
             _ => Err(Failure { code: 128, message: "the container does not run".to_owned() }),
         };
