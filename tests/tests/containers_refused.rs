@@ -18,6 +18,19 @@ const ALIKE: &[(&str, i32, &str)] = &[
     ),
     ("run --rm busybox /etc/passwd", 126, r#"exec: "/etc/passwd": permission denied: unknown"#),
     ("run --rm busybox /etc/passwd/x", 125, r#"exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory: unknown"#),
+    ("run --rm --log-opt bogus=1 busybox true", 125, "unknown log opt 'bogus' for json-file log driver"),
+    ("run --rm --log-opt mode=fast busybox true", 125, "logger: logging mode not supported: fast"),
+    (
+        "run --rm --log-opt max-buffer-size=1m busybox true",
+        125,
+        "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+    ),
+    ("run --rm --log-opt max-size=much busybox true", 125, "failed to initialize logging driver: invalid size: 'much'"),
+    (
+        "run --rm --log-opt max-file=0 busybox true",
+        125,
+        "failed to initialize logging driver: max-file cannot be less than 1",
+    ),
     (
         "run --rm -w relative busybox true",
         125,

@@ -76,6 +76,24 @@ fn logs_across_rotation() {
         .fails_with("unknown log opt 'bogus' for json-file log driver");
 }
 
+#[test]
+fn logs_with_details() {
+    let Some(host) = Host::start() else { return };
+    host.docker("run --name plain busybox echo hello").ok();
+    assert_eq!(host.docker("logs --details plain").out, " hello\n");
+    let options = "--log-opt labels=team --log-opt env-regex=^LE --log-opt tag='{{.ImageName}}/{{.Name}}'";
+    host.docker(&format!("create --name told -l team='a b' -l other=1 -e LEVEL=5 {options} busybox echo hello")).ok();
+    host.docker("rename told renamed").ok();
+    host.docker("start -a renamed").ok();
+    assert_eq!(host.docker("logs renamed").out, "hello\n");
+    assert_eq!(host.docker("logs --details renamed").out, "LEVEL=5,tag=busybox%2Frenamed,team=a+b hello\n");
+    let file = host.docker("inspect -f '{{.LogPath}}' renamed").ok();
+    let attrs = r#""stream":"stdout","attrs":{"LEVEL":"5","tag":"busybox/renamed","team":"a b"},"time":"#;
+    assert!(host.sh(&format!("cat {file}")).ok().contains(attrs));
+    // What Docker takes at the start of the container is refused before there is one.
+    host.docker("create --log-opt max-file=0 busybox").fails_with("max-file cannot be less than 1");
+}
+
 /// Nothing is lost to one who follows, as long as it is not further behind than what is kept.
 fn followed_across_rotation(host: &Host) {
     let writes = "echo line 0; until [ -e /go ]; do sleep 0.05; done; \

@@ -71,6 +71,19 @@ pub(crate) fn decode(text: &str) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
+/// Writes a text so that it can stand in a query.
+pub(crate) fn encode(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            b' ' => escaped.push('+'),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
 fn parse_number(name: &str, value: &str) -> Result<i64, ApiError> {
     value
         .parse()

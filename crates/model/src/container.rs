@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     health::{Health, HealthCheck, HealthResult, HealthStatus},
     life::{AfterExit, Exit, Phase, Restart, Run, Stop, Want},
-    log::Log,
+    log::{Log, LogPart},
     mount::{Access, Fill, Missing, Mount, MountSource, ReadOnly},
     namespace::{Namespaces, Share},
     process::{Init, Process, Stdin, Terminal},

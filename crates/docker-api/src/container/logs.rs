@@ -1,6 +1,6 @@
 //! `GET /containers/{id}/logs`: what its process wrote, and goes on to write.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use bytes::Bytes;
 use engine::WaitFor;
@@ -24,7 +24,7 @@ use crate::{
     call::Call,
     find,
     hijack::Output,
-    query::Query,
+    query::{self, Query},
     stream::{Framing, Terms},
     time,
 };
@@ -36,6 +36,7 @@ struct Style {
     stdout: bool,
     stderr: bool,
     timestamps: bool,
+    details: bool,
 }
 
 pub(super) async fn logs(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answer, ApiError> {
@@ -47,6 +48,7 @@ pub(super) async fn logs(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answ
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
         timestamps: query.flag("timestamps"),
+        details: query.flag("details"),
     };
     if !style.stdout && !style.stderr {
         return Err(ApiError::invalid("Bad parameters: you must choose at least one stream"));
@@ -82,7 +84,8 @@ pub(super) async fn logs(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answ
 
 /// Writes what the log has now to a taken-over connection.
 pub(super) async fn replay(api: &Api, container: &Container, terms: &Terms, mut to: Output) {
-    let style = Style { framing: terms.framing, stdout: terms.stdout, stderr: terms.stderr, timestamps: false };
+    let (stdout, stderr) = (terms.stdout, terms.stderr);
+    let style = Style { framing: terms.framing, stdout, stderr, timestamps: false, details: false };
     let path = api.places.log(&container.id);
     let Ok(Ok(mut reader)) = tokio::task::spawn_blocking(move || Reader::open(&path, Wish::default())).await else {
         return;
@@ -161,13 +164,25 @@ async fn cut_on_error(to: &Pipe, outcome: io::Result<()>) {
 impl Style {
     fn write(self, entry: &Entry) -> Option<Bytes> {
         let wanted = if entry.stream == Stream::Stdout { self.stdout } else { self.stderr };
-        let text = if self.timestamps {
-            format!("{} {}", entry.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ"), entry.log)
-        } else {
-            entry.log.clone()
-        };
-        wanted.then(|| self.framing.frame(entry.stream, text.into_bytes()))
+        if !wanted {
+            return None;
+        }
+        let mut text = String::with_capacity(entry.log.len());
+        if self.timestamps {
+            text += &format!("{} ", entry.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ"));
+        }
+        if self.details {
+            text += &format!("{} ", details(&entry.attrs));
+        }
+        text += &entry.log;
+        Some(self.framing.frame(entry.stream, text.into_bytes()))
     }
+}
+
+/// Writes `a=1,b=2`.
+fn details(attrs: &BTreeMap<String, String>) -> String {
+    let pair = |(name, value): (&String, &String)| format!("{}={}", query::encode(name), query::encode(value));
+    attrs.iter().map(pair).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -188,10 +203,19 @@ mod tests {
         let entry = Entry {
             log: "hello\n".to_owned(),
             stream: Stream::Stderr,
+            attrs: BTreeMap::new(),
             time: "2026-01-02T03:04:05.6Z".parse().unwrap(),
         };
-        let style = Style { framing: Framing::Raw, stdout: true, stderr: true, timestamps: true };
-        assert_eq!(style.write(&entry).unwrap().as_ref(), b"2026-01-02T03:04:05.600000000Z hello\n");
+        let style = Style { framing: Framing::Raw, stdout: true, stderr: true, timestamps: true, details: false };
+        let shown = |style: Style, entry| String::from_utf8(style.write(entry).unwrap().to_vec()).unwrap();
+        assert_eq!(shown(style, &entry), "2026-01-02T03:04:05.600000000Z hello\n");
+        assert_eq!(shown(Style { timestamps: false, details: true, ..style }, &entry), " hello\n");
+        let attrs = [("tag", "a/b c"), ("é,", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let named = Entry { attrs: attrs.into(), ..entry.clone() };
+        assert_eq!(
+            shown(Style { details: true, ..style }, &named),
+            "2026-01-02T03:04:05.600000000Z tag=a%2Fb+c,%C3%A9%2C=1 hello\n"
+        );
         assert_eq!(Style { stderr: false, ..style }.write(&entry), None);
     }
 }

@@ -1,9 +1,11 @@
 //! What a container's process wrote, kept as Docker's `json-file` log driver keeps it: one JSON object a line,
-//! `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.6Z"}`. A line longer than 16 KiB becomes several
-//! entries of which only the last ends in a newline.
+//! `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.6Z"}`, with `"attrs":{"name":"value"}` before the time
+//! where that was asked for. A line longer than 16 KiB becomes several entries of which only the last ends in a newline.
 
 pub mod reader;
 pub mod writer;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,9 @@ pub struct Entry {
     pub log: String,
     /// Which output it was written to.
     pub stream: Stream,
+    /// What was asked to be said of the container with every entry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attrs: BTreeMap<String, String>,
     /// When the shim read it.
     pub time: jiff::Timestamp,
 }

@@ -1,8 +1,10 @@
 //! Writing a container's log. A disk that is full or slow to open costs log lines, never the container.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +19,7 @@ pub struct Writer {
     path: PathBuf,
     max_size_bytes: Option<u64>,
     max_files: u32,
+    attrs: BTreeMap<String, String>,
     file: File,
     size_bytes: u64,
     /// What came without a newline yet, by stream.
@@ -33,11 +36,17 @@ impl Writer {
             path: path.to_owned(),
             max_size_bytes,
             max_files,
+            attrs: BTreeMap::new(),
             file,
             size_bytes,
             partial: Default::default(),
             line: Vec::new(),
         })
+    }
+
+    /// The same; every entry has these attributes.
+    pub fn with_attrs(self, attrs: BTreeMap<String, String>) -> Self {
+        Self { attrs, ..self }
     }
 
     /// Adds output; whole lines are written at once.
@@ -69,10 +78,14 @@ impl Writer {
     fn emit(&mut self, slot: usize, stream: Stream, time: Timestamp) -> io::Result<()> {
         let text = &self.partial[slot];
         let end = character_boundary(text);
-        let entry = Entry { log: String::from_utf8_lossy(&text[..end]).into_owned(), stream, time };
+        // Lent to each entry, so that none needs a copy.
+        let attrs = mem::take(&mut self.attrs);
+        let entry = Entry { log: String::from_utf8_lossy(&text[..end]).into_owned(), stream, attrs, time };
         self.partial[slot].drain(..end);
         self.line.clear();
-        serde_json::to_writer(&mut self.line, &entry)?;
+        let line = serde_json::to_writer(&mut self.line, &entry);
+        self.attrs = entry.attrs;
+        line?;
         self.line.push(b'\n');
         if self.max_size_bytes.is_some_and(|max| self.size_bytes >= max) {
             self.rotate()?;
@@ -137,6 +150,21 @@ mod tests {
             {\"log\":\"ab\\n\",\"stream\":\"stdout\",\"time\":\"1970-01-01T00:00:00Z\"}\n\
             {\"log\":\"x\",\"stream\":\"stderr\",\"time\":\"1970-01-01T00:00:00Z\"}\n";
         assert_eq!(files, [expected]);
+    }
+
+    #[test]
+    fn every_entry_has_the_attributes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x-json.log");
+        let attrs = [("tag", "web/1"), ("env", "a\"b")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut writer = Writer::open(&path, None, 1).unwrap().with_attrs(attrs.into());
+        writer.write(Stream::Stdout, b"a\nb\n", Timestamp::UNIX_EPOCH).unwrap();
+        let line = |text: &str| {
+            format!(
+                r#"{{"log":"{text}\n","stream":"stdout","attrs":{{"env":"a\"b","tag":"web/1"}},"time":"1970-01-01T00:00:00Z"}}"#
+            )
+        };
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n{}\n", line("a"), line("b")));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
     sync::LazyLock,
 };
 
-use model::container::{Access, Container, Log, Namespaces, Privilege, Seccomp, Share};
+use model::container::{Access, Container, Log, LogPart, Namespaces, Privilege, Seccomp, Share};
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde_json::{Value, json};
 
@@ -208,15 +208,30 @@ pub fn launch(container: &Container, host: &Host) -> Result<Launch, OciError> {
         rootfs: host.rootfs.clone(),
         filesystems: mounts::filesystems(container, host),
         stdin: process::stdin(container.process.stdin),
-        log: match container.log {
-            Log::None => LogDriver::None,
-            Log::JsonFile { max_size, max_file } => {
-                LogDriver::JsonFile { path: host.log.clone(), max_size_bytes: max_size, max_files: max_file.max(1) }
-            }
-        },
+        log: log(container, host),
         shm_of: host.peers.ipc,
         runtime: container.external_runtime.clone().map_or(OciRuntime::BuiltIn, OciRuntime::Program),
     })
+}
+
+fn log(container: &Container, host: &Host) -> LogDriver {
+    match &container.log {
+        Log::None => LogDriver::None,
+        Log::JsonFile { max_size, max_file, attributes } => LogDriver::JsonFile {
+            path: host.log.clone(),
+            max_size_bytes: *max_size,
+            max_files: (*max_file).max(1),
+            attrs: attributes.iter().map(|(name, value)| (name.clone(), log_attribute(container, value))).collect(),
+        },
+    }
+}
+
+fn log_attribute(container: &Container, value: &[LogPart]) -> String {
+    let text = |part: &LogPart| match part {
+        LogPart::Text(text) => text.clone(),
+        LogPart::Name => container.name.clone(),
+    };
+    value.iter().map(text).collect()
 }
 
 /// The container's specification; root path and user are filled in by [`enter`].

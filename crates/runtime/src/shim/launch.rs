@@ -2,6 +2,7 @@
 //! an exec. And what a shim tells whoever comes later: the shape of `state.json`. No behaviour beyond reading and writing.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -118,6 +119,9 @@ pub enum LogDriver {
         max_size_bytes: Option<u64>,
         /// How many files are kept, the current one included (at least 1).
         max_files: u32,
+        /// What every entry says besides.
+        #[serde(default)]
+        attrs: BTreeMap<String, String>,
     },
 }
 

@@ -132,7 +132,7 @@ impl House {
             restart: Restart::No,
             stop: Stop { signal: 15, timeout_s: 10 },
             health_check: None,
-            log: Log::JsonFile { max_size: None, max_file: 1 },
+            log: Log::JsonFile { max_size: None, max_file: 1, attributes: Default::default() },
             after_exit: AfterExit::Keep,
             external_runtime: None,
             labels: BTreeMap::new(),

@@ -138,7 +138,7 @@ fn logs_rotate_and_read_back() {
     with_house(|house| async move {
         let mut container =
             house.container(&["sh", "-c", "i=0; while [ $i -lt 100 ]; do echo line$i; i=$((i+1)); done"]);
-        container.log = Log::JsonFile { max_size: Some(2000), max_file: 3 };
+        container.log = Log::JsonFile { max_size: Some(2000), max_file: 3, attributes: Default::default() };
         house.run(&container).await;
         let last = reader::read(&house.log(&container), reader::Wish { tail: Some(30), ..Default::default() }).unwrap();
         let lines: Vec<String> = last.into_iter().map(|entry| entry.log).collect();
@@ -152,7 +152,7 @@ fn logs_rotate_and_read_back() {
 fn a_log_that_rotates_under_load_keeps_its_last_lines_whole() {
     with_house(|house| async move {
         let mut container = house.container(&["sh", "-c", "yes | head -n 50000 | awk '{print NR}'"]);
-        container.log = Log::JsonFile { max_size: Some(64 << 10), max_file: 4 };
+        container.log = Log::JsonFile { max_size: Some(64 << 10), max_file: 4, attributes: Default::default() };
         house.run(&container).await;
         let lines: Vec<u32> = reader::read(&house.log(&container), reader::Wish::default())
             .unwrap()

@@ -205,12 +205,13 @@ pub(crate) fn wish(body: Body, context: Context<'_>) -> Result<(ContainerWish, V
         network::Asked { config: &mut config, host: &mut host_config, endpoints: networking_config.endpoints_config };
     let (sandbox, sandbox_id) = network::sandbox(&home, asked, random, &mut warnings)?;
     let (mounts, volumes) = mount::mounts(state, &config, &host_config, now_ms, random)?;
+    let logged = log::Subject { id: &id, config: &config, image_id: &image_id, hostname: &host.hostname };
     let container = Container {
         process: process::process(&config, &host_config),
         resources: limits(&host_config),
         security: security::security(&host_config)?,
         health_check: health::check(&config),
-        log: log::log(&host_config.log_config)?,
+        log: log::log(&host_config.log_config, &logged)?,
         restart: resources::restart(&host_config.restart_policy),
         stop: Stop {
             signal: if config.stop_signal.is_empty() { SIGTERM } else { signal::parse(&config.stop_signal)? },

@@ -86,8 +86,9 @@ pub fn block_signals() -> io::Result<SignalFd> {
 
 /// Opens the log. A log that cannot be opened is no reason not to run.
 pub fn open_log(driver: &LogDriver) -> Option<Writer> {
-    let LogDriver::JsonFile { path, max_size_bytes, max_files } = driver else { return None };
+    let LogDriver::JsonFile { path, max_size_bytes, max_files, attrs } = driver else { return None };
     Writer::open(path, *max_size_bytes, *max_files)
+        .map(|writer| writer.with_attrs(attrs.clone()))
         .inspect_err(|error| eprintln!("cannot open the log {}: {error}; output is not kept", path.display()))
         .ok()
 }
