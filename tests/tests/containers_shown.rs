@@ -168,6 +168,15 @@ fn hidden_and_read_only_paths() {
 }
 
 #[test]
+fn the_built_in_image_ends_when_told() {
+    let Some(host) = Host::start_with(&["--demo"]) else { return };
+    host.docker("run -d --name web linkspan/demo").ok();
+    eventually("it listens", || host.docker("logs web").ok().contains("listening").then_some(()));
+    host.docker("stop web").ok();
+    assert_eq!(host.docker("inspect -f '{{.State.ExitCode}}' web").ok(), "0", "it was not killed");
+}
+
+#[test]
 fn the_built_in_image_is_as_old_as_the_binary() {
     let Some(host) = Host::start_with(&["--demo"]) else { return };
     let id = || host.docker("images --no-trunc --format '{{.CreatedSince}} {{.ID}}' linkspan/demo").ok();

@@ -77,6 +77,19 @@ fn signals_of_all_numbers_arrive() {
 }
 
 #[test]
+fn an_init_misses_no_signal() {
+    let Some(host) = Host::start() else { return };
+    host.docker("create --name box --init busybox sleep 1000").ok();
+    for (signal, code) in [("TERM", "143"), ("USR1", "138"), ("INT", "130")].repeat(3) {
+        // On one connection, so that it comes before anything in the container runs.
+        let post = "-sf --unix-socket /var/run/docker.sock -X POST http://docker/containers/box";
+        host.sh(&format!("curl {post}/start --next {post}/kill?signal={signal}")).ok();
+        let ended = || host.docker("inspect -f '{{.State.Status}} {{.State.ExitCode}}' box").ok();
+        eventually(signal, || (ended() == format!("exited {code}")).then_some(()));
+    }
+}
+
+#[test]
 fn an_exec_ends_after_its_client_has_left() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --name box busybox sleep 1000").ok();

@@ -37,11 +37,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(command: &mut Command) -> io::Result<u8> {
-    let child = Pid::from_child(&command.spawn()?);
-    let held = pidfd_open(child, PidfdFlags::empty())?;
-    // After the spawn, so that the program does not inherit it. What came in between is found by the first wait.
+    // First of all: to process 1, what it neither blocks nor handles is never sent (pid_namespaces(7)). Blocked, it waits for the program.
+    // The shim has had it blocked since before there was anything to be sent to.
     SigSet::all().thread_block()?;
     let signals = SignalFd::new(&SigSet::all())?;
+    let child = Pid::from_child(&kernel::process::spawn_unblocked(command)?);
+    let held = pidfd_open(child, PidfdFlags::empty())?;
     loop {
         if let Some(code) = reap(child) {
             return Ok(code);

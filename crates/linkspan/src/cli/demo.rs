@@ -3,12 +3,13 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
-    process::ExitCode,
+    process::{self, ExitCode},
     thread,
     time::Duration,
 };
 
 use clap::{Args, Subcommand};
+use nix::sys::signal::{SigSet, Signal};
 
 use super::Outcome;
 
@@ -49,6 +50,7 @@ impl Demo {
 }
 
 fn serve(address: &str) -> io::Result<()> {
+    end_when_told()?;
     // A host without IPv6 has no [::].
     let listener = TcpListener::bind(address).or_else(|e| match address.strip_prefix("[::]") {
         Some(port) => TcpListener::bind(format!("0.0.0.0{port}")),
@@ -61,6 +63,18 @@ fn serve(address: &str) -> io::Result<()> {
             let _ = answer(stream);
         });
     }
+    Ok(())
+}
+
+/// The server is process 1 of its container, to which nothing is sent that it does not ask for (pid_namespaces(7)).
+fn end_when_told() -> io::Result<()> {
+    let told = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    told.thread_block()?;
+    thread::spawn(move || {
+        // It fails only for a set without signals.
+        let _ = told.wait();
+        process::exit(0);
+    });
     Ok(())
 }
 

@@ -12,12 +12,16 @@ use super::{
     user::{self, Identity},
 };
 use crate::{
+    init,
     rootfs::tree::Root,
     shim::launch::{ExecLaunch, Launch},
 };
 
 /// Where the small init is bound in a container that has one.
 pub const INIT_PATH: &str = "/sbin/docker-init";
+
+/// How the small init is called, before the program and its arguments.
+pub const INIT: [&str; 3] = [INIT_PATH, init::VERB, "--"];
 
 /// A process to run in a running container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,9 +56,7 @@ pub fn first(container: &Container, kept: &BTreeSet<String>) -> Result<Process, 
     let process = &container.process;
     let args = match process.init {
         Init::Program => process.args.clone(),
-        Init::Init => {
-            [INIT_PATH, "init", "--"].into_iter().map(str::to_owned).chain(process.args.iter().cloned()).collect()
-        }
+        Init::Init => INIT.into_iter().map(str::to_owned).chain(process.args.iter().cloned()).collect(),
     };
     let mut value = json!({
         "user": {"uid": 0, "gid": 0},

@@ -22,7 +22,11 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 
-use crate::{cgroup::Entrances, oci::propagation::Propagation, words::plain};
+use crate::{
+    cgroup::Entrances,
+    oci::{process::INIT, propagation::Propagation},
+    words::plain,
+};
 
 /// How to become the container's process.
 ///
@@ -53,8 +57,11 @@ impl Executor for Entry {
         size_terminal(process);
         self.confine(process.no_new_privileges() == Some(true))
             .map_err(|error| ExecutorError::Other(format!("cannot confine the process: {error}")))?;
-        // The shim blocks signals to read them in its loop; the program must not inherit that.
-        let error = match SigSet::empty().thread_set_mask() {
+        // The shim blocks all signals, and the program must not inherit that. Our init wants it so: what is sent to it before it runs
+        // waits for it.
+        let is_init = args.starts_with(&INIT.map(str::to_owned));
+        let unblocked = if is_init { Ok(()) } else { SigSet::empty().thread_set_mask() };
+        let error = match unblocked {
             Ok(()) => command.exec(),
             Err(errno) => errno.into(),
         };

@@ -3,10 +3,8 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio as ChildStdio},
+    process::{Command, ExitStatus, Output, Stdio as ChildStdio},
 };
-
-use nix::sys::signal::SigSet;
 
 use crate::shim::{
     launch::{ExecLaunch, Launch, file},
@@ -41,7 +39,7 @@ impl Program {
 
     /// Lets the process run.
     pub fn start(&self) -> Result<(), Failure> {
-        let output = self.command("start").arg(&self.id).output();
+        let output = output(self.command("start").arg(&self.id));
         match output {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => Err(self.failure("start", &String::from_utf8_lossy(&output.stderr))),
@@ -65,7 +63,7 @@ impl Program {
 
     /// Removes what the runtime keeps of the container.
     pub fn delete(&self) {
-        let _ = self.command("delete").arg("--force").arg(&self.id).output();
+        let _ = output(self.command("delete").arg("--force").arg(&self.id));
     }
 
     fn spawn(
@@ -136,13 +134,15 @@ impl Program {
     }
 }
 
-/// Runs it with no signal blocked: the shim blocks some, and the container would inherit that.
+/// Runs it with no signal blocked: the shim blocks all, and the container would inherit that.
 fn run(command: &mut Command) -> io::Result<ExitStatus> {
-    let blocked = SigSet::thread_get_mask()?;
-    SigSet::empty().thread_set_mask()?;
-    let child = command.spawn();
-    blocked.thread_set_mask()?;
-    child?.wait()
+    kernel::process::spawn_unblocked(command)?.wait()
+}
+
+/// The same, with what it said.
+fn output(command: &mut Command) -> io::Result<Output> {
+    kernel::process::spawn_unblocked(command.stdout(ChildStdio::piped()).stderr(ChildStdio::piped()))?
+        .wait_with_output()
 }
 
 /// The last error in the runtime's log, which is lines of `time="…" level=error msg="…"`.

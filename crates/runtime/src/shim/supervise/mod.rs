@@ -74,14 +74,12 @@ pub struct Shim {
     ending: bool,
 }
 
-/// Blocks the signals that the loop reads or that are meant for the daemon only.
+/// Blocks all signals: the loop reads of children that have ended, and the others are not for the shim. What is cloned from it to become
+/// the container's first process misses none either.
 pub fn block_signals() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
-        set.add(signal);
-    }
-    set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+    SigSet::all().thread_block()?;
+    let read = SigSet::from(Signal::SIGCHLD);
+    Ok(SignalFd::with_flags(&read, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
 /// Opens the log. A log that cannot be opened is no reason not to run.
