@@ -22,11 +22,12 @@ mod top;
 mod update;
 mod wait;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hyper::Method;
-use model::{Container, Event, event::EventKind};
+use model::{Container, Event, State, container::Phase, event::EventKind};
 use runtime::image::Image;
+use tokio::sync::watch;
 
 pub(crate) use attach::window_size;
 pub(crate) use commit::commit;
@@ -37,6 +38,9 @@ use crate::{
     call::Call,
     find, time,
 };
+
+/// A start that takes longer hangs, and must not hide its container.
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// Answers `/containers/...`.
 pub(crate) async fn route(api: &Arc<Api>, path: &[&str], call: Call) -> Result<Answer, ApiError> {
@@ -104,7 +108,7 @@ async fn all(api: &Arc<Api>, call: &Call) -> Result<Answer, ApiError> {
 }
 
 async fn one(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answer, ApiError> {
-    let state = api.engine.state();
+    let state = past_start(api.engine.watch(), name).await?;
     let container = find::container(&state, name)?;
     let sizes = if call.query.flag("size") { Some(files::sizes(api, container).await?) } else { None };
     let around = inspect::Surroundings {
@@ -116,6 +120,19 @@ async fn one(api: &Arc<Api>, name: &str, call: &Call) -> Result<Answer, ApiError
     let mut document = inspect::inspect(&state, container, &around);
     inspect::as_before(&mut document, container, call.version);
     answer::ok(&document)
+}
+
+/// The state, when a start of the container that is under way has come to its end: a process that asks for itself as the first thing it
+/// does finds that it runs.
+async fn past_start(mut states: watch::Receiver<Arc<State>>, name: &str) -> Result<Arc<State>, ApiError> {
+    let state = Arc::clone(&states.borrow());
+    let id = &find::container(&state, name)?.id;
+    let is_past = |state: &Arc<State>| state.containers.get(id).is_none_or(|found| found.phase != Phase::Starting);
+    if !is_past(&state) {
+        // In the end what is there is shown.
+        drop(tokio::time::timeout(START_LIMIT, states.wait_for(is_past)).await);
+    }
+    Ok(Arc::clone(&states.borrow()))
 }
 
 /// Tells those who watch of something that the face itself did to a container.

@@ -1,11 +1,14 @@
 //! From the state to documents.
 
+use std::sync::Arc;
+
 use engine::Places;
 use model::{
     Command, State,
-    container::{Exit, HealthResult},
+    container::{Exit, HealthResult, Run},
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{inspect, list};
 use crate::{
@@ -58,6 +61,20 @@ fn on_a_network_with_names() {
         HealthResult { started_ms: NOW_MS, finished_ms: NOW_MS + 5, age_ms: 0, code: 0, output: "fine".to_owned() };
     let state = after(&state, Command::Health { container, result });
     check("healthy", &state, "web");
+}
+
+#[tokio::test]
+async fn whoever_asks_during_the_start_is_told_at_its_end() {
+    let state = with_container(&opened(), "web", &json!({ "Image": "box" }));
+    let container = find::container(&state, "web").unwrap().id.clone();
+    let state = after(&state, Command::Start(container.clone()));
+    let (publish, states) = watch::channel(Arc::new(state.clone()));
+    let asked = tokio::spawn(async move { super::past_start(states, "web").await });
+    tokio::task::yield_now().await;
+    let run = Run { pid: 1, started_ms: NOW_MS };
+    publish.send_replace(Arc::new(after(&state, Command::Started { container, run })));
+    let shown = asked.await.unwrap().unwrap();
+    assert!(find::container(&shown, "web").unwrap().run().is_some());
 }
 
 #[test]
