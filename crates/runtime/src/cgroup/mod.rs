@@ -1,5 +1,5 @@
 //! One container's control group, on cgroup v2 and on v1 (also v1 beside an unused v2): who is in it, freezing,
-//! killing, removing, what was used, new limits, and device rules. Making it is the OCI runtime's work.
+//! killing, removing, what was used, new limits, and device rules. Its first limits are the OCI runtime's work.
 //!
 //! Source: the kernel's `Documentation/admin-guide/cgroup-v1/` and `cgroup-v2.rst`.
 

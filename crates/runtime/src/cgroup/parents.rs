@@ -23,9 +23,9 @@ const MARK: &str = "trusted.linkspan";
 const ATTEMPTS: usize = 8;
 
 impl Cgroup {
-    /// Makes the group and those that are missing above it, for those that may go with the last container.
+    /// Makes the group and those that are missing above it, which may be on their way out with the last one in them.
     pub fn make(&self) -> io::Result<()> {
-        self.roots().filter(|root| !is_usual(root)).try_for_each(|root| make(root))
+        self.roots().try_for_each(|root| make(root))
     }
 
     /// Removes the groups above that are ours and empty.
@@ -98,7 +98,7 @@ fn make_once(group: &Path) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
             // Without a mark it stays, which harms nobody.
-            Ok(()) if dir != group => drop(setxattr(&dir, MARK, b"1", XattrFlags::empty())),
+            Ok(()) if dir != group && !is_usual(group) => drop(setxattr(&dir, MARK, b"1", XattrFlags::empty())),
             Ok(()) => {}
         }
     }
