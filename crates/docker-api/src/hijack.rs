@@ -33,7 +33,7 @@ const READ_BYTES: usize = 16 << 10;
 /// How often to look whether a silent client is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a client has to read the answer's head by itself, and how often to look.
-const HEAD_WAIT: Duration = Duration::from_millis(100);
+const HEAD_WAIT: Duration = Duration::from_secs(1);
 const HEAD_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What comes from the client.
