@@ -1,6 +1,10 @@
 //! What the writer leaves to be done elsewhere.
 
-use model::{ContainerId, decide::Task};
+use std::sync::Arc;
+
+use model::{ContainerId, State, decide::Task};
+
+use crate::writer::Reply;
 
 /// Something to be done outside the writer.
 pub enum Work {
@@ -8,4 +12,6 @@ pub enum Work {
     Task(Task),
     /// The network has changed under a container that runs: its files are written again.
     Files(ContainerId),
+    /// Whoever changed the network is answered, now that the files tell of it.
+    Answer(Reply, Arc<State>),
 }

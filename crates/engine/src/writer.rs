@@ -26,7 +26,7 @@ use crate::{
 /// What the writer is asked.
 pub enum Request {
     /// Decide a command and bring it about.
-    Command(Box<Command>, oneshot::Sender<Result<Arc<State>, EngineError>>),
+    Command(Box<Command>, Reply),
     /// Somebody else changed the host's network: look, and put right what is ours.
     Surprise(String),
     /// What would be done now.
@@ -35,6 +35,17 @@ pub enum Request {
     Desired(oneshot::Sender<NetState>),
     /// Take everything off the host that is ours, and end.
     Leave(oneshot::Sender<Result<(), Fault>>),
+}
+
+/// Where the outcome of a command goes.
+pub type Reply = oneshot::Sender<Result<Arc<State>, EngineError>>;
+
+/// A command that holds.
+pub struct Committed {
+    /// With it in effect.
+    pub state: Arc<State>,
+    /// Files of containers that run are about to be written again.
+    pub files: bool,
 }
 
 /// What the writer shares with the handles.
@@ -128,7 +139,7 @@ impl Writer {
     }
 
     /// Decides a command and brings it about.
-    pub fn commit(&mut self, command: Command) -> Result<Arc<State>, EngineError> {
+    pub fn commit(&mut self, command: Command) -> Result<Committed, EngineError> {
         let facts = self.world.facts(&self.state, &command);
         let (mode, exit) = (commit::mode(&command), exit_of(&command));
         let decision = decide(&self.state, &facts, command)?;
@@ -148,22 +159,33 @@ impl Writer {
         self.userspace.follow(&before, &after, &decision.change, self.world.as_mut());
         self.shared.state.send_replace(Arc::clone(&after));
         decision.events.into_iter().for_each(|event| self.shared.events.emit(event));
-        for container in userspace::readers(&before, &after, &decision.change) {
+        let readers = userspace::readers(&before, &after, &decision.change);
+        let files = !readers.is_empty();
+        for container in readers {
             let _ = self.shared.work.send(Work::Files(container));
         }
         self.start(decision.tasks);
         self.shared.waiters.notify(&before, &after, &decision.change, exit.as_ref());
-        Ok(after)
+        Ok(Committed { state: after, files })
     }
 
     fn serve(&mut self, request: Request) {
         match request {
-            // Whoever asked may have gone; the command holds all the same.
-            Request::Command(command, reply) => drop(reply.send(self.commit(*command))),
+            Request::Command(command, reply) => self.answer(*command, reply),
             Request::Surprise(what) => self.repair(&what),
             Request::Compare(reply) => drop(reply.send(self.host.compare())),
             Request::Desired(reply) => drop(reply.send(self.host.desired().clone())),
             Request::Leave(_) => {}
+        }
+    }
+
+    /// Whoever asked may have gone; the command holds all the same.
+    fn answer(&mut self, command: Command, reply: Reply) {
+        match self.commit(command) {
+            // In turn: behind the files.
+            Ok(Committed { state, files: true }) => drop(self.shared.work.send(Work::Answer(reply, state))),
+            Ok(Committed { state, files: false }) => drop(reply.send(Ok(state))),
+            Err(error) => drop(reply.send(Err(error))),
         }
     }
 

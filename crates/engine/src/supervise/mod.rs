@@ -78,6 +78,7 @@ impl Supervisor {
             while let Some(work) = work.recv().await {
                 match work {
                     Work::Files(container) => self.refresh_files(&container),
+                    Work::Answer(reply, state) => drop(reply.send(Ok(state))),
                     // In turn: the next task may be about a new volume of the same name.
                     Work::Task(task @ (Task::MakeVolume(_) | Task::DropVolume(_))) => self.perform(task).await,
                     Work::Task(task) => {

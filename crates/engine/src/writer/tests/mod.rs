@@ -17,6 +17,7 @@ use crate::{
     EngineError,
     commit::{Mode, mode},
     work::Work,
+    writer::Committed,
 };
 use machine::{Daemon, Death, Disk, Fate, Machine, Shelf};
 use steps::Stage;
@@ -258,7 +259,7 @@ fn refuse(machine: &Machine, command: &Command, step: u64, effect: Effect) -> bo
         (Err(EngineError::Refused(_)), _) => false,
         (Err(other), _) => panic!("{command:?}: {other}"),
         (Ok(_), Mode::AllOrNothing) => false,
-        (Ok(after), Mode::Eventually) => {
+        (Ok(Committed { state: after, .. }), Mode::Eventually) => {
             let held = daemon.writer.unsettled;
             daemon.writer.repair("a test");
             assert!(daemon.writer.state == after);
