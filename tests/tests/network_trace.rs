@@ -87,6 +87,18 @@ fn the_hosts_own_firewall_is_obeyed_and_named() {
 }
 
 #[test]
+fn the_doctor_names_who_is_in_the_way() {
+    let Some(host) = Host::start() else { return };
+    host.docker("network create --subnet 10.1.0.0/24 net").ok();
+    let doctor = host.linkspan("doctor").out;
+    assert!(doctor.contains("good     address overlaps: "), "{doctor}");
+    host.sh("ip route add 10.1.0.128/25 via 192.0.2.2").ok();
+    let doctor = host.linkspan("doctor");
+    assert_eq!(doctor.code, 1);
+    assert!(doctor.out.contains("BAD      address overlaps: 10.1.0.128/25 by "), "{}", doctor.out);
+}
+
+#[test]
 fn what_was_built_is_told() {
     let Some(host) = Host::start() else { return };
     host.docker("network create --subnet 10.1.0.0/24 net").ok();

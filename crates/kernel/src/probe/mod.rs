@@ -1,9 +1,12 @@
 //! What this machine can do and what stands in the way, for `linkspan doctor`. Features are tried out in namespaces that nothing else
 //! is in, so the answer is the kernel's own and nothing is changed.
 
+mod address;
 mod feature;
 mod firewall;
 mod setting;
+
+use std::collections::BTreeSet;
 
 use netstate::Fault;
 
@@ -42,7 +45,7 @@ pub enum Verdict {
 }
 
 impl Linux {
-    /// Looks at everything: features of the kernel, settings, foreign firewall rules that packets must pass too.
+    /// Looks at everything: features of the kernel, settings, foreign firewall rules that packets must pass too, other ways to our addresses.
     pub fn probe(&self) -> Result<Vec<Check>, Fault> {
         let mut checks = feature::checks();
         let host = self.inside(&netstate::netns::NetnsName::Host, || {
@@ -54,6 +57,7 @@ impl Linux {
             .and_then(|checks| checks)
             .map_err(|refusal: crate::fault::Refusal| refusal.fault("look at the host's firewall"))?;
         checks.extend(host);
+        checks.extend(address::checks(&self.facts()?.routes(&BTreeSet::new())?));
         Ok(checks)
     }
 }
