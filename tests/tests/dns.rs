@@ -100,6 +100,20 @@ fn what_is_forwarded_and_where() {
     host.docker("run --rm --dns nonsense busybox true").fails_with("IP address is not correctly formatted");
 }
 
+#[test]
+fn a_host_with_systemd_resolved() {
+    let Some(host) = Host::start() else { return };
+    host.sh("mkdir -p /run/systemd/resolve; echo nameserver 127.0.0.53 > /run/resolv.conf
+         mount --bind /run/resolv.conf /etc/resolv.conf
+         echo nameserver 192.0.2.53 > /run/systemd/resolve/resolv.conf")
+        .ok();
+    host.docker("network create net").ok();
+    for (options, server) in [("", "192.0.2.53"), ("--network net", "127.0.0.11"), ("--network host", "127.0.0.53")] {
+        let servers = host.docker(&format!("run --rm {options} busybox grep ^nameserver /etc/resolv.conf")).ok();
+        assert_eq!(servers, format!("nameserver {server}"), "{options}");
+    }
+}
+
 /// A container that answers every question with 203.0.113.7, and keeps whom it was asked by.
 fn resolver(host: &Host, name: &str, options: &str) {
     let script = host.path().join(format!("dns-{name}"));

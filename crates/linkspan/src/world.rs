@@ -113,7 +113,7 @@ impl World for RealWorld {
     }
 
     fn resolv_conf(&self) -> ResolvConf {
-        ResolvConf::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+        ResolvConf::parse(&fs::read_to_string(plan::dns::PATH).unwrap_or_default())
     }
 }
 

@@ -10,7 +10,7 @@ mod view;
 
 pub use hosts::hosts_file;
 pub use names::{Addresses, EndpointNames, NetworkNames, endpoint_names, network_names};
-pub use resolv_conf::{EMBEDDED, ResolvConf, resolv_conf};
+pub use resolv_conf::{EMBEDDED, HostFiles, PATH, ResolvConf, resolv_conf};
 pub use view::{Attached, DnsView, Forward, Unqualified, Upstream, Way, dns_view};
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use model::{
     sandbox::Namespace,
 };
 use plan::{
-    dns::{ResolvConf, hosts_file, resolv_conf},
+    dns::{self, HostFiles, hosts_file, resolv_conf},
     environment::link_environment,
 };
 use runtime::{
@@ -87,10 +87,10 @@ impl Supervisor {
     ) -> Result<Vec<(PathBuf, String)>, PrepareError> {
         let place = self.places.container(&container.id);
         files::directory(&place).map_err(file(&place))?;
-        let host = ResolvConf::parse(&read("/etc/resolv.conf"));
+        let host = HostFiles::read(read);
         let texts = [
             ("hosts", hosts_file(state, &sandbox.id).unwrap_or_else(|| read("/etc/hosts"))),
-            ("resolv.conf", resolv_conf(state, &sandbox.id, &host).unwrap_or_else(|| read("/etc/resolv.conf"))),
+            ("resolv.conf", resolv_conf(state, &sandbox.id, &host).unwrap_or_else(|| read(dns::PATH))),
             ("hostname", format!("{}\n", sandbox.hostname)),
         ];
         texts

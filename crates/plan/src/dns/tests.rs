@@ -121,7 +121,7 @@ fn hosts_files() {
 
 #[test]
 fn resolv_conf_of_each_kind_of_sandbox() {
-    let host = ResolvConf::parse(HOST);
+    let host = HostFiles { file: ResolvConf::parse(HOST), behind_stub: None };
     let servers = |state: &State, n: u8| {
         let text = resolv_conf(state, &id(n), &host).unwrap();
         let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver "));
@@ -131,7 +131,20 @@ fn resolv_conf_of_each_kind_of_sandbox() {
     assert_eq!(servers(&plain, 2), "127.0.0.11");
     assert_eq!(servers(&plain, 3), "127.0.0.11", "on the default network too, but one with names is enough");
     assert_eq!(servers(&plain, 4), "10.0.0.53");
-    assert_eq!(servers(&state(|two| two.namespace = Namespace::Host), 2), "127.0.0.53 10.0.0.53");
+    let in_the_hosts = state(|two| two.namespace = Namespace::Host);
+    assert_eq!(servers(&in_the_hosts, 2), "127.0.0.53 10.0.0.53");
+
+    // Only who does not share the host's loopback has to ask whom the stub asks.
+    let behind = Some(ResolvConf::parse("nameserver 10.0.0.1"));
+    let host = HostFiles { file: ResolvConf::parse("nameserver 127.0.0.53"), behind_stub: behind };
+    for (state, n, line) in [
+        (&plain, 2, "# ExtServers: [host(127.0.0.53)]"),
+        (&plain, 4, "nameserver 10.0.0.1\n\n# Based on host file: '/run/systemd/resolve/resolv.conf' (legacy)"),
+        (&in_the_hosts, 2, "nameserver 127.0.0.53"),
+    ] {
+        let text = resolv_conf(state, &id(n), &host).unwrap();
+        assert!(text.contains(line), "{text}");
+    }
 }
 
 proptest! {
