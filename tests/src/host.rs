@@ -272,7 +272,8 @@ fn is_root() -> bool {
     output.stdout == b"0\n"
 }
 
-fn child_of(pid: u32) -> Option<u32> {
+/// A process's first child, as seen from here.
+pub(crate) fn child_of(pid: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
 }

@@ -7,6 +7,7 @@
 
 mod host;
 pub mod image;
+mod job;
 mod network;
 mod peer;
 mod raw;
@@ -14,6 +15,7 @@ mod said;
 mod terminal;
 
 pub use host::{Host, NETWORK};
+pub use job::Job;
 pub use network::From;
 pub use peer::Peer;
 pub use raw::{Holdings, answer};

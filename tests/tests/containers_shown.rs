@@ -1,5 +1,7 @@
 //! What docker shows of containers: lists and their filters, logs, statistics, events, the daemon itself.
 
+use std::io::{BufRead, BufReader, Read, Write};
+
 use conformance::{Host, eventually};
 
 #[test]
@@ -50,8 +52,8 @@ fn lists_filters_and_formats() {
     host.docker("rename box box").fails_with("Renaming a container with the same name as its current name");
     host.docker("rename box 'x y'").fails_with("Invalid container name");
     check("top box -o pid,comm | grep -c sleep", "1");
-    let stats = host.sh("timeout -s KILL 3 docker stats --format '{{.Name}} {{.PIDs}}' box").out;
-    assert!(stats.matches("box ").count() > 1, "a stream: {stats:?}");
+    let stats = host.begin("docker stats --format '{{.Name}} {{.PIDs}}' box");
+    eventually("a stream of statistics", || (stats.said().matches("box ").count() > 1).then_some(()));
 }
 
 #[test]
@@ -94,17 +96,25 @@ fn logs_with_details() {
     host.docker("create --log-opt max-file=0 busybox").fails_with("max-file cannot be less than 1");
 }
 
-/// Nothing is lost to one who follows, as long as it is not further behind than what is kept.
+/// Nothing is lost to one who follows, as long as it is not further behind than what is kept: so each part waits until the one before was seen.
 fn followed_across_rotation(host: &Host) {
-    let writes = "echo line 0; until [ -e /go ]; do sleep 0.05; done; \
-        for i in $(seq 1 300); do echo line $i; [ $((i % 30)) = 0 ] && sleep 0.2; done";
+    const PARTS: usize = 5;
+    const LINES: usize = 60;
+    let writes = format!(
+        "echo line 0; for part in $(seq {PARTS}); do until [ -e /part$part ]; do sleep 0.05; done; \
+         for n in $(seq $((part * {LINES} - {LINES} + 1)) $((part * {LINES}))); do echo line $n; done; done"
+    );
     host.docker(&format!("run -d --name followed --log-opt max-size=3k --log-opt max-file=6 busybox sh -c '{writes}'"))
         .ok();
-    let seen = host.path().join("followed").display().to_string();
-    let follows = format!("docker logs -f followed >{seen} & until [ -s {seen} ]; do sleep 0.05; done");
-    let lines = host.sh(&format!("{follows}; docker exec followed touch /go; wait $!; cat {seen}")).ok();
-    let numbers = lines.lines().map(|line| line.split(' ').nth(1).unwrap());
-    assert!(numbers.eq((0..=300).map(|number| number.to_string())), "{lines}");
+    let follower = host.begin("docker logs -f followed");
+    for part in 1..=PARTS {
+        let last = format!("line {}\n", LINES * (part - 1));
+        follower.says(&last);
+        host.docker(&format!("exec followed touch /part{part}")).ok();
+    }
+    let lines = follower.ends().ok();
+    let expected: Vec<String> = (0..=PARTS * LINES).map(|number| format!("line {number}")).collect();
+    assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
     let kept = host.docker("logs followed").ok();
     assert!(!kept.contains("line 0\n"), "the first file is gone: {kept}");
 }
@@ -113,14 +123,20 @@ fn followed_across_rotation(host: &Host) {
 fn the_conditions_of_wait() {
     let Some(host) = Host::start() else { return };
     let wait = |name: &str, condition: &str, meanwhile: &str| {
-        let url = format!("http://docker/v1.50/containers/{name}/wait?condition={condition}");
+        let mut stream = host.connect();
+        write!(stream, "POST /v1.50/containers/{name}/wait?condition={condition} HTTP/1.0\r\n\r\n").expect("words");
         // The head of the answer comes when the wait has begun.
-        let ask = format!("curl -s -m 60 -D HEAD -o BODY --unix-socket /var/run/docker.sock -X POST '{url}' & p=$!");
-        let script = format!(
-            "rm -f HEAD; {ask}; until [ -s HEAD ]; do sleep 0.05; done; {meanwhile} >/dev/null; wait $p; cat BODY"
-        );
-        let file = |name: &str| host.path().join(name).display().to_string();
-        host.sh(&script.replace("HEAD", &file("head")).replace("BODY", &file("body"))).ok()
+        let mut answer = BufReader::new(stream);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            answer.read_line(&mut line).expect("an answer");
+            assert_ne!(line, "", "the daemon hung up");
+        }
+        host.sh(meanwhile).ok();
+        let mut body = String::new();
+        answer.read_to_string(&mut body).expect("the end of the answer");
+        body.trim_end().to_owned()
     };
     host.docker("create --name box busybox sh -c 'sleep 0.3; exit 4'").ok();
     assert_eq!(wait("box", "not-running", ":"), "{\"StatusCode\":0}");

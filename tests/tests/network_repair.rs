@@ -10,32 +10,31 @@ fn what_others_take_away_comes_back() {
     host.idle("other", "--network net");
     host.reaches(Outside, "192.0.2.1:8080");
     // From the beginning on, so that none is missed while the client starts.
-    let seen = host.path().join("events").display().to_string();
-    host.sh(&format!(
-        ": > {seen}; docker events --since 1 --filter type=daemon --format '{{{{.Action}}}} {{{{json .Actor.Attributes}}}}' >> {seen} 2>&1 &"
-    ))
-    .ok();
+    let told = host.begin("docker events --since 1 --filter type=daemon --format '{{.Actor.Attributes.repairs}}'");
     let bridge = host.sh("ip -o -4 addr | grep 10.1.0.1/24 | awk '{print $2}'").ok();
     let veth = host.sh(&format!("ip -o link show master {bridge} | head -n 1 | cut -d' ' -f2 | cut -d@ -f1")).ok();
-    let events = || host.sh(&format!("grep -c repair {seen}; true")).ok().parse::<u32>().unwrap();
-    for harm in [
-        "nft flush ruleset".to_owned(),
-        "nft delete table inet linkspan".to_owned(),
-        "nft flush chain inet linkspan forward".to_owned(),
-        "nft flush map inet linkspan publish4_to".to_owned(),
-        format!("ip link del {bridge}"),
-        format!("ip link set {bridge} down"),
-        format!("ip addr del 10.1.0.1/24 dev {bridge}"),
-        format!("ip link set {veth} nomaster"),
-        format!("ip link set {veth} down"),
-        format!("ip link del {veth}"),
-        "sysctl -qw net.ipv4.ip_forward=0".to_owned(),
-        format!("sysctl -qw net.ipv4.conf.{bridge}.route_localnet=0"),
-        format!("sysctl -qw net.ipv6.conf.{bridge}.disable_ipv6=0"),
+    // No repair is told in the words of the one before, which may be told twice.
+    for (harm, repair) in [
+        ("nft flush ruleset", "create table host:inet linkspan"),
+        ("nft flush chain inet linkspan forward", "change chain host:inet linkspan forward"),
+        ("nft delete table inet linkspan", "create table host:inet linkspan"),
+        ("nft flush map inet linkspan publish4_to", "create element host:inet linkspan publish4_to"),
+        ("ip link del BRIDGE", "create link host:BRIDGE"),
+        ("ip link set BRIDGE down", "change link host:BRIDGE"),
+        ("ip link set VETH nomaster", "change link host:VETH"),
+        ("ip addr del 10.1.0.1/24 dev BRIDGE", "create address host:BRIDGE 10.1.0.1/24"),
+        ("ip link set VETH down", "change link host:VETH"),
+        ("ip link del VETH", "create link host:VETH"),
+        ("sysctl -qw net.ipv4.ip_forward=0", "change sysctl host:net/ipv4/ip_forward"),
+        ("sysctl -qw net.ipv4.conf.BRIDGE.route_localnet=0", "change sysctl host:net/ipv4/conf/BRIDGE/route_localnet"),
+        ("sysctl -qw net.ipv6.conf.BRIDGE.disable_ipv6=0", "change sysctl host:net/ipv6/conf/BRIDGE/disable_ipv6"),
     ] {
-        let before = events();
+        let [harm, repair] = [harm, repair].map(|text| text.replace("BRIDGE", &bridge).replace("VETH", &veth));
+        let before = told.said().lines().count();
         host.sh(&harm).ok();
-        eventually(&format!("an event after {harm}"), || (events() > before).then_some(()));
+        eventually(&format!("`{repair}` is told after {harm}"), || {
+            told.said().lines().skip(before).any(|line| line.contains(&repair)).then_some(())
+        });
         eventually(&format!("right after {harm}"), || {
             (host.linkspan("diff").out.trim() == "The kernel is as it must be.").then_some(())
         });

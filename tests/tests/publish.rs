@@ -1,6 +1,6 @@
 //! Published ports in all their forms, with the real docker command.
 
-use conformance::{From, Host};
+use conformance::{From, Host, eventually};
 
 #[test]
 fn forms() {
@@ -26,7 +26,8 @@ fn refusals_name_the_holder() {
     host.docker("run -d --name second -p 8080:80 busybox sleep 1000")
         .fails_with("port is already allocated by container first");
     host.docker("run -d --name third -p 127.0.0.1:8080:80 busybox sleep 1000").fails_with("port is already allocated");
-    host.sh("socat TCP-LISTEN:8090,fork,reuseaddr /dev/null >/dev/null 2>&1 & while ! ss -ltn | grep -q :8090; do sleep 0.05; done").ok();
+    let _stranger = host.begin("socat TCP-LISTEN:8090,fork,reuseaddr /dev/null");
+    eventually("somebody else listens", || (host.sh("ss -ltn | grep -q :8090").code == 0).then_some(()));
     host.docker("run -d --name fourth -p 8090:80 busybox sleep 1000").fails_with("socat");
 }
 

@@ -1,6 +1,7 @@
 //! Containers at a terminal, and what their streams do without one.
 
 use conformance::{Host, Terminal, eventually};
+use rustix::process::Signal;
 
 #[test]
 fn a_shell_at_a_terminal() {
@@ -116,25 +117,40 @@ fn attaching_without_a_terminal() {
     host.docker(&format!("run -d --name proxied busybox {loops}")).ok();
     logs("proxied", "ready");
     // Once it shows something it is attached.
-    let attach = "docker attach proxied > OUT & p=$!; until [ -s OUT ]; do sleep 0.05; done; kill -HUP $p;
-        until grep -q hup OUT; do sleep 0.05; done; kill -TERM $p; wait $p";
-    let said = host.sh(&attach.replace("OUT", &host.path().join("attached").display().to_string()));
-    assert_eq!(said.code, 8, "{said:?}");
+    let proxied = host.begin("docker attach proxied");
+    proxied.says("turn");
+    proxied.signal(Signal::HUP);
+    proxied.says("hup");
+    proxied.signal(Signal::TERM);
+    assert_eq!(proxied.ends().code, 8);
     logs("proxied", "hup");
     // Unless they should not.
     host.docker(&format!("run -d --name own busybox {loops}")).ok();
-    logs("own", "ready");
-    host.sh("timeout -k 1 0.5 docker attach --sig-proxy=false own").fails();
-    assert_eq!(host.docker("inspect -f '{{.State.Status}}' own").ok(), "running");
+    let own = host.begin("docker attach --sig-proxy=false own");
+    own.says("turn");
+    // Who does not pass it on dies of it.
+    own.signal(Signal::HUP);
+    own.ends().fails();
+    let turns = || host.docker("logs own").ok().matches("turn").count();
+    let before = turns();
+    eventually("the container goes on", || (turns() > before + 1).then_some(()));
+    assert!(!host.docker("logs own").ok().contains("hup"), "it was told of the signal");
     // Input that ends leaves a container that keeps its input open.
     host.docker("run -d -i --name kept busybox sh -c 'while read x; do echo got $x; done'").ok();
     let gives = |word: &str| {
-        let got = format!("until docker logs kept | grep -q 'got {word}'; do sleep 0.05; done");
-        host.sh(&format!("echo {word} | docker attach kept > /dev/null & {got}; kill -9 $!")).ok();
+        let _client = host.begin(&format!("docker attach kept <<END\n{word}\nEND"));
+        logs("kept", &format!("got {word}"));
     };
     gives("one");
-    host.sh("echo never | timeout -s KILL 1 docker attach --no-stdin kept");
+    let deaf = host.begin("docker attach --no-stdin kept <<END\nnever\nEND");
+    let mut turn = 0;
+    eventually("the deaf one is attached", || {
+        turn += 1;
+        gives(&format!("turn {turn}"));
+        deaf.said().contains("got turn").then_some(())
+    });
     gives("two");
+    deaf.says("got two");
     assert!(!host.docker("logs kept").ok().contains("never"));
     host.docker("create -t --name screen busybox sh").ok();
     host.docker("start screen").ok();
