@@ -35,11 +35,16 @@ impl Host {
 
     /// The status and the body of a request with a JSON body; 0 when the daemon hung up.
     pub fn ask(&self, line: &str, body: &str) -> (u16, String) {
+        self.send(line, "application/json", body.as_bytes())
+    }
+
+    /// The same with a body of any type.
+    pub fn send(&self, line: &str, content_type: &str, body: &[u8]) -> (u16, String) {
         let mut stream = self.connect();
-        let length = body.len();
-        let head = "Host: d\r\nConnection: close\r\nContent-Type: application/json";
+        let head =
+            format!("Host: d\r\nConnection: close\r\nContent-Type: {content_type}\r\nContent-Length: {}", body.len());
         // What cannot be sent was refused before; the answer says why.
-        let _ = write!(stream, "{line} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+        let _ = write!(stream, "{line} HTTP/1.1\r\n{head}\r\n\r\n").and_then(|()| stream.write_all(body));
         answer(&mut stream)
     }
 
