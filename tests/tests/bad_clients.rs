@@ -63,10 +63,8 @@ fn who_does_not_go_on_is_let_go() {
 #[test]
 fn who_never_reads_stalls_nobody_else() {
     let Some(host) = Host::start() else { return };
-    host.docker(
-        "run -d --name talks busybox sh -c 'while :; do echo a line that is long enough to fill a pipe soon; done'",
-    )
-    .ok();
+    let talks = "sh -c 'while :; do echo a line that is long enough to fill a pipe soon; done'";
+    host.docker(&format!("run -d --name talks --log-opt max-size=1m --log-opt max-file=2 busybox {talks}")).ok();
     let before = host.holdings();
     let lines = [
         "GET /v1.50/containers/talks/logs?follow=1&stdout=1",
