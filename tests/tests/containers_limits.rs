@@ -41,7 +41,7 @@ fn limits_are_set_and_changed() {
     );
     check(
         &host,
-        "run --rm --pids-limit 5 busybox sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1 & done'",
+        "run --rm --pids-limit 5 busybox sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done'",
         2,
         "",
         "can't fork",

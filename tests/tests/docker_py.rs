@@ -102,7 +102,7 @@ impl Suite {
     fn run(&self, host: &Host, docker_host: &str, arguments: Vec<String>) -> String {
         let mut run = host.inside();
         run.arg("sh").arg("-c").arg("cd \"$1\" && shift && exec \"$@\"").arg("sh").arg(&self.source).arg(&self.python);
-        run.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "60", "--durations", "5"])
+        run.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "180", "--durations", "5"])
             .args(arguments);
         run.env("DOCKER_HOST", docker_host).env("DOCKER_TEST_API_VERSION", API_VERSION);
         let output = run.stdin(Stdio::null()).output().expect("nsenter runs");

@@ -107,15 +107,22 @@ fn an_exec_ends_after_its_client_has_left() {
 #[test]
 fn exec_logs_top_stats_and_copies() {
     let Some(host) = Host::start() else { return };
-    host.docker("run -d --name box busybox sh -c 'echo one; echo two; echo three >&2; sleep 1000'").ok();
+    let says = "echo one; echo two; until [ -e /tmp/go ]; do sleep 0.05; done; echo three >&2; exec sleep 1000";
+    host.docker(&format!("run -d --name box busybox sh -c '{says}'")).ok();
     assert_eq!(host.docker("exec box sh -c 'exit 4'").code, 4);
     assert_eq!(host.docker("exec -u nobody box id -un").ok(), "nobody");
     assert_eq!(host.sh("echo piped | docker exec -i box cat").ok(), "piped");
-    eventually("the log has all lines", || (host.sh("docker logs box 2>&1 | wc -l").ok() == "3").then_some(()));
+    let logged = |lines: &str| {
+        eventually("the log has the lines", || (host.sh("docker logs box 2>&1 | wc -l").ok() == lines).then_some(()));
+    };
+    // Output and errors have an order only where one waits for the other.
+    logged("2");
+    host.docker("exec box touch /tmp/go").ok();
+    logged("3");
     assert_eq!(host.docker("logs --tail 1 box 2>/dev/null").ok(), "");
     assert_eq!(host.docker("logs --tail 2 box 2>/dev/null").ok(), "two");
     assert!(host.docker("logs -t --tail 2 box").ok().starts_with("20"));
-    assert!(host.docker("top box").ok().contains("sleep 1000"));
+    eventually("it sleeps", || host.docker("top box").ok().contains("sleep 1000").then_some(()));
     assert!(host.docker("stats --no-stream --format '{{.Name}} {{.PIDs}}' box").ok().starts_with("box "));
     let file = host.path().join("content").display().to_string();
     host.sh(&format!("echo content > {file} && docker cp {file} box:/tmp/there")).ok();
@@ -172,12 +179,17 @@ fn a_restart_removes_nothing() {
     let Some(host) = Host::start() else { return };
     host.docker("run -d --rm --name box -v /data busybox sh -c 'echo x >> /data/starts; exec sleep 1000'").ok();
     let id = host.docker("inspect -f '{{.Id}}' box").ok();
+    let started = |times: &str| {
+        eventually("it has said so", || (host.docker("exec box cat /data/starts").out.trim() == times).then_some(()));
+    };
+    started("x");
     host.docker("restart -t 0 box").ok();
     assert_eq!(
         host.docker("inspect -f '{{.Id}} {{.State.Status}} {{.RestartCount}}' box").ok(),
         format!("{id} running 0")
     );
-    assert_eq!(host.docker("exec box cat /data/starts").ok(), "x\nx", "its volume is the same one");
+    // Its volume is the same one.
+    started("x\nx");
     let events = "events --since 1m --until $(date -d '+1 second' +%s) --filter container=box --format '{{.Action}}'";
     let events = host.docker(events).ok();
     assert!(events.contains("kill\ndie\nstop\nstart\nrestart") && !events.contains("destroy"), "{events}");

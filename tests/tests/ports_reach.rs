@@ -216,7 +216,7 @@ fn forwarding_is_for_containers() {
     host.kill_daemon();
     let host = host.with_arguments(&["--ip-forward-no-drop"]);
     host.start_daemon();
-    host.outside("ping -c 1 -W 2 198.51.100.2").ok();
+    host.outside("ping -c 1 -W 10 198.51.100.2").ok();
     drop(host);
     // A host that forwarded goes on.
     let Some(host) = Host::empty() else { return };

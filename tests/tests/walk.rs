@@ -145,14 +145,9 @@ fn the_outside_sees_the_hosts_address() {
 #[test]
 fn udp_is_published_too() {
     let Some(host) = Host::start() else { return };
-    host.docker("run -d --name echo -p 5000:5000/udp busybox socat UDP-LISTEN:5000,fork EXEC:cat").ok();
-    let ask = |name: &str| {
-        format!(
-            "for i in 1 2 3 4 5 6 7 8 9 10; do printf hi | timeout 1 socat -t 0.5 - UDP:{name}:5000 | grep hi && exit; done; exit 1"
-        )
-    };
-    assert_eq!(host.sh(&ask("127.0.0.1")).ok(), "hi");
-    assert_eq!(host.sh(&ask("[::1]")).ok(), "hi");
-    assert_eq!(host.sh(&ask("192.0.2.1")).ok(), "hi");
-    assert_eq!(host.outside(&ask("192.0.2.1")).ok(), "hi");
+    host.serve_udp("echo", 5000, "-p 5000:5000/udp");
+    for target in ["127.0.0.1:5000", "[::1]:5000", "192.0.2.1:5000"] {
+        host.reaches_udp(From::Host, target);
+    }
+    host.reaches_udp(From::Outside, "192.0.2.1:5000");
 }
