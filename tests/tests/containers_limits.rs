@@ -35,6 +35,8 @@ fn limits_are_set_and_changed() {
     reads(&memory, "134217728");
     reads(&pids, "60");
     reads(&cpu, "100000");
+    host.docker("update --pids-limit -1 box").ok();
+    reads(&pids, "max");
     assert_eq!(
         host.docker("inspect -f '{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}' box").ok(),
         "134217728 always"

@@ -143,6 +143,23 @@ const ALIKE: &[(&str, i32, &str)] = &[
         r#"OCI runtime exec failed: exec failed: unable to start container process: exec: "/etc/passwd": permission denied: unknown"#,
     ),
     ("exec -u nosuchuser running true", 126, "unable to find user nosuchuser: no matching entries in passwd file"),
+    ("update --memory 1m running", 1, "Minimum memory limit allowed is 6MB"),
+    ("update --cpuset-cpus x running", 1, "Invalid value x for cpuset cpus: invalid format: x"),
+    ("update --cpu-quota 20000 --cpu-shares 512 --pids-limit 20 running", 0, "running"),
+    (
+        "inspect -f {{.HostConfig.CpuQuota}},{{.HostConfig.CpuShares}},{{.HostConfig.PidsLimit}} running",
+        0,
+        "20000,512,20",
+    ),
+    ("update --cpu-quota 10 running", 1, "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
+    ("update --cpus 0.5 running", 1, "Cannot update container "),
+    (
+        "update --cpus 0.5 running",
+        1,
+        ": Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set",
+    ),
+    ("update --pids-limit -1 running", 0, "running"),
+    ("inspect -f {{.HostConfig.PidsLimit}} running", 0, "0"),
 ];
 
 /// Here a newer Docker than Debian's, or a clearer word, is followed.

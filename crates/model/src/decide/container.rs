@@ -83,7 +83,7 @@ pub fn update(draft: &mut Draft, id: &ContainerId, update: Update) -> Result<(),
     let restart = update.restart.unwrap_or(container.restart);
     if restart != Restart::No && container.after_exit == AfterExit::Remove {
         let why = "Restart policy cannot be updated because AutoRemove is enabled for the container";
-        return Err(Refusal::Invalid(format!("Cannot update container {id}: {why}")));
+        return Err(Refusal::Conflict(format!("Cannot update container {id}: {why}")));
     }
     if container.run().is_some() && update.resources != container.resources {
         draft.task(Task::Limit(id.clone()));

@@ -109,6 +109,8 @@ pub(super) fn defaults(config: &mut Config, host: &mut HostConfig, view: &HostVi
     if limits.memory > 0 && limits.memory_swap == 0 {
         limits.memory_swap = limits.memory.saturating_mul(2);
     }
+    // Clients that want none say zero, or less.
+    limits.pids_limit = limits.pids_limit.filter(|pids| *pids > 0);
     if limits.memory_swappiness == Some(-1) {
         limits.memory_swappiness = None;
     }

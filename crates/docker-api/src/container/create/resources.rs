@@ -105,7 +105,8 @@ fn places(limits: &Limits, view: &HostView) -> Result<(), String> {
         ("cpus", "CPUs", &limits.cpuset_cpus, view.cpus),
         ("mems", "memory nodes", &limits.cpuset_mems, view.memory_nodes),
     ] {
-        let highest = cpu_list(wanted).ok_or_else(|| format!("Invalid value {wanted} for cpuset {kind}"))?;
+        let invalid = || format!("Invalid value {wanted} for cpuset {kind}: invalid format: {wanted}");
+        let highest = cpu_list(wanted).ok_or_else(invalid)?;
         if highest.is_some_and(|highest| usize::from(highest) >= count) {
             let available = if count > 1 { format!("0-{}", count - 1) } else { "0".to_owned() };
             return Err(format!("Requested {what} are not available - requested {wanted}, available: {available}"));
@@ -186,7 +187,7 @@ pub(crate) fn limits(host: &HostConfig) -> Resources {
         cpu_realtime_runtime: Some(limits.cpu_realtime_runtime).filter(|runtime| *runtime != 0),
         cpuset_cpus: text(&limits.cpuset_cpus),
         cpuset_mems: text(&limits.cpuset_mems),
-        pids: limits.pids_limit.filter(|pids| *pids != 0),
+        pids: limits.pids_limit,
         blkio_weight: Some(limits.blkio_weight).filter(|weight| *weight != 0),
         block_devices: block_devices(limits),
         cgroup_parent: text(&limits.cgroup_parent),

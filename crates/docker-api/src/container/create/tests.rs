@@ -217,7 +217,7 @@ fn refusals() {
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
         ),
         (host(json!({ "CpusetCpus": "0-9" })), "Requested CPUs are not available - requested 0-9, available: 0-3"),
-        (host(json!({ "CpusetCpus": "x" })), "Invalid value x for cpuset cpus"),
+        (host(json!({ "CpusetCpus": "x" })), "Invalid value x for cpuset cpus: invalid format: x"),
         (
             host(json!({ "CpusetMems": "0-2" })),
             "Requested memory nodes are not available - requested 0-2, available: 0-1",
