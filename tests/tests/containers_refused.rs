@@ -32,6 +32,13 @@ const ALIKE: &[(&str, i32, &str)] = &[
         "failed to initialize logging driver: max-file cannot be less than 1",
     ),
     (
+        "run --rm --log-opt compress=true busybox true",
+        125,
+        "compress cannot be true when max-file is less than 2 or max-size is not set",
+    ),
+    ("run --rm --log-opt compress=maybe busybox true", 125, "parsing \"maybe\": invalid syntax"),
+    ("run --rm --log-opt env-regex=[ busybox true", 125, "failed to initialize logging driver: error parsing regexp: "),
+    (
         "run --rm -w relative busybox true",
         125,
         "the working directory 'relative' is invalid, it needs to be an absolute path",

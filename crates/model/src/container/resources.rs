@@ -32,7 +32,7 @@ pub struct Resources {
     pub cpuset_cpus: Option<String>,
     /// As in `0,1`.
     pub cpuset_mems: Option<String>,
-    /// Processes and threads; -1 for no limit.
+    /// Processes and threads; 0 or less for no limit.
     pub pids: Option<i64>,
     /// Weight, 10 to 1,000.
     pub blkio_weight: Option<u16>,

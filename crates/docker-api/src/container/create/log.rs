@@ -60,11 +60,21 @@ fn check(options: &BTreeMap<String, String>) -> Result<(), String> {
 
 fn json_file(options: &BTreeMap<String, String>, subject: &Subject<'_>) -> Result<Log, String> {
     let failed = |why: String| format!("failed to initialize logging driver: {why}");
-    Ok(Log::JsonFile {
-        max_size: max_size(options).map_err(failed)?,
-        max_file: max_file(options).map_err(failed)?,
-        attributes: attributes(options, subject).map_err(failed)?,
-    })
+    let (max_size, max_file) = (max_size(options).map_err(failed)?, max_file(options).map_err(failed)?);
+    check_compress(options, max_size.is_some() && max_file > 1).map_err(failed)?;
+    Ok(Log::JsonFile { max_size, max_file, attributes: attributes(options, subject).map_err(failed)? })
+}
+
+/// Files that were rotated away stay as they are, which their reader does not notice; what makes no sense is refused all the same.
+fn check_compress(options: &BTreeMap<String, String>, rotates: bool) -> Result<(), String> {
+    match options.get("compress").map_or("false", String::as_str) {
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(()),
+        "1" | "t" | "T" | "true" | "True" | "TRUE" if rotates => Ok(()),
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => {
+            Err("compress cannot be true when max-file is less than 2 or max-size is not set".to_owned())
+        }
+        other => Err(format!("strconv.ParseBool: parsing {other:?}: invalid syntax")),
+    }
 }
 
 fn max_size(options: &BTreeMap<String, String>) -> Result<Option<u64>, String> {
@@ -240,6 +250,14 @@ mod tests {
             (&[("max-size", "1kbb")], "failed to initialize logging driver: invalid suffix: 'kbb'"),
             (&[("max-size", "0")], "failed to initialize logging driver: max-size must be a positive number"),
             (&[("max-file", "0")], "failed to initialize logging driver: max-file cannot be less than 1"),
+            (
+                &[("compress", "true"), ("max-file", "2")],
+                "failed to initialize logging driver: compress cannot be true when max-file is less than 2 or max-size is not set",
+            ),
+            (
+                &[("compress", "maybe")],
+                "failed to initialize logging driver: strconv.ParseBool: parsing \"maybe\": invalid syntax",
+            ),
             (&[("max-file", "-1")], "failed to initialize logging driver: max-file cannot be less than 1"),
             (
                 &[("tag", "{{json .}}")],
@@ -249,6 +267,7 @@ mod tests {
             assert_eq!(read(options).unwrap_err(), words, "{options:?}");
         }
         assert!(read(&[("env-regex", "(")]).unwrap_err().contains("error parsing regexp: "));
+        assert!(read(&[("compress", "true"), ("max-size", "1m"), ("max-file", "2")]).is_ok());
         assert!(read(&[("mode", "non-blocking"), ("max-buffer-size", "4m"), ("max-file", "2")]).is_ok());
     }
 }
