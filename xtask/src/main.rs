@@ -4,6 +4,7 @@ mod bench;
 mod dist;
 mod packages;
 mod run;
+mod skipped;
 mod test;
 mod up;
 mod vm;
