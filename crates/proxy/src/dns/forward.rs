@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use plan::dns::{Upstream, Way};
-use rustix::net::SocketType;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::net::{RecvFlags, SocketType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -90,12 +90,10 @@ async fn ask_udp(server: Upstream, door: &Door, packet: &[u8], expected: &Expect
     socket.connect(address).await?;
     socket.send(packet).await?;
     loop {
-        socket.readable().await?;
-        match receive(&socket) {
-            Ok(reply) if expected.is(&reply) => return Ok(reply),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        // A port at which nobody listens makes a socket ready by an error alone (ICMP, udp(7)).
+        let reply = socket.async_io(Interest::READABLE | Interest::ERROR, || receive(&socket)).await?;
+        if expected.is(&reply) {
+            return Ok(reply);
         }
     }
 }
@@ -103,7 +101,7 @@ async fn ask_udp(server: Upstream, door: &Door, packet: &[u8], expected: &Expect
 /// Some servers send more than was asked for, so there is room for any datagram; on the stack, since many queries may wait.
 fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     let mut buffer = [0; wire::MAX_TCP];
-    let length = socket.try_recv(&mut buffer)?;
+    let (length, _) = rustix::net::recv(socket, &mut buffer, RecvFlags::empty())?;
     Ok(buffer[..length].to_vec())
 }
 
