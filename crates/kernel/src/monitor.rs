@@ -101,6 +101,8 @@ struct Watcher {
 
 impl Watcher {
     fn new(linux: &Linux) -> Result<Self, Refusal> {
+        // Of earlier plans nothing is told.
+        let plans_seen = linux.own.lock().plans;
         let sockets = linux.inside(&NetnsName::Host, || {
             let sockets = Sockets::open()?;
             for group in [
@@ -118,7 +120,7 @@ impl Watcher {
             Ok::<_, Refusal>((sockets, Sockets::open()?))
         })??;
         let (sockets, asking) = sockets;
-        let mut watcher = Self { sockets, asking, own: linux.own.clone(), links: HashMap::new(), plans_seen: 0 };
+        let mut watcher = Self { sockets, asking, own: linux.own.clone(), links: HashMap::new(), plans_seen };
         watcher.learn_links()?;
         Ok(watcher)
     }

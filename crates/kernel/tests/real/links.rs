@@ -31,8 +31,10 @@ fn what_is_applied_is_observed_and_applying_twice_changes_nothing() {
         assert_observed(&mut linux, &state);
         apply(&mut linux, &creation(&state));
         assert_observed(&mut linux, &state);
-        run("nsenter", &[&format!("--net={}", linux.netns_path("c1").display()), "ping", "-c1", "-W2", "172.17.0.3"]);
-        run("nsenter", &[&format!("--net={}", linux.netns_path("c1").display()), "ping", "-c1", "-W2", "fd00::3"]);
+        for address in ["172.17.0.3", "fd00::3"] {
+            let netns = format!("--net={}", linux.netns_path("c1").display());
+            run("nsenter", &[&netns, "ping", "-c1", "-W10", address]);
+        }
         apply(&mut linux, &deletion(&state));
         assert_observed(&mut linux, &NetState::default());
         apply(&mut linux, &deletion(&state));

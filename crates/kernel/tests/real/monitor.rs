@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::mpsc::{Receiver, channel},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kernel::{Linux, Monitor, Surprise};
@@ -19,10 +19,31 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Longer than notifications are held back to come together.
 const SILENCE: Duration = Duration::from_millis(300);
 
-fn watch(linux: &Linux) -> (Monitor, Receiver<BTreeSet<Surprise>>) {
+type Reports = Receiver<BTreeSet<Surprise>>;
+
+fn watch(linux: &Linux) -> (Monitor, Reports) {
     let (send, receive) = channel();
     let monitor = linux.watch(move |surprise| send.send(surprise).unwrap_or_default()).expect("to watch");
     (monitor, receive)
+}
+
+/// All that is reported up to a certain surprise.
+fn up_to(expected: Surprise, reports: &Reports, after: &str) -> BTreeSet<Surprise> {
+    let mut seen = BTreeSet::new();
+    while !seen.contains(&expected) {
+        let more = reports.recv_timeout(DEADLINE);
+        seen.extend(more.unwrap_or_else(|_| panic!("{after}: no {expected:?} is noticed, only {seen:?}")));
+    }
+    seen
+}
+
+/// What happened before was no surprise: nothing comes of it, and what is done now comes as the first thing.
+fn no_surprise(reports: &Reports, what: &str) {
+    assert_eq!(reports.recv_timeout(SILENCE).ok(), None, "{what}");
+    for forwards in ["net.ipv4.ip_forward=1", "net.ipv4.ip_forward=0"] {
+        run("sysctl", &["-q", forwards]);
+    }
+    assert_eq!(up_to(Surprise::Settings, reports, what), [Surprise::Settings].into(), "{what}");
 }
 
 #[test]
@@ -34,12 +55,13 @@ fn others_are_noticed() {
         endpoint(&mut state, 1);
         state.put(TableKey { netns: NetnsName::Host, family: Family::Inet }, Table {});
         apply(&mut linux, &creation(&state));
-        run("sysctl", &["-q", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
-        let (_monitor, surprises) = watch(&linux);
+        let (monitor, reports) = watch(&linux);
         ip("link add foreign type bridge");
         ip("address add 10.0.0.1/8 dev foreign");
         run("nft", &["add", "table", "inet", "foreign"]);
-        assert_eq!(surprises.recv_timeout(SILENCE).ok(), None, "foreign objects are no surprise");
+        no_surprise(&reports, "foreign objects");
+        drop(monitor);
+        run("sysctl", &["-q", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
         let cases = [
             ("ip link set br0 mtu 1400", Surprise::Links),
             ("ip link set v1 nomaster", Surprise::Links),
@@ -51,19 +73,11 @@ fn others_are_noticed() {
             ("ip link delete br0", Surprise::Links),
         ];
         for (command, expected) in cases {
+            // A watcher of its own, whom nobody told of what came before.
+            let (_monitor, reports) = watch(&linux);
             let words: Vec<&str> = command.split(' ').collect();
             run(words[0], &words[1..]);
-            let mut seen = BTreeSet::new();
-            while !seen.contains(&expected) {
-                seen.extend(
-                    surprises
-                        .recv_timeout(DEADLINE)
-                        .unwrap_or_else(|_| panic!("{command} was not noticed, only {seen:?}")),
-                );
-            }
-            while let Ok(more) = surprises.recv_timeout(SILENCE) {
-                seen.extend(more);
-            }
+            up_to(expected, &reports, command);
         }
     });
 }
@@ -75,21 +89,26 @@ fn our_own_changes_are_not() {
         let mut state = NetState::default();
         bridge(&mut state);
         state.put(TableKey { netns: NetnsName::Host, family: Family::Inet }, Table {});
-        let (_monitor, surprises) = watch(&linux);
+        let (_monitor, reports) = watch(&linux);
         apply(&mut linux, &creation(&state));
         let mut more = NetState::default();
         endpoint(&mut more, 1);
         endpoint(&mut more, 2);
         apply(&mut linux, &creation(&more));
-        assert_eq!(surprises.recv_timeout(SILENCE).ok(), None, "after creation");
+        no_surprise(&reports, "creation");
         // The kernel deletes the veths after their namespaces, in its own time.
         let netns = |op: &Op| matches!(op.key(), Key::Netns(_));
         let ops: Vec<Op> = deletion(&more).ops.into_iter().filter(netns).collect();
         apply(&mut linux, &Plan { ops });
-        assert_eq!(surprises.recv_timeout(SILENCE).ok(), None, "after the namespaces went");
+        let deadline = Instant::now() + DEADLINE;
+        while !ip("-o link show type veth").is_empty() {
+            assert!(Instant::now() < deadline, "veths are left: {}", ip("-o link"));
+            std::thread::yield_now();
+        }
+        no_surprise(&reports, "the end of the namespaces");
         let (key, object) = state.objects.iter().find(|(_, o)| matches!(o, Object::Link(_))).expect("the bridge");
         let ops = vec![Op::Delete { key: key.clone(), object: object.clone(), with: BTreeSet::new() }];
         apply(&mut linux, &Plan { ops });
-        assert_eq!(surprises.recv_timeout(SILENCE).ok(), None, "after the bridge went");
+        no_surprise(&reports, "the end of the bridge");
     });
 }
