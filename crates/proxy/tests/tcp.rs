@@ -10,7 +10,7 @@ use plan::listener::{Forwarding, ListenerTable};
 use proxy::listener::Listening;
 use proxy::listener::tcp::{self, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -71,8 +71,12 @@ async fn fate(address: SocketAddr) -> String {
     }
 }
 
-async fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// A port at which nobody listens, as long as it is held.
+fn closed_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 #[tokio::test]
@@ -103,7 +107,8 @@ async fn the_server_may_finish_first() {
 
 #[tokio::test]
 async fn clients_that_lead_nowhere_are_reset() {
-    let (_listening, address, table) = listener(closed_port().await, Limits::default());
+    let (_held, closed) = closed_port();
+    let (_listening, address, table) = listener(closed, Limits::default());
     assert_eq!(fate(address).await, "reset", "the container does not listen");
     table.store(Arc::new(ListenerTable::default()));
     assert_eq!(fate(address).await, "reset", "the port is not published");

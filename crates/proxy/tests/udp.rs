@@ -132,7 +132,8 @@ async fn idle_flows_end_and_make_room() {
 
 #[tokio::test]
 async fn a_port_nobody_listens_on_yet_does_not_end_the_flow() {
-    let reserved = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // Nobody else has sockets at this address, so that its port is free until it is used.
+    let reserved = UdpSocket::bind("127.85.68.80:0").await.unwrap();
     let target = reserved.local_addr().unwrap();
     drop(reserved);
     let under = listener("[::1]:0", target, Limits::default());
