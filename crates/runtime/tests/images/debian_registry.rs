@@ -1,11 +1,12 @@
 //! Debian's docker-registry on a free loopback port, ended with the test.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 const PROGRAM: &str = "/usr/bin/docker-registry";
 /// Name `me`, password `secret`.
@@ -23,6 +24,8 @@ pub enum Door {
 pub struct DebianRegistry {
     pub address: SocketAddr,
     process: Child,
+    /// Keeps the port from being given to others; the registry may listen at it all the same (SO_REUSEADDR in socket(7)).
+    _port: TcpSocket,
     _dir: TempDir,
 }
 
@@ -35,7 +38,10 @@ impl DebianRegistry {
         }
         let dir = TempDir::new().expect("a temporary directory");
         let path = |name: &str| dir.path().join(name).display().to_string();
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback");
+        let port = TcpSocket::new_v4().expect("a socket");
+        port.set_reuseaddr(true).expect("an option");
+        port.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback");
+        let address = port.local_addr().expect("bound");
         let extra = match door {
             Door::Open => String::new(),
             Door::Password => {
@@ -67,7 +73,7 @@ impl DebianRegistry {
             .stderr(Stdio::null())
             .spawn()
             .expect("starts");
-        let registry = DebianRegistry { address, process, _dir: dir };
+        let registry = DebianRegistry { address, process, _port: port, _dir: dir };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < deadline, "the registry does not listen");

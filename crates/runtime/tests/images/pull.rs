@@ -15,11 +15,13 @@ use tempfile::TempDir;
 use crate::fake_registry::{Answer, Ending, Fixture, OCI_INDEX, Seen, Server, describe, ok, status};
 use crate::house::{runtime, store};
 
-/// A stall is told after this long; long enough for an honest answer on a busy machine.
-const STALL: Duration = Duration::from_secs(3);
+/// No honest registry is this slow, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Where a stall is waited for.
+const STALL: Duration = Duration::from_secs(5);
 
 fn settings() -> RegistrySettings {
-    RegistrySettings { stall_timeout: Duration::from_secs(20), ..RegistrySettings::default() }
+    RegistrySettings { stall_timeout: PATIENCE, ..RegistrySettings::default() }
 }
 
 fn request(reference: &str) -> PullRequest {
@@ -49,13 +51,23 @@ async fn pull(
 
 /// A registry that answers so is refused with these words.
 fn refused(answer: impl Fn(&Fixture, &Seen) -> Answer + Send + Sync + 'static, suffix: &str, expected: &str) {
+    refused_within(PATIENCE, answer, suffix, expected);
+}
+
+/// The same by one who waits so long.
+fn refused_within(
+    stall_timeout: Duration,
+    answer: impl Fn(&Fixture, &Seen) -> Answer + Send + Sync + 'static,
+    suffix: &str,
+    expected: &str,
+) {
     if store().is_none() {
         return;
     }
     runtime().block_on(async {
         let fixture = Fixture::new();
         let server = Server::start(move |seen| answer(&fixture, seen)).await;
-        let settings = RegistrySettings { stall_timeout: STALL, ..settings() };
+        let settings = RegistrySettings { stall_timeout, ..settings() };
         let error = pull(&server, suffix, &settings).await.map(drop).expect_err(expected).to_string();
         let expected = expected.replace("HOST", &server.address.to_string());
         assert!(error.contains(&expected), "expected {expected:?}, found {error:?}");
@@ -174,12 +186,13 @@ fn layers_that_unpack_to_something_else_are_refused() {
 #[test]
 fn stalls_are_told_with_the_registry() {
     let stall = |answer: Answer| Answer { ending: Ending::Stalls, ..answer };
-    refused(
-        move |f, s| if f.is_layer(s) { stall(ok(&f.layer[..10])) } else { f.answer(s) },
-        "",
-        "registry HOST stalled: nothing came for 3 s while pulling layer",
-    );
-    refused(move |f, s| if s.path == "/v2/" { f.answer(s) } else { stall(ok("")) }, "", "while pulling the manifest");
+    let in_layer = move |f: &Fixture, s: &Seen| if f.is_layer(s) { stall(ok(&f.layer[..10])) } else { f.answer(s) };
+    let in_manifest = move |f: &Fixture, s: &Seen| if s.path == "/v2/" { f.answer(s) } else { stall(ok("")) };
+    let words = "registry HOST stalled: nothing came for 5 s while pulling";
+    std::thread::scope(|both| {
+        both.spawn(|| refused_within(STALL, in_layer, "", &format!("{words} layer")));
+        both.spawn(|| refused_within(STALL, in_manifest, "", &format!("{words} the manifest")));
+    });
 }
 
 #[test]
