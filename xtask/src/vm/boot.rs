@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
-    process::{Child, Stdio},
+    io::{BufRead, BufReader, Read},
+    process::Stdio,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -37,7 +37,10 @@ pub fn run(kernel: &Kernel, disks: &Disks) -> Result<BTreeMap<String, bool>> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| format!("cannot run qemu-system-x86_64: {e}"))?;
-    let verdicts = listen(&mut child, &LIMITS);
+    let verdicts = match child.stdout.take() {
+        Some(console) => listen(console, &LIMITS),
+        None => Err("the emulator has no console".to_owned()),
+    };
     // It has ended, or is of no use any more.
     let _ = child.kill();
     child.wait().map_err(|e| e.to_string())?;
@@ -48,8 +51,7 @@ pub fn run(kernel: &Kernel, disks: &Disks) -> Result<BTreeMap<String, bool>> {
 /// which newer kernels use where they find it.
 const ARGUMENTS: &str = "-accel tcg,thread=multi,tb-size=512 -cpu max,cx16=off,la57=off -smp 2 -m 1024 -nodefaults -display none -serial stdio -rtc base=utc";
 
-fn listen(child: &mut Child, limits: &Limits) -> Result<BTreeMap<String, bool>> {
-    let console = child.stdout.take().ok_or("the emulator has no console")?;
+fn listen(console: impl Read + Send + 'static, limits: &Limits) -> Result<BTreeMap<String, bool>> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(console).split(b'\n').map_while(std::result::Result::ok) {
@@ -94,31 +96,27 @@ fn listen(child: &mut Child, limits: &Limits) -> Result<BTreeMap<String, bool>> 
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// What is made of a machine that says this on its console, and does not end.
-    fn check(script: &str, limits: &Limits, expected: &str) {
-        let mut machine = command("sh", ["-c", &format!("{script}; exec sleep 1000")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("sh runs");
-        let outcome = listen(&mut machine, limits);
-        machine.kill().expect("it was there");
-        machine.wait().expect("it is ours");
-        assert_eq!(outcome, Err(expected.to_owned()));
+    fn check(says: &str, limits: &Limits, expected: &str) {
+        let (console, mut machine) = std::io::pipe().expect("a pipe");
+        machine.write_all(says.as_bytes()).expect("it takes words");
+        assert_eq!(listen(console, limits), Err(expected.to_owned()));
     }
 
     #[test]
     fn a_machine_that_hangs_ends_the_run() {
         let (long, none) = (Duration::from_secs(1000), Duration::ZERO);
-        let begin = "echo vm-test: begin walk; echo vm-test: alive";
-        let second = Duration::from_secs(1);
-        let silent = Limits { whole: long, silence: second };
-        check(begin, &silent, "the machine fell silent in the case walk: no sign of life for 1 s");
+        // What it said is there before it is listened to, so that this is no race.
+        let silent = Limits { whole: long, silence: Duration::from_secs(2) };
+        let begin = "vm-test: begin walk\nvm-test: alive\n";
+        check(begin, &silent, "the machine fell silent in the case walk: no sign of life for 2 s");
         let slow = Limits { whole: none, silence: long };
         check("", &slow, "the cases took more than 0 s; the machine was starting");
-        let panic = "echo vm-test: begin walk; echo Kernel panic - not syncing";
+        let panic = "vm-test: begin walk\nKernel panic - not syncing\n";
         let patient = Limits { whole: long, silence: long };
         check(panic, &patient, "the kernel panicked, in the case walk: Kernel panic - not syncing");
     }
