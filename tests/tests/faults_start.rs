@@ -1,7 +1,7 @@
 //! The daemon starts where it should not, or finds what it did not leave: it says what is wrong and what to do, harms nobody, and what
 //! was acknowledged is there when it starts in the end.
 
-use conformance::Host;
+use conformance::{Host, eventually};
 
 /// `linkspan up` on directories of its own, which ends by itself when it refuses.
 fn up(host: &Host, name: &str, options: &str) -> conformance::Said {
@@ -21,6 +21,16 @@ fn two_daemons_do_not_meet() {
     host.linkspan(&same_data).fails_with("is in use: another linkspan runs on this data root");
     serves();
     up(&host, "other", "--docker-socket /run/docker.sock").fails_with("another program answers on /run/docker.sock");
+    serves();
+    let nothing_in_common = format!("up --data-root {}/elsewhere --run-dir /run/second", host.path().display());
+    host.linkspan(&nothing_in_common).fails_with("keeps this host's network");
+    serves();
+    // One who is not root holds nobody up.
+    host.kill_daemon();
+    let bind = "import os, socket, time; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind('\\0linkspan'); s.listen()";
+    host.sh(&format!("python3 -c \"{bind}; print('bound', flush=True); time.sleep(1000)\" >/run/bound 2>&1 &")).ok();
+    eventually("the name is taken", || (host.sh("cat /run/bound").ok() == "bound").then_some(()));
+    host.start_daemon();
     serves();
 }
 

@@ -5,9 +5,12 @@ use std::{
     env,
     fs::{self, File},
     io,
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{SocketAddr, UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,6 +27,7 @@ use runtime::{
 };
 use rustix::{
     fs::{FlockOperation, Gid, Uid, chown, flock},
+    net::sockopt::socket_peercred,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 use store::{Store, StoreError};
@@ -71,6 +75,11 @@ pub enum DaemonError {
     /// Another one has the run directory.
     #[error("another linkspan runs with the run directory {0}: stop it, or give another --run-dir")]
     Running(PathBuf),
+    /// Another one has the network.
+    #[error(
+        "another linkspan (pid {0}) keeps this host's network: stop it, directories of its own do not keep two apart"
+    )]
+    Kept(i32),
     /// The socket that was asked for is somebody else's.
     #[error("another program answers on {0}: stop it, or give another --docker-socket")]
     Answered(PathBuf),
@@ -136,6 +145,7 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
     let (docker, socket) = docker_socket(&setup)?;
     let admin = bind(&admin::socket(&setup.run_dir), 0o600, None)?;
     let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
+    let _network = lock_network()?;
     let images = image::Store::open(&setup.data_root)?;
     if setup.demo {
         images.assemble_demo(Path::new("/proc/self/exe")).await?;
@@ -251,6 +261,25 @@ fn lock(run_dir: &Path) -> Result<File, DaemonError> {
     let file = File::create(&path).map_err(|source| DaemonError::Path { what: "make", path, source })?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| DaemonError::Running(run_dir.to_owned()))?;
     Ok(file)
+}
+
+/// Holds this network namespace for this daemon alone: an abstract socket is one of its names, unix(7). Anybody may take that name, but only
+/// root holds a network.
+fn lock_network() -> Result<Option<UnixListener>, DaemonError> {
+    let failed = |source| DaemonError::System("hold the host's network", source);
+    let name = SocketAddr::from_abstract_name("linkspan").map_err(failed)?;
+    match UnixListener::bind_addr(&name) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let holder = UnixStream::connect_addr(&name).and_then(|holder| Ok(socket_peercred(&holder)?));
+            match holder {
+                Ok(holder) if holder.uid.is_root() => Err(DaemonError::Kept(holder.pid.as_raw_nonzero().get())),
+                // Somebody who is not root, or who has just left.
+                Ok(_) | Err(_) => Ok(UnixListener::bind_addr(&name).ok()),
+            }
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// The kernel takes links along with their namespace, but a moment later. Who left sees them as gone already: another look does not.
