@@ -42,17 +42,16 @@ impl Terminal {
         Self { keys: keys.into(), command, shown: String::new() }
     }
 
-    /// Waits until the text is shown, and forgets all up to its end.
+    /// Waits until the text is shown; what was, up to its end, is told and forgotten.
     ///
     /// # Panics
     /// When it is not.
-    pub fn shows(&mut self, text: &str) {
+    pub fn shows(&mut self, text: &str) -> String {
         eventually(&format!("the terminal shows {text:?}"), || {
             self.read();
             let at = self.shown.find(text)?;
-            self.shown.drain(..at + text.len());
-            Some(())
-        });
+            Some(self.shown.drain(..at + text.len()).collect())
+        })
     }
 
     /// Types; `\x03` is Ctrl-C.

@@ -198,3 +198,21 @@ fn a_restart_removes_nothing() {
     eventually("it is gone", || (host.docker("inspect box").code != 0).then_some(()));
     assert_eq!(host.docker("volume ls -q").ok(), "");
 }
+
+/// A container's start does not become longer by those that run, and what keeps their namespaces shows them to whoever asks for it.
+#[test]
+fn a_shim_does_not_see_the_namespaces_of_others() {
+    let Some(host) = Host::start() else { return };
+    for name in ["one", "two", "three"] {
+        host.docker(&format!("run -d --name {name} busybox sleep 1000")).ok();
+    }
+    let pid = host.docker("inspect -f '{{.State.Pid}}' three").ok();
+    let kept = |of: &str| host.sh(&format!("grep -c ' /run/linkspan/netns/' /proc/{of}/mountinfo || true")).ok();
+    assert_eq!(kept(&format!("$(ps -o ppid= -p {pid} | tr -d ' ')")), "0");
+    assert_eq!(kept("self"), "3");
+    host.docker("exec three ping -c 1 -W 10 172.17.0.2").ok();
+    let shown = "run --rm -v /:/host busybox grep -c /host/run/linkspan/netns/ /proc/self/mountinfo";
+    assert_eq!(host.docker(shown).ok(), "4");
+    host.docker("rm -f one two three").ok();
+    assert_eq!(kept("self"), "0");
+}

@@ -1,4 +1,4 @@
-//! Bridge networks of one's own and the default one: what differs, live connect, gateways, addresses, families, and options.
+//! Bridge networks of one's own: live connect, gateways, addresses, families, and options.
 
 use conformance::{From::*, Host, eventually};
 
@@ -8,42 +8,6 @@ fn inspected(host: &Host, words: &str, template: &str) -> String {
     let value = host.docker(&format!("network inspect -f '{template}' probe")).ok();
     host.docker("network rm probe").ok();
     value
-}
-
-#[test]
-fn what_a_network_of_ones_own_has_and_the_default_one_has_not() {
-    let Some(host) = Host::start() else { return };
-    host.docker("network create mine").ok();
-    host.idle("d1", "");
-    host.idle("d2", "");
-    host.idle("m1", "--network mine");
-    host.idle("m2", "--network mine --network-alias second");
-    // Names.
-    host.exec("m1", "ping -c 1 -W 10 m2 && ping -c 1 -W 10 second && nslookup m2 127.0.0.11").ok();
-    host.exec("d1", "ping -c 1 -W 1 d2").fails();
-    assert!(host.exec("m1", "cat /etc/resolv.conf").ok().contains("nameserver 127.0.0.11"));
-    assert!(!host.exec("d1", "cat /etc/resolv.conf").ok().contains("127.0.0.11"));
-    // Isolation from each other.
-    for (from, to) in [("d1", host.ipv4("m1", "mine")), ("m1", host.ipv4("d1", "bridge"))] {
-        host.exec(from, &format!("ping -c 1 -W 1 {to}")).fails();
-    }
-    // Addresses, aliases and connections that are asked for.
-    host.docker("run --rm --ip 172.17.0.9 busybox true").fails_with("user defined networks only");
-    host.docker("run --rm --network-alias x busybox true").fails_with("only supported for user-defined networks");
-    // Live connect and disconnect work with both.
-    host.docker("network connect mine d1").ok();
-    host.exec("d1", "ping -c 1 -W 10 m2").ok();
-    host.docker("network disconnect mine d1").ok();
-    host.docker("network disconnect bridge d1").ok();
-    assert_eq!(host.exec("d1", "ls /sys/class/net").ok(), "lo");
-    host.docker("network connect bridge d1").ok();
-    host.exec("d1", "ping -c 1 -W 10 192.0.2.2").ok();
-    // The default one stays.
-    host.docker("network rm bridge").fails_with("pre-defined network and cannot be removed");
-    host.docker("network rm mine").fails_with("has active endpoints");
-    let link = host.docker("network inspect -f '{{slice .Id 0 12}}' mine").ok();
-    assert!(host.sh("ip -o link show type bridge").ok().contains(&format!("br-{link}")));
-    host.docker("network create mine").fails_with("network with name mine already exists");
 }
 
 #[test]

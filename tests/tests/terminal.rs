@@ -1,59 +1,7 @@
-//! Containers at a terminal, and what their streams do without one.
+//! Commands at a terminal (the walk has a shell at one), and what their streams do without.
 
 use conformance::{Host, Terminal, eventually};
 use rustix::process::Signal;
-
-#[test]
-fn a_shell_at_a_terminal() {
-    let Some(host) = Host::start() else { return };
-    let mut at = Terminal::docker(&host, "run --rm -it -e PS1=prompt: --name box busybox /bin/bash --norc");
-    at.shows("prompt:");
-    at.types("cat /etc/issue\n");
-    at.shows("linkspan test image");
-    at.types("tty; stty size\n");
-    at.shows("/dev/pts/0");
-    at.shows("30 90");
-    // Job control: in the background, to the front, stopped, to the front, interrupted.
-    at.types("sleep 100 & jobs\n");
-    at.shows("Running");
-    at.types("fg\n");
-    at.shows("sleep 100");
-    sleeping(&host, "S+");
-    at.types("\x1a");
-    at.shows("Stopped");
-    at.types("fg\n");
-    at.shows("sleep 100");
-    sleeping(&host, "S+");
-    at.types("\x03");
-    at.shows("^C");
-    at.types("echo code $?\n");
-    at.shows("code 130");
-    // The window: the size arrives some time after the signal.
-    at.resize(41, 133);
-    eventually("the new size", || {
-        host.docker("exec box sh -c 'stty size < /dev/console'").out.starts_with("41 133").then_some(())
-    });
-    at.types("\x10\x11");
-    assert_eq!(at.ends().0, Some(0), "detached");
-
-    let mut again = Terminal::docker(&host, "attach box");
-    again.types("echo sum $((40 + 2))\n");
-    again.shows("sum 42");
-    again.types("exit 7\n");
-    assert_eq!(again.ends().0, Some(7));
-    eventually("--rm", || host.docker("ps -aq").ok().is_empty().then_some(()));
-}
-
-/// Waits until `sleep` has this state in the container, as ps shows it.
-fn sleeping(host: &Host, state: &str) {
-    eventually("sleep in the foreground", || {
-        host.sh("ps -eo stat,args")
-            .ok()
-            .lines()
-            .any(|line| line.starts_with(state) && line.ends_with("sleep 100"))
-            .then_some(())
-    });
-}
 
 #[test]
 fn other_commands_at_a_terminal() {
