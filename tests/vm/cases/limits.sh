@@ -59,6 +59,10 @@ equal "$code" 137
 equal "$(docker inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' greedy)" 'true 137'
 docker rm greedy >/dev/null
 
+# Below a parent that nobody had made before, limits hold as well.
+equal "$(docker run --rm --cgroup-parent /made/here --memory 48m busybox cat /sys/fs/cgroup/memory.max)" 50331648
+test ! -e /sys/fs/cgroup/made || fail "the parents of the last container stay"
+
 # A group that the container may manage, and one that it may not.
 equal "$(docker run --rm busybox cat /proc/self/cgroup)" 0::/
 contains "$(docker run --rm --cgroupns host busybox cat /proc/self/cgroup)" 0::/linkspan/

@@ -3,29 +3,43 @@
 //! itself has to [`make_room`] first.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
-use super::{Cgroup, pids_in};
+use super::{Cgroup, pids_in, poll_until};
 
 /// The parent of containers that ask for no other.
 pub const USUAL: &str = "/linkspan";
 
 /// Where the processes of a container go whose root group hands its controllers on.
 const LEAF: &str = "init";
+/// The file of a group of v2 that lists what it has.
+const CONTROLLERS: &str = "cgroup.controllers";
 /// The extended attribute (xattr(7)) of a group that we made.
 const MARK: &str = "trusted.linkspan";
-/// A parent may be removed, with the last container in it, while a new one is made there, and a process may come while others are
-/// moved; so often it is tried.
+/// A parent may be removed, with the last container in it, while a new one is made there; so often it is tried.
 const ATTEMPTS: usize = 8;
+/// How long a process may be on its way into the root group of a container.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Cgroup {
     /// Makes the group and those that are missing above it, which may be on their way out with the last one in them.
     pub fn make(&self) -> io::Result<()> {
-        self.roots().try_for_each(|root| make(root))
+        self.roots().try_for_each(|root| make(root))?;
+        if let Self::V2(dir) = self {
+            let above: Vec<&Path> = dir.ancestors().skip(1).take_while(|dir| dir.join(CONTROLLERS).exists()).collect();
+            // A limit that cannot be set for want of its controller says so.
+            if let Some((root, below)) = above.split_last() {
+                drop(if is_true_root(root) { enable(root) } else { hand_on(root) });
+                below.iter().rev().for_each(|dir| drop(enable(dir)));
+            }
+        }
+        Ok(())
     }
 
     /// Removes the groups above that are ours and empty.
@@ -43,8 +57,11 @@ impl Cgroup {
 /// Docker's own image for this puts them too. The host's true root is exempt.
 pub fn make_room() -> io::Result<()> {
     match Cgroup::at("/")? {
-        // Only the true root is without this file.
-        Cgroup::V2(root) if root.join("cgroup.type").exists() => hand_on(&root),
+        // One that is just coming from outside cannot be moved from here: it shows as process 0, and goes on in a moment.
+        Cgroup::V2(root) if !is_true_root(&root) => poll_until(Instant::now() + PATIENCE, || match hand_on(&root) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(false),
+            other => other.map(|()| true),
+        }),
         _ => Ok(()),
     }
 }
@@ -60,21 +77,27 @@ pub fn leave() -> io::Result<()> {
 
 fn hand_on(root: &Path) -> io::Result<()> {
     let leaf = root.join(LEAF);
-    let mut outcome = Ok(());
-    for _ in 0..ATTEMPTS {
-        for pid in pids_in(root) {
-            fs::create_dir_all(&leaf)?;
-            // It may have ended; one that cannot be moved is told of below.
-            let _ = fs::write(leaf.join("cgroup.procs"), pid.to_string());
-        }
-        outcome = fs::read_to_string(root.join("cgroup.controllers"))?
-            .split_whitespace()
-            .try_for_each(|controller| fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")));
-        if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::ResourceBusy) {
-            break;
-        }
+    for pid in pids_in(root) {
+        fs::create_dir_all(&leaf)?;
+        // It may have ended; one that cannot be moved is told of below.
+        let _ = fs::write(leaf.join("cgroup.procs"), pid.to_string());
     }
-    outcome
+    enable(root)
+}
+
+/// Lets the groups below have every controller that this one of v2 has; those that it can, when it cannot all.
+fn enable(group: &Path) -> io::Result<()> {
+    let switch = group.join("cgroup.subtree_control");
+    let enabled = fs::read_to_string(&switch)?;
+    let enabled: BTreeSet<&str> = enabled.split_whitespace().collect();
+    let controllers = fs::read_to_string(group.join(CONTROLLERS))?;
+    let missing = controllers.split_whitespace().filter(|controller| !enabled.contains(controller));
+    missing.map(|controller| fs::write(&switch, format!("+{controller}"))).fold(Ok(()), Result::and)
+}
+
+/// Only the host's true root is without this file.
+fn is_true_root(group: &Path) -> bool {
+    !group.join("cgroup.type").exists()
 }
 
 fn is_usual(group: &Path) -> bool {
