@@ -1,6 +1,9 @@
 //! Which way, and which addresses are whose.
 
-use std::{cmp::Reverse, net::IpAddr};
+use std::{
+    cmp::Reverse,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use ipnet::IpNet;
 
@@ -65,6 +68,16 @@ pub(super) fn local(state: &NetState, around: &Surroundings, netns: &NetnsName, 
 /// The loopback link, which every namespace has.
 pub(super) fn loopback(netns: &NetnsName) -> Option<LinkKey> {
     Some(LinkKey { netns: netns.clone(), name: "lo".parse().ok()? })
+}
+
+/// The address to send from to an address of the same namespace: itself in IPv6, in IPv4 the first of its network on the link, as the kernel's
+/// own routes to local addresses say (`fib_add_ifaddr`).
+pub(super) fn own_source(state: &NetState, around: &Surroundings, owner: &LinkKey, destination: IpAddr) -> IpAddr {
+    match destination {
+        IpAddr::V6(_) => destination,
+        IpAddr::V4(address) if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V4(_) => source(state, around, owner, destination).unwrap_or(destination),
+    }
 }
 
 /// The address to send from by a link to a destination or next hop: of its network, else the link's first, else any of the namespace

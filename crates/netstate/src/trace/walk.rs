@@ -86,8 +86,8 @@ impl Walk<'_> {
     }
 
     fn choose_source(&self, netns: &NetnsName, destination: IpAddr) -> Result<IpAddr, Cause> {
-        if routing::local(self.state, self.around, netns, destination).is_some() {
-            return Ok(destination);
+        if let Some(owner) = routing::local(self.state, self.around, netns, destination) {
+            return Ok(routing::own_source(self.state, self.around, &owner, destination));
         }
         let way = self.route(netns, destination)?;
         let source = routing::source(self.state, self.around, &way.link, way.via.unwrap_or(destination));

@@ -211,7 +211,9 @@ fn filters(it: &mut Builder) {
 pub fn around() -> Surroundings {
     let uplink = link("host", "eth0");
     let mut around = Surroundings::default();
-    around.addrs.insert(AddrKey { link: uplink.clone(), address: "192.0.2.10/24".parse().expect("an address") });
+    for address in ["192.0.2.10/24", "192.0.2.11/24"] {
+        around.addrs.insert(AddrKey { link: uplink.clone(), address: address.parse().expect("an address") });
+    }
     let key = RouteKey {
         netns: NetnsName::Host,
         table: MAIN,

@@ -110,6 +110,18 @@ fn where_packets_go() {
             "delivered at alone:lo: 127.0.0.1:40000 > 127.0.0.1:80",
             YES,
         ),
+        (
+            "alone to another of its loopback addresses",
+            socket("alone", "127.0.0.2", 80),
+            "delivered at alone:lo: 127.0.0.1:40000 > 127.0.0.2:80",
+            YES,
+        ),
+        (
+            "the host to its second address",
+            socket("host", "192.0.2.11", 22),
+            "delivered at host:eth0: 192.0.2.10:40000 > 192.0.2.11:22",
+            YES,
+        ),
     ];
     let (state, around) = (host(), around());
     let mut text = String::new();
