@@ -183,6 +183,12 @@ fn forward(state: &State) -> Vec<Rule> {
     rules.extend([
         rule("known connection", vec![Match::CtState(vec![CtState::Established, CtState::Related])], Action::Accept),
         rule("same network", vec![member(pair(), SAME)], Action::Accept),
+    ]);
+    // Frames from port to port come here too where br_netfilter shows them, and linked ones must find each other.
+    if bridges(state).any(|bridge| bridge.icc == Icc::LinkedOnly && bridge.ipv6.is_some()) {
+        rules.push(address_resolution());
+    }
+    rules.extend([
         rule("out of an internal network", vec![member(vec![Field::IifName], INTERNAL)], Action::Drop),
         rule("into an internal network", vec![member(vec![Field::OifName], INTERNAL)], Action::Drop),
         rule("published port", vec![Match::CtStatus(CtStatus::Dnat)], Action::Accept),
@@ -247,13 +253,18 @@ fn linked_only(fragment: &mut Fragment) {
     let rules = vec![
         rule("other networks", vec![other_port], Action::Accept),
         rule("address resolution", vec![is(Field::EtherType, Op::Eq, Value::EtherType(ARP))], Action::Accept),
-        rule("address resolution", vec![within(Field::Ip6Daddr, solicited_node())], Action::Accept),
+        address_resolution(),
         rule("linked", vec![linked(Family::V4)], Action::Accept),
         rule("linked", vec![linked(Family::V6)], Action::Accept),
         rule("not linked", vec![], Action::Drop),
     ];
     let base = hook(ChainType::Filter, Hook::Forward, FILTER);
     fragment.put(ChainKey { table, name: FORWARD.to_owned() }, Chain { base, rules });
+}
+
+/// The half of NDP that says who asks whom in the address only: no router lets it pass from link to link (RFC 4291, 2.7).
+fn address_resolution() -> Rule {
+    rule("address resolution", vec![within(Field::Ip6Daddr, solicited_node())], Action::Accept)
 }
 
 fn hook(kind: ChainType, hook: Hook, priority: i32) -> Option<Base> {
