@@ -8,16 +8,20 @@ use std::{
 };
 
 use ipnet::IpNet;
-use kernel::{Linux, socket::in_private_namespaces};
+use kernel::socket::in_private_namespaces;
 use netstate::{
     Kernel, Key, NetState, Object, Op, Plan,
     addr::{Addr, AddrKey},
+    diff,
     link::{Admin, BridgePort, Hairpin, IfName, Link, LinkKey, LinkKind, MacAddr},
     netns::{Netns, NetnsName},
     route::{MAIN, Route, RouteKey},
 };
 
-/// Runs a test in namespaces of its own, with the path of an empty run directory. Without root it says so and passes.
+pub use crate::linux::{Linux, ruleset, rulesets};
+
+/// Runs a test in namespaces of its own, with the path of an empty run directory; at its end all rules must list and load again. Without
+/// root it says so and passes.
 pub fn world(test: impl FnOnce(&Path) + Send) {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: needs root");
@@ -29,6 +33,7 @@ pub fn world(test: impl FnOnce(&Path) + Send) {
             .expect("a tmpfs");
         ip("link set lo up");
         test(directory.path());
+        rulesets(directory.path());
     })
     .expect("namespaces");
 }
@@ -53,11 +58,28 @@ pub fn apply(linux: &mut Linux, plan: &Plan) {
     assert_eq!(report.done, plan.ops.len());
 }
 
+/// Applies the difference to what is seen, after which there must be none.
+pub fn converge(linux: &mut Linux, wanted: &NetState, what: &str) {
+    linux.expect(wanted);
+    let plan = diff(wanted, &observe(linux, wanted));
+    let report = linux.apply(&plan);
+    assert!(report.fault.is_none(), "{what}: {}\n{plan}", report.fault.expect("just seen"));
+    let seen = observe(linux, wanted);
+    let rest = diff(wanted, &seen);
+    assert!(rest.ops.is_empty(), "{what}: what is left to do is\n{rest}");
+    assert!(wanted.objects.keys().eq(seen.objects.keys()), "{what}: wanted is\n{wanted}\nand seen\n{seen}");
+}
+
+/// What is there, with the settings that are wished.
+fn observe(linux: &mut Linux, wanted: &NetState) -> NetState {
+    let settings = wanted.objects.keys().filter(|key| matches!(key, Key::Sysctl(_))).cloned().collect();
+    linux.observe(&settings).expect("to observe")
+}
+
 /// Observes what must be as `wanted`; shows what differs.
 pub fn assert_observed(linux: &mut Linux, wanted: &NetState) {
     linux.expect(wanted);
-    let settings = wanted.objects.keys().filter(|k| matches!(k, Key::Sysctl(_))).cloned().collect();
-    let seen = linux.observe(&settings).expect("to observe");
+    let seen = observe(linux, wanted);
     let difference: Vec<String> = wanted
         .objects
         .keys()
@@ -81,24 +103,6 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 /// `ip ARGUMENTS`
 pub fn ip(arguments: &str) -> String {
     run("ip", &arguments.split(' ').collect::<Vec<_>>())
-}
-
-/// What `nft list ruleset` prints here. It must reload.
-pub fn ruleset(run_dir: &Path) -> String {
-    let text = run("nft", &["list", "ruleset"]);
-    reload(run_dir, &text);
-    text
-}
-
-/// Loads a ruleset into a namespace of its own, where it must list the same again.
-pub fn reload(run_dir: &Path, text: &str) {
-    let file = run_dir.join("ruleset.nft");
-    fs::write(&file, text).expect("to write");
-    let again = in_private_namespaces(|| {
-        run("nft", &["-f", &file.to_string_lossy()]);
-        run("nft", &["list", "ruleset"])
-    });
-    assert_eq!(again.expect("namespaces"), text, "what is listed does not reload as the same");
 }
 
 /// Compares what nft lists with a golden file, or with UPDATE_GOLDEN=1 writes it. Each version of nft words some things its own way.

@@ -1,27 +1,12 @@
 //! The diff's plans on the real kernel: each leads from what is seen to what is wished.
 
-use std::collections::BTreeSet;
-
-use kernel::Linux;
 use netstate::{
-    Kernel, Key, NetState, Object, diff,
+    Key, NetState, Object,
     netns::NetnsName,
     nft::{Chain, Datatype, Element, Set, SetKey, Value},
 };
 
 use crate::{common::*, sample::everything};
-
-fn converge(linux: &mut Linux, wanted: &NetState, what: &str) {
-    let settings = BTreeSet::new();
-    linux.expect(wanted);
-    let seen = linux.observe(&settings).expect("to observe");
-    let plan = diff(wanted, &seen);
-    let report = linux.apply(&plan);
-    assert!(report.fault.is_none(), "{what}: {}\n{:#?}", report.fault.expect("just seen"), plan.ops);
-    let seen = linux.observe(&settings).expect("to observe");
-    let rest = diff(wanted, &seen);
-    assert!(rest.ops.is_empty(), "{what}: {:#?}", rest.ops);
-}
 
 fn all() -> NetState {
     let mut state = everything();

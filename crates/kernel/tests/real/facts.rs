@@ -7,7 +7,6 @@ use std::{
 };
 
 use kernel::{
-    Linux,
     conntrack::{End, Filter},
     facts::Facts,
     socket::{DNS_ADDRESS, dns_sockets, in_private_namespaces},

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::Linux;
 use netstate::{
     Kernel, Key, NetState, Object, Op, Plan,
     addr::{Addr, AddrKey},

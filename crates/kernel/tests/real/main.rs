@@ -4,6 +4,7 @@ mod common;
 mod converge;
 mod facts;
 mod links;
+mod linux;
 mod monitor;
 mod nft;
 mod packets;

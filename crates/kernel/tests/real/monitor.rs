@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::{Linux, Monitor, Surprise};
+use kernel::{Monitor, Surprise};
 use netstate::{
     Key, NetState, Object, Op, Plan,
     netns::NetnsName,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{Linux, socket::in_namespace};
+use kernel::socket::in_namespace;
 use netstate::{
     NetState,
     netns::NetnsName,

@@ -1,9 +1,6 @@
 //! What the doctor is told.
 
-use kernel::{
-    Linux,
-    probe::{Check, Verdict},
-};
+use kernel::probe::{Check, Verdict};
 use netstate::nft::{Hook, Policy};
 
 use crate::common::*;
