@@ -1,17 +1,8 @@
-//! Scenarios in folders, and golden files beside them.
+//! Golden files beside the steps of scenarios.
 
 use std::{fs, path::PathBuf};
 
 use crate::steps::Stage;
-
-/// The folders of all scenarios, in order of name.
-pub fn folders() -> Vec<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
-    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
-    let mut folders: Vec<_> = entries.filter(|path| path.join("steps").exists()).collect();
-    folders.sort();
-    folders
-}
 
 /// Compares with a golden file, or writes it when UPDATE_GOLDEN is set.
 pub fn golden(path: PathBuf, text: &str) {

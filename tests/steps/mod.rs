@@ -1,5 +1,5 @@
 //! Scenarios as text: one command a line, so that a case reads like what a person would type. What a line is about is named; ids are
-//! made from names, so that the outcome is the same each time. Shared by the tests of `model` and `plan`.
+//! made from names, so that the outcome is the same each time. Shared by the tests of `model`, `plan`, `kernel` and `engine`.
 //!
 //! ```text
 //! network app subnet=10.1.0.0/24

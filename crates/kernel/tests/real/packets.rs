@@ -18,9 +18,7 @@ use netstate::{
     sysctl::{Sysctl, SysctlKey},
 };
 
-use crate::{common::*, sample::*};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{common::*, sample::*, wire::*};
 
 /// Two containers on `br0`, forwarding on.
 fn two_containers() -> NetState {
@@ -37,15 +35,6 @@ fn two_containers() -> NetState {
     }
     state.put(table(Family::Inet), Table {});
     state
-}
-
-fn listen(netns: &Path, address: &str) -> TcpListener {
-    in_namespace(netns, || TcpListener::bind(address)).expect("inside").expect("to bind")
-}
-
-fn connect(netns: &Path, address: &str) -> std::io::Result<TcpStream> {
-    let address: SocketAddr = address.parse().expect("an address");
-    in_namespace(netns, || TcpStream::connect_timeout(&address, PATIENCE)).expect("inside")
 }
 
 #[test]
@@ -90,7 +79,7 @@ fn a_range_of_ports_is_published_by_one_element() {
             (c2.as_path(), "172.17.0.1:20000", "0.0.0.0:20000"),
             (&c2, "172.17.0.1:29999", "0.0.0.0:29999"),
             (&c1, "172.17.0.1:25000", "0.0.0.0:25000"),
-            (Path::new("/proc/thread-self/ns/net"), "172.17.0.1:25001", "0.0.0.0:25001"),
+            (Path::new(HERE), "172.17.0.1:25001", "0.0.0.0:25001"),
             (&c2, "172.17.0.1:8080", "0.0.0.0:80"),
         ] {
             let server = listen(&c1, at);

@@ -1,5 +1,7 @@
 //! Decisions in scenarios and in random commands.
 
+#[path = "../../../../tests/steps/folders.rs"]
+mod folders;
 #[path = "../../../../tests/steps/golden.rs"]
 mod golden;
 #[path = "../../../../tests/steps/random.rs"]

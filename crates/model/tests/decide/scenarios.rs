@@ -3,7 +3,8 @@
 use std::{fmt::Write as _, fs};
 
 use crate::{
-    golden::{folders, golden, named},
+    folders::folders,
+    golden::{golden, named},
     steps::Stage,
 };
 

@@ -7,7 +7,7 @@ use netstate::{Kernel, Key, NetState, diff};
 use proptest::prelude::*;
 use sim::Host;
 
-use crate::{golden::folders, steps::Stage};
+use crate::{folders::folders, steps::Stage};
 
 #[test]
 fn every_scenario_comes_true() {
