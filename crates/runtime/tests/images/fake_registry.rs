@@ -126,6 +126,8 @@ pub struct Fixture {
 
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 impl Fixture {
     /// A layer with one file, gzip.
@@ -155,6 +157,16 @@ impl Fixture {
             "layers": [describe(&format!("application/vnd.oci.image.layer.v1.tar+{compression}"), &layer)],
         });
         Fixture { layer, config, manifest: manifest.to_string().into_bytes(), media_type: OCI_MANIFEST }
+    }
+
+    /// The same as Docker's own tools push it (Image Manifest Version 2, Schema 2).
+    pub fn in_dockers_types(&self) -> Fixture {
+        let manifest = String::from_utf8(self.manifest.clone()).expect("JSON");
+        let manifest = manifest
+            .replace(OCI_MANIFEST, DOCKER_MANIFEST)
+            .replace("oci.image.config.v1+json", "docker.container.image.v1+json")
+            .replace("oci.image.layer.v1.tar+gzip", "docker.image.rootfs.diff.tar.gzip");
+        Fixture { manifest: manifest.into_bytes(), media_type: DOCKER_MANIFEST, ..self.clone() }
     }
 
     /// What an honest registry answers.

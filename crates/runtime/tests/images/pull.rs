@@ -12,7 +12,7 @@ use runtime::image::{
 };
 use tempfile::TempDir;
 
-use crate::fake_registry::{Answer, Ending, Fixture, OCI_INDEX, Seen, Server, describe, ok, status};
+use crate::fake_registry::{Answer, DOCKER_LIST, Ending, Fixture, OCI_INDEX, Seen, Server, describe, ok, status};
 use crate::house::{runtime, store};
 
 /// No honest registry is this slow, also on a busy machine.
@@ -337,35 +337,40 @@ fn an_index_is_resolved_for_the_platform() {
     if store().is_none() {
         return;
     }
+    let (ours, foreign) = (Fixture::new(), Fixture::of(Fixture::new().layer, "gzip", &Digest::of(b"x"), "s390x"));
     runtime().block_on(async {
-        let host = Platform::host();
-        let ours = Fixture::new();
-        let foreign = Fixture::of(ours.layer.clone(), "gzip", &Digest::of(b"x"), "s390x");
-        let entry = |fixture: &Fixture, architecture: &str| {
-            let mut entry = describe(fixture.media_type, &fixture.manifest);
-            entry["platform"] = serde_json::json!({"os": "linux", "architecture": architecture});
-            entry
-        };
-        let index = serde_json::json!({
-            "schemaVersion": 2, "mediaType": OCI_INDEX,
-            "manifests": [entry(&foreign, "s390x"), entry(&ours, &host.architecture)],
-        });
-        let index = index.to_string().into_bytes();
-        let digest = Digest::of(&index);
-        let server = Server::start(move |seen| match seen.path.ends_with("/manifests/latest") {
-            true => ok(index.clone()),
-            false => ours.answer(seen),
-        })
-        .await;
-        let (pulled, store, _dir) = pull(&server, "", &settings()).await.expect("pulls");
-        assert_eq!(pulled.digest, digest);
-        let platform = |text: &str| PullRequest {
-            platform: Some(text.parse().expect("valid")),
-            ..request(&format!("{}/app", server.address))
-        };
-        let error = store.pull(platform("linux/riscv64"), &settings()).await.expect_err("refused").to_string();
-        assert_eq!(error, "no matching manifest for linux/riscv64 in the manifest list entries");
+        list_is_resolved(OCI_INDEX, ours.clone(), &foreign).await;
+        list_is_resolved(DOCKER_LIST, ours.in_dockers_types(), &foreign.in_dockers_types()).await;
     });
+}
+
+/// A list of manifests of either kind is followed to this machine's, and to no other.
+async fn list_is_resolved(media_type: &str, ours: Fixture, foreign: &Fixture) {
+    let host = Platform::host();
+    let entry = |fixture: &Fixture, architecture: &str| {
+        let mut entry = describe(fixture.media_type, &fixture.manifest);
+        entry["platform"] = serde_json::json!({"os": "linux", "architecture": architecture});
+        entry
+    };
+    let list = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type,
+        "manifests": [entry(foreign, "s390x"), entry(&ours, &host.architecture)],
+    });
+    let list = list.to_string().into_bytes();
+    let digest = Digest::of(&list);
+    let content_type = ("content-type", media_type.to_owned());
+    let server = Server::start(move |seen| match seen.path.ends_with("/manifests/latest") {
+        true => Answer { headers: vec![content_type.clone()], ..ok(list.clone()) },
+        false => ours.answer(seen),
+    })
+    .await;
+    let (pulled, store, _dir) = pull(&server, "", &settings()).await.expect("pulls");
+    assert_eq!(pulled.digest, digest, "{media_type}");
+    let name = format!("{}/app", server.address);
+    assert_eq!(store.resolve(&name).expect("pulled").config.config.cmd, Some(vec!["/x".to_owned()]), "{media_type}");
+    let platform = |text: &str| PullRequest { platform: Some(text.parse().expect("valid")), ..request(&name) };
+    let error = store.pull(platform("linux/riscv64"), &settings()).await.expect_err("refused").to_string();
+    assert_eq!(error, "no matching manifest for linux/riscv64 in the manifest list entries");
 }
 
 #[test]
