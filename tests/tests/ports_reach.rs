@@ -157,6 +157,13 @@ fn internal_isolated_and_without_icc() {
     host.reaches(Container("q3"), "friend:80");
     host.misses(Container("q2"), "10.3.0.2:80");
     host.exec("q2", "ping -c 1 -W 1 10.3.0.2").fails();
+    // What it publishes all may ask for, also where netfilter sees frames between ports (on a host without br_netfilter there is no such setting).
+    for shown in ["1", "0"] {
+        host.sh(&format!("cd /proc/sys/net/bridge && echo {shown} > bridge-nf-call-iptables; true")).ok();
+        host.reaches(Container("q2"), "192.0.2.1:8082");
+        host.reaches(Container("q1"), "10.3.0.1:8082");
+        host.misses(Container("q2"), "10.3.0.2:80");
+    }
     host.exec("q2", "ping -c 1 -W 10 192.0.2.2").ok();
     host.docker("rm -f q3").ok();
     host.misses(Container("q2"), "10.3.0.2:80");

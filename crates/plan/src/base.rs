@@ -53,7 +53,7 @@ pub fn fragment(state: &State) -> Option<Fragment> {
         fragment.sysctl(&NetnsName::Host, setting(Family::V6), "1");
     }
     main(&mut fragment, state);
-    if bridges(state).any(|bridge| bridge.icc == Icc::LinkedOnly) {
+    if has_strict(state) {
         linked_only(&mut fragment);
     }
     Some(fragment)
@@ -79,22 +79,27 @@ fn bridges(state: &State) -> impl Iterator<Item = &Bridge> {
     state.networks.values().filter_map(|network| network.bridge())
 }
 
+/// Whether there is a network that lets only linked sandboxes talk.
+fn has_strict(state: &State) -> bool {
+    bridges(state).any(|bridge| bridge.icc == Icc::LinkedOnly)
+}
+
 fn main(fragment: &mut Fragment, state: &State) {
     let table = main_table();
     fragment.put(table.clone(), Table {});
-    main_sets(fragment, &table);
+    main_sets(fragment, &table, has_strict(state));
     let mut chain = |name: &str, base, rules| {
         fragment.put(ChainKey { table: table.clone(), name: name.to_owned() }, Chain { base, rules });
     };
     chain(RAW_PREROUTING, hook(ChainType::Filter, Hook::Prerouting, RAW), vec![loopback_is_private()]);
     chain(PREROUTING, hook(ChainType::Nat, Hook::Prerouting, DSTNAT), vec![published()]);
     chain(OUTPUT, hook(ChainType::Nat, Hook::Output, DSTNAT), vec![published()]);
-    chain(PUBLISH, None, publish());
+    chain(PUBLISH, None, publish(has_strict(state)));
     chain(FORWARD, hook(ChainType::Filter, Hook::Forward, FILTER), forward(state));
     chain(POSTROUTING, hook(ChainType::Nat, Hook::Postrouting, SRCNAT), postrouting());
 }
 
-fn main_sets(fragment: &mut Fragment, table: &TableKey) {
+fn main_sets(fragment: &mut Fragment, table: &TableKey, strict: bool) {
     use Datatype::{IfName, InetProto, InetService, Ipv4Addr, Ipv6Addr};
     let mut set = |name: &str, key: &[Datatype], data: &[Datatype], interval| {
         let data = if data.is_empty() { SetData::None } else { SetData::Values(data.to_vec()) };
@@ -113,6 +118,9 @@ fn main_sets(fragment: &mut Fragment, table: &TableKey) {
         set(names.publish, &service, &[address], true);
         set(names.publish_to, &service, &[address, InetService], true);
         set(names.proxied, &service, &[], true);
+        if strict {
+            set(names.proxied_within, &[address, address, InetProto, InetService], &[], true);
+        }
         set(names.open, &service, &[], true);
         for name in [names.routed, names.unprotected, names.masquerade] {
             set(name, &[address], &[], true);
@@ -136,14 +144,21 @@ fn published() -> Rule {
 
 /// Userspace listeners come first: at `::1` they serve what else would be translated, see `listener`. A translation to a port must
 /// know its transport protocol (nft(8)), so those rules stand once for each.
-fn publish() -> Vec<Rule> {
+fn publish(strict: bool) -> Vec<Rule> {
     let mut rules = Vec::new();
     for (family, protocol) in Family::BOTH.into_iter().flat_map(|family| [(family, TCP), (family, UDP)]) {
-        let service = vec![daddr(family), Field::L4Proto, Field::Dport];
+        let names = names::of(family);
         // nft(8) asks for the protocol before a redirection to a port.
-        let matches =
-            vec![is(Field::L4Proto, Op::Eq, Value::Proto(protocol)), member(service, names::of(family).proxied)];
-        rules.push(rule("userspace listener", matches, Action::Redirect { port: LISTENER_PORT }));
+        let mut listener = |name, fields, set| {
+            let matches = vec![is(Field::L4Proto, Op::Eq, Value::Proto(protocol)), member(fields, set)];
+            rules.push(rule(name, matches, Action::Redirect { port: LISTENER_PORT }));
+        };
+        let service = [daddr(family), Field::L4Proto, Field::Dport];
+        listener("userspace listener", service.to_vec(), names.proxied);
+        if strict {
+            let from = [&[saddr(family)][..], &service].concat();
+            listener("userspace listener for its own network", from, names.proxied_within);
+        }
     }
     for family in Family::BOTH {
         let names = names::of(family);

@@ -1,13 +1,17 @@
 //! Which published ports a userspace listener serves, because the kernel cannot lead their clients to the container:
 //!
 //! - the two have different address families, which NAT does not bridge;
-//! - the client is the host itself at `::1`: unlike 127.0.0.1, that address may never leave the loopback link, not even translated.
+//! - the client is the host itself at `::1`: unlike 127.0.0.1, that address may never leave the loopback link, not even translated;
+//! - the client is on the container's own network, where nobody may talk to another: with br_netfilter a translated frame goes on from
+//!   port to port, and there nothing tells it from one that must not pass.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use imbl::OrdMap;
+use ipnet::IpNet;
 use model::address::Family;
 use model::host::Listeners;
+use model::network::Icc;
 use model::port::{PortRange, Protocol, PublishedPort};
 use model::{SandboxId, State};
 
@@ -22,6 +26,17 @@ pub struct Forwarding {
     pub ports: PortRange,
     /// Where the first of them leads; the others follow in order.
     pub target: SocketAddr,
+    /// Whom it serves.
+    pub clients: Clients,
+}
+
+/// Whom a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// Everybody.
+    All,
+    /// Those of a subnet; NAT leads everybody else.
+    Within(IpNet),
 }
 
 /// The forwardings of one sandbox while it is up, in order of its published ports.
@@ -31,7 +46,7 @@ pub fn forwardings(state: &State, sandbox: &SandboxId) -> Vec<Forwarding> {
     }
     let published = state.sandboxes.get(sandbox).map_or(&[][..], |sandbox| &sandbox.published);
     let inside = Inside::of(state, sandbox);
-    published.iter().filter_map(|port| inside.forwarding(port)).collect()
+    published.iter().flat_map(|port| inside.forwardings(port)).collect()
 }
 
 /// All forwardings, looked up by the destination that a client asked for. A clone shares everything with its original, so a
@@ -91,10 +106,11 @@ impl Forwarding {
     }
 }
 
-/// The addresses at which a sandbox's published ports are.
+/// The addresses at which a sandbox's published ports are, and the subnets in which nobody else may be talked to.
 struct Inside {
     ipv4: Option<IpAddr>,
     ipv6: Option<IpAddr>,
+    strict: Vec<IpNet>,
 }
 
 impl Inside {
@@ -103,10 +119,30 @@ impl Inside {
             let (endpoint, _, _) = state.gateway(sandbox, family)?;
             Some(endpoint.lease.as_ref()?.address(family)?.addr())
         };
-        Self { ipv4: address(Family::V4), ipv6: address(Family::V6) }
+        let strict = |family| {
+            let (_, _, bridge) =
+                state.gateway(sandbox, family).filter(|(_, _, bridge)| bridge.icc == Icc::LinkedOnly)?;
+            Some(bridge.subnet(family)?.net)
+        };
+        let strict = Family::BOTH.into_iter().filter_map(strict).collect();
+        Self { ipv4: address(Family::V4), ipv6: address(Family::V6), strict }
     }
 
-    fn forwarding(&self, port: &PublishedPort) -> Option<Forwarding> {
+    fn forwardings(&self, port: &PublishedPort) -> impl Iterator<Item = Forwarding> {
+        self.for_all(port).into_iter().chain(self.for_its_network(port))
+    }
+
+    fn for_its_network(&self, port: &PublishedPort) -> Option<Forwarding> {
+        let family = Family::of(port.host_ip);
+        let target = if family == Family::V4 { self.ipv4 } else { self.ipv6 };
+        let net = self.strict.iter().find(|net| Family::of(net.addr()) == family);
+        let led = port.protocol != Protocol::Sctp && !port.host_ip.is_loopback();
+        let (target, net) = target.zip(net).filter(|_| led)?;
+        let (target, clients) = (SocketAddr::new(target, port.inside.first), Clients::Within(*net));
+        Some(Forwarding { protocol: port.protocol, address: port.host_ip, ports: port.host, target, clients })
+    }
+
+    fn for_all(&self, port: &PublishedPort) -> Option<Forwarding> {
         let localhost = IpAddr::V6(Ipv6Addr::LOCALHOST);
         let (address, target) = match (port.host_ip, self.ipv4, self.ipv6) {
             (_, _, _) if port.protocol == Protocol::Sctp => return None,
@@ -116,7 +152,7 @@ impl Inside {
             _ => return None,
         };
         let target = SocketAddr::new(target, port.inside.first);
-        Some(Forwarding { protocol: port.protocol, address, ports: port.host, target })
+        Some(Forwarding { protocol: port.protocol, address, ports: port.host, target, clients: Clients::All })
     }
 }
 
@@ -138,6 +174,7 @@ mod tests {
             address: address.parse().unwrap(),
             ports: PortRange { first, last },
             target: target.parse().unwrap(),
+            clients: Clients::All,
         }
     }
 

@@ -42,6 +42,9 @@ pub struct FamilyNames {
     pub publish_to: &'static str,
     /// Set: host address, protocol, port of what userspace listeners serve.
     pub proxied: &'static str,
+    /// Set: subnet of the client, host address, protocol, port of what userspace listeners serve for one network alone. There while a
+    /// network is that lets only linked sandboxes talk.
+    pub proxied_within: &'static str,
     /// Set: sandbox address, protocol, port that may be reached directly.
     pub open: &'static str,
     /// Set: subnets that are reached directly on open ports, and by ICMP.
@@ -71,6 +74,7 @@ const V4: FamilyNames = FamilyNames {
     publish: "publish4",
     publish_to: "publish4_to",
     proxied: "proxied4",
+    proxied_within: "proxied4_within",
     open: "open4",
     routed: "routed4",
     unprotected: "unprotected4",
@@ -84,6 +88,7 @@ const V6: FamilyNames = FamilyNames {
     publish: "publish6",
     publish_to: "publish6_to",
     proxied: "proxied6",
+    proxied_within: "proxied6_within",
     open: "open6",
     routed: "routed6",
     unprotected: "unprotected6",

@@ -10,8 +10,8 @@ use model::{
 use netstate::nft::{Span, Value};
 
 use crate::{
-    fragment::{Fragment, address, host_address, ports},
-    listener::forwardings,
+    fragment::{Fragment, address, host_address, net, ports},
+    listener::{Clients, forwardings},
     names,
 };
 
@@ -21,8 +21,15 @@ pub fn publish(fragment: &mut Fragment, state: &State, sandbox: &Sandbox) {
         translate(fragment, state, sandbox, port);
     }
     for forwarding in forwardings(state, &sandbox.id) {
-        let key = [host_address(forwarding.address), protocol(forwarding.protocol), ports(forwarding.ports)];
-        fragment.member(names::of(Family::of(forwarding.address)).proxied, key);
+        let names = names::of(Family::of(forwarding.address));
+        let asked = || [host_address(forwarding.address), protocol(forwarding.protocol), ports(forwarding.ports)];
+        match forwarding.clients {
+            Clients::All => fragment.member(names.proxied, asked()),
+            Clients::Within(subnet) => {
+                let [address, protocol, ports] = asked();
+                fragment.member(names.proxied_within, [net(subnet), address, protocol, ports]);
+            }
+        }
     }
     for family in Family::BOTH {
         open(fragment, state, sandbox, family);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::port::{PortRange, Protocol};
-use plan::listener::{Forwarding, ListenerTable};
+use plan::listener::{Clients, Forwarding, ListenerTable};
 use proxy::listener::{tcp, udp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -92,6 +92,7 @@ fn table(protocol: Protocol) -> Arc<ArcSwap<ListenerTable>> {
         address: address.parse().unwrap(),
         ports: PortRange { first, last },
         target: target.parse().unwrap(),
+        clients: Clients::All,
     };
     let table = [forwarding("::", 8000, 8010, "127.0.0.1:20000"), forwarding("0.0.0.0", 7000, 7001, "[::1]:20000")];
     Arc::new(ArcSwap::from_pointee(ListenerTable::from_iter(table)))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::port::{PortRange, Protocol};
-use plan::listener::{Forwarding, ListenerTable};
+use plan::listener::{Clients, Forwarding, ListenerTable};
 use proxy::listener::Listening;
 use proxy::listener::tcp::{self, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +21,13 @@ type Table = Arc<ArcSwap<ListenerTable>>;
 
 fn leads(asked: SocketAddr, target: SocketAddr) -> ListenerTable {
     let ports = PortRange::single(asked.port());
-    ListenerTable::from_iter([Forwarding { protocol: Protocol::Tcp, address: asked.ip(), ports, target }])
+    ListenerTable::from_iter([Forwarding {
+        protocol: Protocol::Tcp,
+        address: asked.ip(),
+        ports,
+        target,
+        clients: Clients::All,
+    }])
 }
 
 /// A listener on `::1` that leads to `target`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::port::{PortRange, Protocol};
-use plan::listener::{Forwarding, ListenerTable};
+use plan::listener::{Clients, Forwarding, ListenerTable};
 use proxy::listener::Listening;
 use proxy::listener::udp::{self, Limits};
 use tokio::net::UdpSocket;
@@ -28,7 +28,13 @@ struct Under {
 
 fn leads(target: SocketAddr) -> ListenerTable {
     let ports = PortRange::single(ASKED.port());
-    ListenerTable::from_iter([Forwarding { protocol: Protocol::Udp, address: ASKED.ip(), ports, target }])
+    ListenerTable::from_iter([Forwarding {
+        protocol: Protocol::Udp,
+        address: ASKED.ip(),
+        ports,
+        target,
+        clients: Clients::All,
+    }])
 }
 
 fn listener(bound: &str, target: SocketAddr, limits: Limits) -> Under {
