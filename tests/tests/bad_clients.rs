@@ -220,7 +220,8 @@ fn much_of_anything_is_granted_or_refused() {
     let _ = write!(stream, "GET /_ping HTTP/1.1\r\n{}\r\n", "X-Many: x\r\n".repeat(100_000));
     let (status, _) = answer(&mut stream);
     assert!(matches!(status, 431 | 400 | 0), "{status}");
-    assert_eq!(host.sh("docker rm -f $(docker ps -aq) | wc -l").code, 0);
+    host.sh("docker rm -f $(docker ps -aq)").ok();
+    assert_eq!(host.docker("ps -aq").ok(), "");
     // The events that are kept tell of labels of megabytes too.
     host.back_to_normal(conformance::Holdings { rss_kb: usize::MAX / 2, ..before });
 }

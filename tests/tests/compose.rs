@@ -87,7 +87,7 @@ impl Compose {
         }
         let old = PathBuf::from("/usr/bin/docker-compose");
         if is_program(&old) {
-            eprintln!("SKIPPED: Compose 2; {} is tested instead", old.display());
+            eprintln!("SKIPPED: Compose 2, which cannot be fetched here; {} is tested instead", old.display());
             return Some(Self(old));
         }
         eprintln!("SKIPPED: no Compose: apt-get install docker-compose");

@@ -13,24 +13,59 @@ use conformance::{From, Host, eventually};
 /// How often the daemon is killed.
 const KILLS: u32 = 100;
 
-/// Somebody who does everything all the time, whether there is a daemon or not; `$1` tells apart those who do. No name here can be
-/// the beginning of an id: where the name is missing, that container would be meant.
+/// Somebody who does everything all the time, whether there is a daemon or not, and notes what succeeds; `$1` tells apart those who do.
+/// No name here can be the beginning of an id: where the name is missing, that container would be meant.
 const LOAD: &str = r#"
     n=$1
+    try() { docker "$@" >/dev/null 2>&1 && echo "$1 $2" >> /run/succeeded; }
     while [ ! -e /run/enough ]; do
-        docker network create net$n
-        docker run -d --name stays$n --cgroup-parent $PARENT --network net$n -p 127.0.0.1::80 -v vol$n:/v busybox sleep 1000
-        docker network connect bridge stays$n
-        docker run --rm --name short$n --cgroup-parent $PARENT --network net$n busybox true
-        docker network disconnect net$n stays$n
-        docker stop -t 0 stays$n
-        docker start stays$n
-        docker rm -f stays$n
-        docker rm -f short$n
-        docker volume rm vol$n
-        docker network rm net$n
-    done >/dev/null 2>&1
+        try network create net$n
+        try run -d --name stays$n --cgroup-parent $PARENT --network net$n -p 127.0.0.1::80 -v vol$n:/v busybox sleep 1000
+        try network connect bridge stays$n
+        try run --rm --name short$n --cgroup-parent $PARENT --network net$n busybox true
+        try exec stays$n touch /new
+        try update --pids-limit 50 stays$n
+        try rename stays$n other$n
+        try rename other$n stays$n
+        try commit -m new stays$n made$n
+        try tag made$n also$n:made
+        try import $ARCHIVE brought$n
+        try network disconnect net$n stays$n
+        try stop -t 0 stays$n
+        try start stays$n
+        try kill stays$n
+        try rm stays$n
+        try rm -f stays$n
+        try rm -f other$n
+        try rm -f short$n
+        try rmi made$n
+        try rmi -f made$n also$n:made brought$n
+        try volume rm vol$n
+        try network rm net$n
+    done
 "#;
+/// The beginnings of its commands.
+const KINDS: [&str; 19] = [
+    "network create",
+    "run -d",
+    "network connect",
+    "run --rm",
+    "exec stays",
+    "update --pids-limit",
+    "rename stays",
+    "rename other",
+    "commit -m",
+    "tag made",
+    "import",
+    "network disconnect",
+    "stop -t",
+    "start stays",
+    "kill stays",
+    "rm stays",
+    "rmi made",
+    "volume rm",
+    "network rm",
+];
 
 #[test]
 fn the_daemon_is_killed_a_hundred_times() {
@@ -38,6 +73,7 @@ fn the_daemon_is_killed_a_hundred_times() {
     let Some(host) = Host::start() else { return };
     let parent = format!("/{}", group.0);
     let rules = host.sh("nft list ruleset").ok();
+    let images = images(&host);
     let run = |words: &str| host.docker(&format!("run -d --cgroup-parent {parent} {words}")).ok();
     run("--name echo -p 8080:80 busybox socat TCP-LISTEN:80,fork,reuseaddr EXEC:cat");
     run("--name always --restart always --network none busybox sleep 100000");
@@ -65,6 +101,13 @@ fn the_daemon_is_killed_a_hundred_times() {
         line.echoes(&format!("daemon {kill}"));
     }
 
+    for kind in KINDS {
+        let succeeded = format!("grep -c '^{kind}' /run/succeeded");
+        let times = eventually(&format!("`docker {kind}` succeeds"), || {
+            Some(host.sh(&succeeded)).filter(|said| said.code == 0)
+        });
+        println!("docker {kind}: {} times", times.ok());
+    }
     host.sh("touch /run/enough").ok();
     for child in &mut load {
         child.wait().expect("the load ends");
@@ -73,11 +116,12 @@ fn the_daemon_is_killed_a_hundred_times() {
     assert_eq!(host.docker("logs short").ok(), "said");
     assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
     line.echoes("the end");
+    // What is not there any more is no failure.
     host.sh(
-        "docker rm -f $(docker ps -aq) >/dev/null; docker volume rm $(docker volume ls -q); docker network prune -f",
-    )
-    .out
-    .clear();
+        "docker rm -f $(docker ps -aq); docker volume rm $(docker volume ls -q); docker network prune -f; \
+         docker rmi -f $(docker images -q -f reference='made*' -f reference='also*:made' -f reference='brought*'); docker image prune -f",
+    );
+    assert_eq!(self::images(&host), images, "images and layers");
     host.kill_daemon();
     host.start_daemon();
     nothing_is_left(&host, &parent, &rules, &short);
@@ -85,8 +129,15 @@ fn the_daemon_is_killed_a_hundred_times() {
 
 fn start(host: &Host, parent: &str, n: u32) -> Child {
     let mut load = host.inside();
-    load.args(["sh", "-c", LOAD, "load", &n.to_string()]).env("PARENT", parent).stdin(Stdio::null());
+    load.args(["sh", "-c", LOAD, "load", &n.to_string()]).stdin(Stdio::null());
+    load.env("PARENT", parent).env("ARCHIVE", host.path().join("busybox.tar"));
     load.spawn().expect("nsenter runs")
+}
+
+/// The images that are there, and what the store holds.
+fn images(host: &Host) -> [String; 2] {
+    let stored = format!("cd {}/images && ls layers configs tmp", host.data_root().display());
+    [host.docker("images -a --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'").ok(), host.sh(&stored).ok()]
 }
 
 fn nothing_is_left(host: &Host, parent: &str, rules: &str, short: &str) {

@@ -43,6 +43,23 @@ fn what_others_take_away_comes_back() {
     }
 }
 
+/// What every other test relies on that asks whether the kernel is as it must be.
+#[test]
+fn a_difference_is_shown_until_it_is_repaired() {
+    let Some(host) = Host::start() else { return };
+    assert_eq!(host.linkspan("diff").ok(), "The kernel is as it must be.");
+    // Of a setting the kernel tells nobody: the daemon looks now and then, and may have looked just before we ask.
+    let harm = "sysctl -qw net.ipv4.conf.docker0.route_localnet=0";
+    let said = eventually("the difference is shown", || {
+        host.sh(harm).ok();
+        Some(host.linkspan("diff")).filter(|said| said.code != 0)
+    });
+    assert_eq!((said.code, said.err.as_str()), (1, ""));
+    assert_eq!(said.out.trim(), "~ sysctl host:net/ipv4/conf/docker0/route_localnet = 0 -> 1");
+    eventually("it is repaired", || (host.linkspan("diff").code == 0).then_some(()));
+    assert_eq!(host.sh("sysctl -n net.ipv4.conf.docker0.route_localnet").ok(), "1");
+}
+
 #[test]
 fn a_new_daemon_takes_over_what_is_there() {
     let Some(host) = Host::start() else { return };
