@@ -1,5 +1,7 @@
 //! Addresses of networks of ours that the host has a second way to: it has come after the network, or somebody asked for that subnet.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::{Check, bad, good, warning};
@@ -9,7 +11,8 @@ const WHAT: &str = "address overlaps";
 
 /// Each route of somebody else's that meets one of ours. Half of everything is a default route in disguise.
 pub(super) fn checks(routes: &[HostRoute]) -> Vec<Check> {
-    let (ours, others): (Vec<_>, Vec<_>) = routes.iter().partition(|route| route.ours);
+    let of_all_links = routes.iter().filter(|route| !is_of_one_link(route.destination.addr()));
+    let (ours, others): (Vec<_>, Vec<_>) = of_all_links.partition(|route| route.ours);
     let others = others.into_iter().filter(|other| other.destination.prefix_len() > 1);
     let pairs = others.flat_map(|other| ours.iter().map(move |own| (other, *own)));
     let mut checks: Vec<Check> = pairs.filter_map(|(other, own)| check(other, own)).collect();
@@ -17,6 +20,11 @@ pub(super) fn checks(routes: &[HostRoute]) -> Vec<Check> {
         checks.push(good(WHAT, "no other route leads to addresses of networks"));
     }
     checks
+}
+
+/// Every link has the same such addresses (RFC 4291, 2.5.6).
+fn is_of_one_link(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 fn check(other: &HostRoute, own: &HostRoute) -> Option<Check> {
@@ -57,13 +65,18 @@ mod tests {
             mtu: None,
             ours,
         };
-        let own =
-            [("10.1.0.0/24", "br-net", true), ("172.17.0.0/16", "docker0", true), ("fd00:1::/64", "br-net", true)];
+        let own = [
+            ("10.1.0.0/24", "br-net", true),
+            ("172.17.0.0/16", "docker0", true),
+            ("fd00:1::/64", "br-net", true),
+            ("fe80::/64", "br-net", true),
+        ];
         for (other, expected) in [
             ("10.1.0.0/25", "BAD 10.1.0.0/25 by vpn overlaps 10.1.0.0/24 by br-net"),
             ("10.1.0.0/24", "BAD 10.1.0.0/24 by vpn overlaps 10.1.0.0/24 by br-net"),
             ("172.16.0.0/12", "warning 172.16.0.0/12 by vpn overlaps 172.17.0.0/16 by docker0"),
             ("fd00:1::7/128", "BAD fd00:1::7/128 by vpn overlaps fd00:1::/64 by br-net"),
+            ("fe80::/64", "no other route leads to addresses of networks"),
             ("10.2.0.0/24", "no other route leads to addresses of networks"),
             ("128.0.0.0/1", "no other route leads to addresses of networks"),
             ("0.0.0.0/0", "no other route leads to addresses of networks"),
