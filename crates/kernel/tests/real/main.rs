@@ -4,6 +4,8 @@
 mod folders;
 #[path = "../../../../tests/steps/matrix.rs"]
 mod matrix;
+#[path = "../../../../tests/steps/random.rs"]
+mod random;
 #[path = "../../../../tests/steps/mod.rs"]
 mod steps;
 

@@ -1,4 +1,5 @@
-//! What a trace says of a packet is what becomes of a real one: in every scenario, for every question of `tests/steps/matrix.rs`.
+//! What a trace says of a packet is what becomes of a real one: in every scenario and in random ones, for every question of
+//! `tests/steps/matrix.rs`.
 //!
 //! What must not arrive is sent first, then all that must: each of these is a marker behind the others, and when the last has come the
 //! silence about those has lasted long enough. Nothing here waits for a time to pass but where something has already gone wrong.
@@ -21,10 +22,11 @@ use netstate::{
     trace::{Cause, End, Hop, Origin, Surroundings, Trace, trace},
 };
 use plan::names::LINKED_ONLY;
+use proptest::prelude::*;
 
 use crate::{
     matrix::{HOST, Question, questions, surroundings},
-    scenarios::{Scene, each},
+    scenarios::{Scene, each, stage},
     wire::{Arrival, HERE, Listener, Place, Sent, next},
 };
 
@@ -34,6 +36,9 @@ const MARKER_PORT: u16 = 9;
 /// Whether frames from port to port pass the host's own rules for packets too (`br_netfilter`).
 const CALLS: [&str; 2] =
     ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
+
+/// How many random scenarios are played: each takes a third of a second.
+const CASES: u32 = 20;
 
 /// How many of what there were.
 #[derive(Debug, Default)]
@@ -46,25 +51,56 @@ struct Count {
 
 #[test]
 fn packets_go_as_traced() {
-    let told = Mutex::new((Count::default(), Vec::new()));
+    let told = Mutex::new(Told::default());
     each(|scene| {
         scene.play(|_, _| ());
         scene.reach("at the end");
-        let (count, wrong) = &mut *told.lock().expect("no panic");
-        count.scenarios += 1;
-        for value in ["0", "1"] {
-            if Path::new(CALLS[0]).exists() {
-                CALLS.iter().for_each(|path| fs::write(path, value).expect("a setting"));
-            } else if value == "1" {
-                eprintln!("SKIPPED: {} with br_netfilter, which is not there", scene.name);
-                continue;
-            }
-            wrong.extend(ask(scene, count));
-        }
+        ask_all(scene, &mut told.lock().expect("no panic"));
     });
-    let (count, wrong) = told.into_inner().expect("no panic");
-    eprintln!("{count:?}");
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    let told = told.into_inner().expect("no panic");
+    eprintln!("{:?}", told.count);
+    assert!(told.wrong.is_empty(), "{} are wrong:\n{}", told.wrong.len(), told.wrong.join("\n"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: CASES, max_shrink_iters: 4 * CASES, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn anything_comes_true_and_goes_as_traced(lines in crate::random::lines()) {
+        let told = Mutex::new(Told::default());
+        let steps = ["open pool=10.0.0.0/22,24".to_owned()].into_iter().chain(lines).collect();
+        stage("at random", steps, |scene| {
+            scene.play(|scene, line| scene.reach(&format!("after {line}")));
+            ask_all(scene, &mut told.lock().expect("no panic"));
+        });
+        let told = told.into_inner().expect("no panic");
+        prop_assert!(told.wrong.is_empty(), "{}", told.wrong.join("\n"));
+    }
+}
+
+/// What became of the questions.
+#[derive(Default)]
+struct Told {
+    count: Count,
+    /// Those that went otherwise.
+    wrong: Vec<String>,
+}
+
+/// Asks all questions, with `br_netfilter` off and on.
+fn ask_all(scene: &Scene, told: &mut Told) {
+    told.count.scenarios += 1;
+    for value in ["0", "1"] {
+        if Path::new(CALLS[0]).exists() {
+            CALLS.iter().for_each(|path| fs::write(path, value).expect("a setting"));
+        } else if value == "1" {
+            eprintln!("SKIPPED: {} with br_netfilter, which is not there", scene.name);
+            continue;
+        }
+        let wrong = ask(scene, &mut told.count);
+        told.wrong.extend(wrong);
+    }
 }
 
 /// A question with what the trace says.
@@ -82,8 +118,10 @@ fn ask(scene: &Scene, count: &mut Count) -> Vec<String> {
     let all = with_markers(questions(&scene.stage.state)).into_iter().zip(0..);
     let all = all.map(|(question, number)| follow(scene, (&net, &around), question, number));
     let (can, cannot): (Vec<Traced>, Vec<Traced>) = all.partition(|traced| why_not(&net, traced).is_none());
-    for traced in &cannot {
-        eprintln!("SKIPPED: {}: {}: {}", scene.name, traced.question, why_not(&net, traced).unwrap_or_default());
+    for why in cannot.iter().filter_map(|traced| why_not(&net, traced)).collect::<BTreeSet<_>>() {
+        let those = cannot.iter().filter(|traced| why_not(&net, traced) == Some(why));
+        let those: Vec<_> = those.map(|traced| traced.question.to_string()).collect();
+        eprintln!("SKIPPED: {}: {} packets ({}): {why}", scene.name, those.len(), those.join(", "));
     }
     let (must, must_not): (Vec<Traced>, Vec<Traced>) = can.into_iter().partition(|traced| traced.place.is_some());
     count.delivered += must.len();

@@ -45,31 +45,36 @@ pub struct Scene<'w> {
 /// Plays something on a host of its own for each scenario.
 pub fn each(test: impl Fn(&mut Scene) + Sync) {
     for folder in folders() {
-        world(|run_dir| {
-            eprintln!("{}", folder.display());
-            let mut scene = Scene::set(&folder, run_dir);
-            let before = (scene.seen(), forwarding());
-            test(&mut scene);
-            scene.leave(&before.0);
-            // Asked to be a router for others too, the host remains one.
-            let settings = scene.stage.state.settings.as_ref();
-            if settings.is_none_or(|settings| settings.between_others == BetweenOthers::Dropped) {
-                assert_eq!(forwarding(), before.1, "{}: what the host forwards", scene.name);
-            }
-        });
+        let steps = fs::read_to_string(folder.join("steps")).expect("steps");
+        let name = folder.file_name().expect("a name").to_string_lossy();
+        stage(&name, steps.lines().map(str::to_owned).collect(), &test);
     }
 }
 
+/// Plays something on a host of its own, which is afterwards as it was.
+pub fn stage(name: &str, steps: Vec<String>, test: impl Fn(&mut Scene) + Sync) {
+    world(|run_dir| {
+        eprintln!("scenario {name}");
+        let mut scene = Scene::set(name, steps, run_dir);
+        let before = (scene.seen(), forwarding());
+        test(&mut scene);
+        scene.leave(&before.0);
+        // Asked to be a router for others too, the host remains one.
+        let settings = scene.stage.state.settings.as_ref();
+        if settings.is_none_or(|settings| settings.between_others == BetweenOthers::Dropped) {
+            assert_eq!(forwarding(), before.1, "{name}: what the host forwards");
+        }
+    });
+}
+
 impl<'w> Scene<'w> {
-    fn set(folder: &Path, run_dir: &'w Path) -> Self {
-        let steps = fs::read_to_string(folder.join("steps")).expect("steps");
-        let steps: Vec<String> = steps.lines().map(str::to_owned).collect();
+    fn set(name: &str, steps: Vec<String>, run_dir: &'w Path) -> Self {
         let mut told = Stage::default();
         steps.iter().filter(|line| line.starts_with("facts ")).for_each(|line| drop(told.play(line)));
         let outside = neighbour(run_dir);
         others(run_dir, &told.facts);
         Self {
-            name: folder.file_name().expect("a name").to_string_lossy().into_owned(),
+            name: name.to_owned(),
             stage: Stage::default(),
             linux: Linux::open(run_dir).expect("to open"),
             outside,
@@ -126,7 +131,7 @@ fn neighbour(run_dir: &Path) -> PathBuf {
     apply(&mut elsewhere, &creation(&state));
     let outside = elsewhere.netns_path("outside");
     let mut host = vec![format!("link add {UPLINK} type veth peer name eth0 netns {}", outside.display()), up(UPLINK)];
-    host.extend(UPLINK_ADDRESSES.map(|address| given(address, UPLINK)));
+    host.extend(UPLINK_ADDRESSES.iter().chain(&["fe80::1/64"]).map(|address| given(address, UPLINK)));
     batch(run_dir, None, &host);
     let inside = [
         // Without loopback its packets to 127.0.0.1 leave by the wire, as those of somebody with bad intentions.
@@ -134,6 +139,7 @@ fn neighbour(run_dir: &Path) -> PathBuf {
         up("eth0"),
         given(&format!("{}/24", OUTSIDE[0]), "eth0"),
         given(&format!("{}/64", OUTSIDE[1]), "eth0"),
+        given("fe80::99/64", "eth0"),
         "route add 0.0.0.0/0 via 192.0.2.1".to_owned(),
         "route add ::/0 via 2001:db8::1".to_owned(),
     ];
@@ -170,7 +176,7 @@ fn hold(Listener { protocol, address, port, .. }: &Listener) -> OwnedFd {
     }
 }
 
-/// Without an address that it would make itself, in its own time.
+/// Without the link-local address that it would give itself, in its own time.
 fn up(link: &str) -> String {
     format!("link set {link} up addrgenmode none")
 }
