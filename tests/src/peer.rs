@@ -12,7 +12,7 @@ use crate::{Host, eventually, host::is_installed, image};
 pub struct Peer {
     host: Host,
     daemon: Child,
-    /// The control group of its containers, which no namespace hides.
+    /// The control group of its containers, at the root of every hierarchy: no namespace hides it.
     group: String,
 }
 
@@ -41,7 +41,8 @@ impl Peer {
             "--iptables=false",
             "--ip6tables=false",
             "--cgroup-parent",
-            &group,
+            // From the root: without the slash it would be below this test's own group of each controller, wherever that is.
+            &format!("/{group}"),
         ]);
         daemon.arg("--data-root").arg(&data);
         let daemon = daemon
