@@ -66,6 +66,25 @@ fn registries_that_misbehave() {
 }
 
 #[test]
+fn a_pull_onto_a_full_disk() {
+    let Some(host) = Host::empty() else { return };
+    let data = host.data_root();
+    host.sh(&format!("mkdir -p {0} && mount -t tmpfs -o size=8m tmpfs {0}", data.display())).ok();
+    host.start_daemon();
+    start(&host, "registry", REGISTRY, 5001, "");
+    host.sh(&format!("dd if=/dev/zero of={}/ballast bs=4k; true", data.display())).ok();
+    host.docker("pull 127.0.0.1:5001/good").fails_with("o space left on device");
+    // The disk is the host's own, so is the look at it.
+    assert_eq!(
+        host.sh(&format!("cd {}/images && ls -A tmp layers configs", data.display())).ok(),
+        "configs:\n\nlayers:\n\ntmp:"
+    );
+    assert_eq!(host.docker("images -aq").ok(), "");
+    host.sh(&format!("rm {}/ballast", data.display())).ok();
+    host.docker("pull 127.0.0.1:5001/good").ok();
+}
+
+#[test]
 fn registries_behind_a_proxy() {
     let proxy = "http://me:s%40cret@127.0.0.1:3128";
     let environment = [("HTTP_PROXY", proxy), ("https_proxy", proxy), ("NO_PROXY", "direct.example,10.0.0.0/8")];
