@@ -165,7 +165,7 @@ fn why_not(net: &NetState, traced: &Traced) -> Option<&'static str> {
     let comes_back = hops.iter().any(|hop| matches!(hop, Hop::Ruled { rule, .. } if rule == "back to its own network"));
     let is_kept_apart = hops.iter().any(|hop| matches!(hop, Hop::Bridged { port, .. } if is_linked_only(port)));
     (filtered && comes_back && is_kept_apart)
-        .then_some("br_netfilter bridges it where it is translated, and containers are kept apart there (README.md)")
+        .then_some("without listeners br_netfilter bridges it where containers are kept apart (README.md)")
 }
 
 /// Each source that asks something says something to the host too, last of all.
