@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use model::{ContainerId, State, decide::Task};
+use tokio::sync::oneshot;
 
-use crate::writer::Reply;
+use crate::EngineError;
+
+/// Where the outcome of a command goes.
+pub type Reply = oneshot::Sender<Result<Arc<State>, EngineError>>;
 
 /// Something to be done outside the writer.
 pub enum Work {

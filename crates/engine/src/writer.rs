@@ -20,7 +20,7 @@ use crate::{
     host::Drift,
     userspace::{self, Userspace},
     wait::Waiters,
-    work::Work,
+    work::{Reply, Work},
 };
 
 /// What the writer is asked.
@@ -36,9 +36,6 @@ pub enum Request {
     /// Take everything off the host that is ours, and end.
     Leave(oneshot::Sender<Result<(), Fault>>),
 }
-
-/// Where the outcome of a command goes.
-pub type Reply = oneshot::Sender<Result<Arc<State>, EngineError>>;
 
 /// A command that holds.
 pub struct Committed {

@@ -19,7 +19,7 @@ use crate::{
     cgroup::{Cgroup, Entrances},
     oci::{propagation, seccomp},
     shim::{
-        cgroup_of, device, diagnosis,
+        device, diagnosis,
         entry::Entry,
         hide,
         launch::{ExecLaunch, Launch, file},
@@ -77,7 +77,7 @@ impl BuiltIn {
             self.entrances = Some(Rc::new(entrances));
             // Those that are left are joined twice, which is only slow.
             let hidden = hide::hierarchies(&self.dir);
-            *cgroup = cgroup_of(&launch)?;
+            *cgroup = launch.cgroup()?;
             if let Err(error) = hidden {
                 eprintln!("processes join the container slowly: {error}");
             }

@@ -11,7 +11,11 @@ use std::{
 use oci_spec::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};
 
-use crate::{oci::user::Identity, shim::protocol::Exit};
+use crate::{
+    cgroup::{Cgroup, parents::USUAL},
+    oci::user::Identity,
+    shim::protocol::Exit,
+};
 
 /// Clock ticks in a second as `/proc` counts them, the same on every architecture that we run on (time(7)).
 const USER_HZ: f64 = 100.0;
@@ -215,6 +219,12 @@ impl Launch {
     /// Writes the launch into a run directory.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         write_json(&dir.join(file::LAUNCH), self)
+    }
+
+    /// The container's control group, which need not exist yet.
+    pub fn cgroup(&self) -> io::Result<Cgroup> {
+        let path = self.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+        Cgroup::at(&path.unwrap_or_else(|| Path::new(USUAL).join(&self.id)).to_string_lossy())
     }
 }
 

@@ -76,7 +76,7 @@ fn run(dir: &Path) -> io::Result<()> {
     let signals = supervise::block_signals()?;
 
     let launch = Launch::read(dir)?;
-    let cgroup = cgroup_of(&launch)?;
+    let cgroup = launch.cgroup()?;
     let mut state = State { shim: ProcessName::of(std::process::id())?, process: None, started_ms: None, exit: None };
     state.write(dir)?;
     let outcome = create(dir, &launch, &cgroup);
@@ -169,11 +169,6 @@ fn hide_namespaces(dir: &Path, spec: &mut Spec) -> Result<Option<File>, MountErr
         network.set_path(Some(path));
         file
     }))
-}
-
-fn cgroup_of(launch: &Launch) -> io::Result<Cgroup> {
-    let path = launch.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
-    Cgroup::at(&path.unwrap_or_else(|| PathBuf::from("linkspan").join(&launch.id)).to_string_lossy())
 }
 
 pub(crate) fn now_ms() -> u64 {

@@ -27,7 +27,7 @@ pub use exec::{ExecState, ExecWish};
 pub use stream::{Attached, Input, Output};
 
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, parents::USUAL},
     shim::{
         launch::{Launch, file},
         protocol::{Exit, Started},
@@ -126,9 +126,8 @@ impl Runtime {
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 fn cgroup_of(dir: &Path, id: &str) -> Cgroup {
-    let path = Launch::read(dir).ok().and_then(|launch| launch.spec.linux().as_ref()?.cgroups_path().clone());
-    let path = path.unwrap_or_else(|| Path::new("/linkspan").join(id));
-    Cgroup::at(&path.to_string_lossy()).unwrap_or(Cgroup::V1(Default::default()))
+    let launched = Launch::read(dir).and_then(|launch| launch.cgroup());
+    launched.or_else(|_| Cgroup::at(&format!("{USUAL}/{id}"))).unwrap_or(Cgroup::V1(Default::default()))
 }
 
 async fn blocking<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
