@@ -261,7 +261,10 @@ impl Drop for Host {
 }
 
 /// The binary under test, beside this test's own.
-fn binary() -> PathBuf {
+///
+/// # Panics
+/// When this test is not where Cargo puts tests.
+pub fn binary() -> PathBuf {
     let here = std::env::current_exe().expect("this test has a path");
     let target = here.parent().and_then(Path::parent).expect("tests are in target/PROFILE/deps");
     target.join("linkspan")

@@ -14,7 +14,7 @@ mod raw;
 mod said;
 mod terminal;
 
-pub use host::{Host, NETWORK};
+pub use host::{Host, NETWORK, binary};
 pub use job::Job;
 pub use network::From;
 pub use peer::Peer;

@@ -23,7 +23,9 @@ fn two_daemons_do_not_meet() {
     up(&host, "other", "--docker-socket /run/docker.sock").fails_with("another program answers on /run/docker.sock");
     serves();
     let nothing_in_common = format!("up --data-root {}/elsewhere --run-dir /run/second", host.path().display());
-    host.linkspan(&nothing_in_common).fails_with("keeps this host's network");
+    host.linkspan(&nothing_in_common).fails_with("another linkspan (pid ");
+    let apart = format!("unshare --pid --fork --kill-child {} {nothing_in_common}", conformance::binary().display());
+    host.sh(&apart).fails_with("another linkspan (in another pid namespace) keeps this host's network");
     serves();
     // One who is not root holds nobody up.
     host.kill_daemon();

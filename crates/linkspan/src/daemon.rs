@@ -21,13 +21,13 @@ use std::{
 use engine::{Engine, EngineError, Parts, Places};
 use model::host::Settings;
 use netstate::{Kernel, Key, netns::NetnsName};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use runtime::{
     Runtime, RuntimeSettings,
     image::{self, ImageError},
 };
 use rustix::{
     fs::{FlockOperation, Gid, Uid, chown, flock},
-    net::sockopt::socket_peercred,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 use store::{Store, StoreError};
@@ -76,10 +76,8 @@ pub enum DaemonError {
     #[error("another linkspan runs with the run directory {0}: stop it, or give another --run-dir")]
     Running(PathBuf),
     /// Another one has the network.
-    #[error(
-        "another linkspan (pid {0}) keeps this host's network: stop it, directories of its own do not keep two apart"
-    )]
-    Kept(i32),
+    #[error("another linkspan ({0}) keeps this host's network: stop it, directories of its own do not keep two apart")]
+    Kept(String),
     /// The socket that was asked for is somebody else's.
     #[error("another program answers on {0}: stop it, or give another --docker-socket")]
     Answered(PathBuf),
@@ -145,7 +143,9 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
     let (docker, socket) = docker_socket(&setup)?;
     let admin = bind(&admin::socket(&setup.run_dir), 0o600, None)?;
     let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
-    let _network = lock_network()?;
+    if let Some(lock) = lock_network()? {
+        tokio::spawn(hold(tokio_listener(lock)?));
+    }
     let images = image::Store::open(&setup.data_root)?;
     if setup.demo {
         images.assemble_demo(Path::new("/proc/self/exe")).await?;
@@ -271,14 +271,27 @@ fn lock_network() -> Result<Option<UnixListener>, DaemonError> {
     match UnixListener::bind_addr(&name) {
         Ok(lock) => Ok(Some(lock)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let holder = UnixStream::connect_addr(&name).and_then(|holder| Ok(socket_peercred(&holder)?));
+            let holder = UnixStream::connect_addr(&name).and_then(|holder| Ok(getsockopt(&holder, PeerCredentials)?));
             match holder {
-                Ok(holder) if holder.uid.is_root() => Err(DaemonError::Kept(holder.pid.as_raw_nonzero().get())),
+                Ok(holder) if holder.uid() == 0 => Err(DaemonError::Kept(match holder.pid() {
+                    0 => "in another pid namespace".to_owned(),
+                    pid => format!("pid {pid}"),
+                })),
                 // Somebody who is not root, or who has just left.
                 Ok(_) | Err(_) => Ok(UnixListener::bind_addr(&name).ok()),
             }
         }
         Err(error) => Err(failed(error)),
+    }
+}
+
+/// Holds the network until the daemon ends. Who asks for it is let go at once: a full queue would keep the next one waiting.
+async fn hold(lock: tokio::net::UnixListener) {
+    loop {
+        if lock.accept().await.is_err() {
+            // No file is free for the moment, and without a pause this would ask for one all the time.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 }
 
