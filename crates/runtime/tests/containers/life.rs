@@ -1,7 +1,7 @@
 //! From start to exit: exit codes, refusals, signals, pause, limits, logs, crowds.
 
 use model::container::{Init, Log, Share};
-use runtime::{RuntimeError, log::reader};
+use runtime::{ExecWish, RuntimeError, log::reader};
 
 use crate::house::{House, LIMIT, until, with_house};
 
@@ -129,6 +129,22 @@ fn running_out_of_memory_is_told() {
         let mut container = house.container(&["sh", "-c", "x=a; while :; do x=$x$x; done"]);
         container.resources.memory = Some(16 << 20);
         let (_, exit) = house.run(&container).await;
+        assert!(exit.oom_killed, "{exit:?}");
+        assert_eq!(exit.code, 137);
+    });
+}
+
+#[test]
+fn running_out_of_memory_is_told_after_others_have_joined() {
+    with_house(|house| async move {
+        let mut container =
+            house.container(&["sh", "-c", "until [ -e /go ]; do sleep 0.01; done; x=a; while :; do x=$x$x; done"]);
+        container.resources.memory = Some(16 << 20);
+        house.start(&container).await.unwrap();
+        let touch = ExecWish { args: ["touch", "/go"].map(str::to_owned).into(), ..ExecWish::default() };
+        house.runtime.exec_create("go", container.id.as_str(), touch).unwrap();
+        drop(house.runtime.exec_start("go").await.unwrap());
+        let exit = house.wait(&container).await;
         assert!(exit.oom_killed, "{exit:?}");
         assert_eq!(exit.code, 137);
     });

@@ -303,7 +303,7 @@ fn a_pull_that_was_killed_leaves_nothing_half() {
     next_try_works(&whole(dir.path()), &work, &[], &made);
 }
 
-/// Waits for what another process does.
+/// Waits for what another process does: there is nothing but to look again.
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
