@@ -5,8 +5,21 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Top to bottom: a crate may use those below it.
-const ORDER: &[&str] =
-    &["linkspan", "docker-api", "engine", "runtime", "proxy", "kernel", "sim", "store", "plan", "netstate", "model"];
+const ORDER: &[&str] = &[
+    "linkspan",
+    "docker-api",
+    "kube-api",
+    "kube-agent",
+    "engine",
+    "runtime",
+    "proxy",
+    "kernel",
+    "sim",
+    "store",
+    "plan",
+    "netstate",
+    "model",
+];
 
 /// What the pure crates may use from outside.
 const PURE: &[&str] = &["imbl", "ipnet", "serde", "serde_json", "thiserror"];
