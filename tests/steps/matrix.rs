@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::{
-    State,
+    Sandbox, State,
     address::Family,
     port::Protocol,
     sandbox::{Namespace, Up},
@@ -108,7 +108,7 @@ fn sources(state: &State) -> Vec<Source> {
     let up = state.sandboxes.values().filter(|sandbox| sandbox.up == Up::Up && sandbox.namespace == Namespace::Own);
     let mut sources: Vec<_> = up
         .map(|sandbox| Source {
-            name: sandbox.names[0].clone(),
+            name: name(sandbox).to_owned(),
             from: Origin::Socket(NetnsName::named(sandbox.id.short())),
             addresses: [None, None],
         })
@@ -120,6 +120,11 @@ fn sources(state: &State) -> Vec<Source> {
     sources
 }
 
+/// A container's name; a pod's is its host name.
+fn name(sandbox: &Sandbox) -> &str {
+    sandbox.names.first().unwrap_or(&sandbox.hostname)
+}
+
 fn targets(state: &State) -> Vec<Target> {
     let mut targets = Vec::new();
     let mut add = |name: &str, address, port, protocol| {
@@ -128,7 +133,7 @@ fn targets(state: &State) -> Vec<Target> {
     for sandbox in state.sandboxes.values() {
         for endpoint in state.endpoints_of(&sandbox.id) {
             for address in Family::BOTH.iter().filter_map(|family| endpoint.lease.as_ref()?.address(*family)) {
-                add(&sandbox.names[0], address.addr(), 80, Protocol::Tcp);
+                add(name(sandbox), address.addr(), 80, Protocol::Tcp);
             }
         }
         for port in &sandbox.published {

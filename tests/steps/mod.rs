@@ -12,7 +12,7 @@ mod wishes;
 use std::collections::BTreeMap;
 
 use model::{
-    Command, ContainerId, Decision, Document, Facts, NetworkId, Refusal, State,
+    Command, ContainerId, Decision, Document, Facts, NetworkId, Refusal, SandboxId, State,
     command::{AnonymousVolumes, Force},
     container::{Exit, HealthResult, Resources, Run},
     decide,
@@ -81,6 +81,8 @@ impl Stage {
             "open" => return vec![Command::Open(Box::new(wishes::settings(rest)))],
             "network" => return vec![Command::CreateNetwork(Box::new(wishes::network(self, rest)))],
             "container" => return vec![Command::CreateContainer(Box::new(wishes::container(self, rest)))],
+            "sandbox" => return vec![Command::CreateSandbox(Box::new(wishes::pod(self, rest)))],
+            "remove-sandbox" => return vec![Command::RemoveSandbox(self.sandbox(rest[0]))],
             "connect" => return vec![Command::Connect(Box::new(wishes::connect(self, rest)))],
             "volume" => return vec![Command::CreateVolume(wishes::volume(rest[0], &rest[1..]))],
             "remove-volume" => return vec![Command::RemoveVolume { name: rest[0].to_owned() }],
@@ -194,6 +196,11 @@ impl Stage {
     fn container(&mut self, name: &str) -> ContainerId {
         let known = self.state.container_names.get(name).cloned();
         known.unwrap_or_else(|| ContainerId::from_bytes(self.id("container", name)))
+    }
+
+    /// The id of the sandbox that was made under this name.
+    fn sandbox(&mut self, name: &str) -> SandboxId {
+        SandboxId::from_bytes(self.id("sandbox", name))
     }
 
     fn network(&mut self, name: &str) -> NetworkId {

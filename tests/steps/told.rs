@@ -120,6 +120,7 @@ fn task_text(task: &Task) -> String {
         Task::RestartAfter { container, pause_ms } => format!("restart {container} after {pause_ms} ms"),
         Task::Limit(id) => format!("limit {id}"),
         Task::Reap(id) => format!("reap {id}"),
+        Task::Release(id) => format!("release {id}"),
         Task::Fill(id) => format!("fill {id}"),
         Task::MakeVolume(name) => format!("make volume:{name}"),
         Task::DropVolume(name) => format!("drop volume:{name}"),

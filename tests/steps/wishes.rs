@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use model::{
     Container, Document, EndpointId, Sandbox, SandboxId, Volume,
     address::Pool,
-    command::{Connect, ContainerWish, NewEndpoint, SandboxWish},
+    command::{Connect, ContainerWish, NewEndpoint, NewSandbox, SandboxWish},
     container::{
         Access, AfterExit, Fill, HealthCheck, Image, Init, Log, Mount, MountSource, Namespaces, Phase, Privilege,
         Process, Resources, Restart, Seccomp, Security, Share, Stdin, Stop, Terminal, Want,
@@ -15,10 +15,10 @@ use model::{
     host::{DirectRouting, Forward, Listeners, MaskedMark, Settings},
     network::{
         Announce, BridgeAddress, BridgeWish, DriverWish, FamilyWish, GatewayMode, Icc, Masquerade, Names, NetworkWish,
-        Reach, SubnetWish,
+        Origin, Others, Reach, SubnetWish,
     },
     port::{HostPorts, PortRange, PortWish, Protocol},
-    sandbox::{DnsWish, Namespace, Up},
+    sandbox::{DnsWish, Namespace, Stays, Up},
     volume::Naming,
 };
 
@@ -95,7 +95,10 @@ pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
         names: Names::Dns,
         ifname_prefix: None,
         announce: Announce::Told,
+        others: Others::Apart,
+        addresses: Vec::new(),
     };
+    let mut origin = Origin::User;
     for (name, value) in words[1..].iter().map(pair) {
         match name {
             "subnet" => wish.ipv4 = FamilyWish::Subnet(subnet(value)),
@@ -119,6 +122,8 @@ pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
             "trust" => wish.trusted_links.push(value.to_owned()),
             "mtu" => wish.mtu = Some(value.parse().unwrap()),
             "link" => wish.link = Some(value.to_owned()),
+            "pods" => (origin, wish.others, wish.names) = (Origin::Cluster, Others::Reached, Names::HostsFile),
+            "address" => wish.addresses.push(value.parse().unwrap()),
             "silent" => wish.announce = Announce::Silent,
             "prefix" => wish.ifname_prefix = Some(value.to_owned()),
             other => panic!("no such network option: {other}"),
@@ -127,7 +132,7 @@ pub fn network(stage: &mut Stage, words: &[&str]) -> NetworkWish {
     let name = words[0].to_owned();
     let id = model::NetworkId::from_bytes(stage.id("network", &name));
     let driver = DriverWish::Bridge(wish);
-    NetworkWish { id, name, driver, labels: BTreeMap::new(), face: Default::default() }
+    NetworkWish { id, name, origin, driver, labels: BTreeMap::new(), face: Default::default() }
 }
 
 fn subnet(net: &str) -> SubnetWish {
@@ -189,7 +194,7 @@ fn endpoint(stage: &mut Stage, container: &str, text: &str) -> NewEndpoint {
 pub fn container(stage: &mut Stage, words: &[&str]) -> ContainerWish {
     let name = words[0];
     let mut container = usual(stage, name);
-    let (mut nets, mut ports, mut volumes, mut of) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let (mut nets, mut ports, mut volumes, mut shared) = (Vec::new(), Vec::new(), Vec::new(), None);
     let (mut namespace, mut sysctls, mut face) = (Namespace::Own, BTreeMap::new(), Document::default());
     for (key, value) in words[1..].iter().map(pair) {
         match key {
@@ -197,9 +202,10 @@ pub fn container(stage: &mut Stage, words: &[&str]) -> ContainerWish {
                 namespace = Namespace::Host;
                 nets.push("host");
             }
-            "net" => match value.strip_prefix("container:") {
-                Some(other) => of = Some(stage.container(other)),
-                None => nets.push(value),
+            "net" => match value.split_once(':') {
+                Some(("container", other)) => shared = Some(SandboxWish::Of(stage.container(other))),
+                Some(("sandbox", pod)) => shared = Some(SandboxWish::In(stage.sandbox(pod))),
+                _ => nets.push(value),
             },
             "publish" => ports.push(port(value)),
             "restart" => container.restart = restart(value),
@@ -223,14 +229,20 @@ pub fn container(stage: &mut Stage, words: &[&str]) -> ContainerWish {
             other => panic!("no such container option: {other}"),
         }
     }
-    let sandbox = match of {
-        Some(other) => SandboxWish::Of(other),
-        None => {
-            let endpoints = nets.iter().map(|net| endpoint(stage, name, net)).collect();
-            SandboxWish::New { sandbox: sandbox(&container, namespace, ports, sysctls), endpoints }
-        }
-    };
+    let sandbox = shared.unwrap_or_else(|| {
+        let endpoints = nets.iter().map(|net| endpoint(stage, name, net)).collect();
+        SandboxWish::New(NewSandbox { sandbox: sandbox(&container, namespace, ports, sysctls), endpoints })
+    });
     ContainerWish { container, sandbox, volumes, face }
+}
+
+/// A sandbox by itself, as a pod has one: `NAME net=... publish=...`
+pub fn pod(stage: &mut Stage, words: &[&str]) -> NewSandbox {
+    let ContainerWish { sandbox, .. } = container(stage, words);
+    let SandboxWish::New(mut new) = sandbox else { panic!("a pod has a sandbox of its own") };
+    new.sandbox.names.clear();
+    new.sandbox.hostname = words[0].to_owned();
+    new
 }
 
 fn sandbox(
@@ -252,6 +264,7 @@ fn sandbox(
         ports,
         published: Vec::new(),
         up: Up::Down,
+        stays: Stays::WithContainers,
     }
 }
 

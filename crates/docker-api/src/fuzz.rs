@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use model::{
     Command, Facts, NetworkId, Sandbox, State,
-    command::{ContainerWish, SandboxWish},
+    command::{ContainerWish, NewSandbox, SandboxWish},
     decide,
 };
 use serde_json::json;
@@ -62,7 +62,7 @@ pub fn port_specs(lines: &[u8]) {
     let Ok(port_bindings) = serde_json::from_value(json!(port_bindings)) else { return };
     let body = Body { host_config: HostConfig { port_bindings, ..HostConfig::default() }, ..Body::default() };
     let Ok(wish) = run(body) else { return };
-    let SandboxWish::New { sandbox: Sandbox { ports, .. }, .. } = wish.sandbox else { return };
+    let SandboxWish::New(NewSandbox { sandbox: Sandbox { ports, .. }, .. }) = wish.sandbox else { return };
     let published: usize = ports.iter().map(|port| port.inside.len() as usize).sum();
     let expected = asked
         .iter()

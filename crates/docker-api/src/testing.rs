@@ -8,10 +8,7 @@ use model::{
     container::Run,
     decide,
     host::Settings,
-    network::{
-        Announce, BridgeAddress, BridgeWish, DriverWish, FamilyWish, GatewayMode, Icc, Masquerade, Names, NetworkWish,
-        Reach, SubnetWish,
-    },
+    network::{BridgeWish, DriverWish, FamilyWish, NetworkWish, Origin, SubnetWish},
 };
 use serde_json::{Value, json};
 
@@ -45,27 +42,11 @@ pub(crate) fn after(state: &State, command: Command) -> State {
 /// The state with one more network, `10.1.0.0/24` and `fd01::/64`.
 pub(crate) fn with_network(state: &State, name: &str) -> State {
     let family = |net: &str| FamilyWish::Subnet(SubnetWish::of(net.parse().unwrap()));
-    let bridge = BridgeWish {
-        link: None,
-        ipv4: family("10.1.0.0/24"),
-        ipv6: family("fd01::/64"),
-        mtu: None,
-        reach: Reach::Outside,
-        icc: Icc::Allowed,
-        gateway_ipv4: GatewayMode::Nat,
-        gateway_ipv6: GatewayMode::Nat,
-        masquerade_ipv4: Masquerade::Outgoing,
-        masquerade_ipv6: Masquerade::Outgoing,
-        bridge_address: BridgeAddress::Set,
-        host_binding: None,
-        trusted_links: Vec::new(),
-        names: Names::Dns,
-        ifname_prefix: None,
-        announce: Announce::Told,
-    };
+    let bridge = BridgeWish { ipv4: family("10.1.0.0/24"), ipv6: family("fd01::/64"), ..BridgeWish::default() };
     let wish = NetworkWish {
         id: NetworkId::from_bytes([0xee; 32]),
         name: name.to_owned(),
+        origin: Origin::User,
         driver: DriverWish::Bridge(bridge),
         labels: BTreeMap::new(),
         face: Document::default(),

@@ -14,9 +14,11 @@ pub enum Mode {
 /// The mode of a command: what gives somebody something is all or nothing; what tells of a fact, or takes away, must come true.
 pub fn mode(command: &Command) -> Mode {
     match command {
-        Command::CreateNetwork(_) | Command::Connect(_) | Command::CreateContainer(_) | Command::Start(_) => {
-            Mode::AllOrNothing
-        }
+        Command::CreateNetwork(_)
+        | Command::Connect(_)
+        | Command::CreateSandbox(_)
+        | Command::CreateContainer(_)
+        | Command::Start(_) => Mode::AllOrNothing,
         _ => Mode::Eventually,
     }
 }

@@ -13,7 +13,7 @@ use engine::{Places, World};
 use ipnet::IpNet;
 use kernel::facts;
 use model::{
-    Command, ContainerId, Facts, SandboxId, State,
+    Command, ContainerId, Facts, Sandbox, SandboxId, State,
     host::{Forwarding, HostRoute, Listener},
     port::{HostPorts, PortRange, Protocol},
 };
@@ -57,7 +57,13 @@ impl RealWorld {
     /// The host's sockets on the ports that a container wants.
     fn look_at_listeners(&mut self, state: &State, container: &ContainerId, facts: &mut Facts) {
         let sandbox = state.containers.get(container).and_then(|c| state.sandboxes.get(&c.sandbox));
-        let Some(sandbox) = sandbox.filter(|sandbox| !sandbox.ports.is_empty()) else { return };
+        sandbox.into_iter().for_each(|sandbox| self.look_at_listeners_of(sandbox, facts));
+    }
+
+    fn look_at_listeners_of(&mut self, sandbox: &Sandbox, facts: &mut Facts) {
+        if sandbox.ports.is_empty() {
+            return;
+        }
         let ephemeral = self.host.local_port_range();
         facts.ephemeral = Some(PortRange { first: *ephemeral.start(), last: *ephemeral.end() });
         for wish in &sandbox.ports {
@@ -101,6 +107,7 @@ impl World for RealWorld {
             Command::Start(container) | Command::RestartDue(container) | Command::Recover { container, .. } => {
                 self.look_at_listeners(state, container, &mut facts);
             }
+            Command::CreateSandbox(new) => self.look_at_listeners_of(&new.sandbox, &mut facts),
             Command::Connect(connect) => self.look_at_listeners(state, &connect.container, &mut facts),
             Command::Disconnect { container, .. } => self.look_at_listeners(state, container, &mut facts),
             _ => {}

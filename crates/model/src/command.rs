@@ -7,7 +7,7 @@ use crate::{
     document::Document,
     endpoint::EndpointWish,
     host::Settings,
-    id::{ContainerId, EndpointId, NetworkId},
+    id::{ContainerId, EndpointId, NetworkId, SandboxId},
     network::NetworkWish,
     sandbox::Sandbox,
     volume::Volume,
@@ -41,6 +41,11 @@ pub enum Command {
         /// The name that it knows it by.
         alias: String,
     },
+
+    /// Make a sandbox that is up, with leases and ports, until `RemoveSandbox`: a pod's.
+    CreateSandbox(Box<NewSandbox>),
+    /// Remove a sandbox that was made by itself, and has no containers any more.
+    RemoveSandbox(SandboxId),
 
     /// Make a container.
     CreateContainer(Box<ContainerWish>),
@@ -186,15 +191,21 @@ pub struct ContainerWish {
 #[expect(clippy::large_enum_variant, reason = "there is one of it at a time, and the command that has it is boxed")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SandboxWish {
-    /// A new one, down, with nothing published, on these networks in order.
-    New {
-        /// The sandbox; the container names it by this id.
-        sandbox: Sandbox,
-        /// Its endpoints.
-        endpoints: Vec<NewEndpoint>,
-    },
+    /// A new one; the container names it by its id.
+    New(NewSandbox),
+    /// One that was made by itself.
+    In(SandboxId),
     /// That of another container.
     Of(ContainerId),
+}
+
+/// What is asked of a new sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewSandbox {
+    /// The sandbox, down, with nothing published.
+    pub sandbox: Sandbox,
+    /// Its endpoints, in order.
+    pub endpoints: Vec<NewEndpoint>,
 }
 
 /// An endpoint of a new sandbox.

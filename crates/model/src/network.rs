@@ -46,6 +46,8 @@ pub enum Origin {
     Predefined,
     /// Made by a user.
     User,
+    /// Made by the agent of a Kubernetes node for its pods; users cannot remove it.
+    Cluster,
 }
 
 /// What a network is made of.
@@ -94,6 +96,28 @@ pub struct Bridge {
     /// Whether the neighbours are told of a sandbox's new address.
     #[serde(default)]
     pub announce: Announce,
+    /// Whether it and the other networks of the host reach each other.
+    #[serde(default, skip_serializing_if = "Others::is_usual")]
+    pub others: Others,
+    /// Addresses of the host that its bridge has besides the gateway's: sandboxes find services of the host there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<std::net::IpAddr>,
+}
+
+/// Whether a network and the other networks of the host that reach outside reach each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Others {
+    /// They are kept apart, but for published ports.
+    #[default]
+    Apart,
+    /// They reach each other at their own addresses.
+    Reached,
+}
+
+impl Others {
+    fn is_usual(&self) -> bool {
+        *self == Self::Apart
+    }
 }
 
 /// Whether the neighbours are told of a sandbox's new address: they may remember another Ethernet address for it (RFC 5227, 3; RFC 4861,

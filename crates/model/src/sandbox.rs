@@ -37,6 +37,25 @@ pub struct Sandbox {
     pub published: Vec<PublishedPort>,
     /// Whether it is up.
     pub up: Up,
+    /// How long it is up.
+    #[serde(default, skip_serializing_if = "Stays::is_usual")]
+    pub stays: Stays,
+}
+
+/// How long a sandbox is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stays {
+    /// While one of its containers lives; it goes with the last of them.
+    #[default]
+    WithContainers,
+    /// From its making until it is removed, whatever becomes of its containers: a pod's.
+    UntilRemoved,
+}
+
+impl Stays {
+    fn is_usual(&self) -> bool {
+        *self == Self::WithContainers
+    }
 }
 
 /// Whether a sandbox is up: whether it has its namespace, leases and ports.

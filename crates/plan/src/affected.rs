@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{
     Change, Endpoint, EndpointId, Record, RecordKey, SandboxId, State,
-    network::{Bridge, Icc},
+    network::{Bridge, Icc, Others},
 };
 
 use crate::Wish;
@@ -40,6 +40,7 @@ impl Affected<'_> {
                     return;
                 }
                 self.wishes.extend([Wish::Base, Wish::Network(id.clone())]);
+                self.reaching();
                 for state in self.states {
                     for endpoint in state.endpoints_on(id) {
                         self.wishes.insert(Wish::Endpoint(endpoint.id.clone()));
@@ -63,6 +64,15 @@ impl Affected<'_> {
                 }
             }
             RecordKey::Document(_) | RecordKey::Volume(_) => {}
+        }
+    }
+
+    /// The networks that say of each other network whether they reach it.
+    fn reaching(&mut self) {
+        for state in self.states {
+            let networks = state.networks.values();
+            let all = networks.filter(|n| n.bridge().is_some_and(|bridge| bridge.others == Others::Reached));
+            self.wishes.extend(all.map(|network| Wish::Network(network.id.clone())));
         }
     }
 

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use model::{
     NetworkId, State,
     address::{Family, Subnet},
-    network::{Bridge, GatewayMode, Icc, Masquerade, Reach},
+    network::{Bridge, GatewayMode, Icc, Masquerade, Others, Reach},
 };
 use netstate::{
     addr::{Addr, AddrKey},
@@ -28,12 +28,16 @@ pub fn fragment(state: &State, id: &NetworkId) -> Option<Fragment> {
     let mut fragment = Fragment::default();
     link(&mut fragment, id, &key, bridge);
     membership(&mut fragment, bridge);
+    others(&mut fragment, state, id, bridge);
     for family in Family::BOTH {
         if let Some(subnet) = bridge.subnet(family) {
             addresses(&mut fragment, &key, subnet);
             fragment.member(names::of(family).hairpin, [fragment::net(subnet.net), fragment::net(subnet.net)]);
             outside(&mut fragment, bridge, family, subnet.net);
         }
+    }
+    for address in &bridge.addresses {
+        fragment.put(AddrKey { link: key.clone(), address: IpNet::from(*address) }, Addr {});
     }
     Some(fragment)
 }
@@ -74,6 +78,20 @@ fn membership(fragment: &mut Fragment, bridge: &Bridge) {
         Reach::Internal => fragment.member(INTERNAL, [name()]),
         Reach::Outside => {
             bridge.trusted_links.iter().for_each(|trusted| fragment.member(TRUSTED, [ifname(trusted), name()]));
+        }
+    }
+}
+
+/// Whom a network reaches, and who reaches it, at their own addresses. Of two that both ask for it each says where its own packets go.
+fn others(fragment: &mut Fragment, state: &State, id: &NetworkId, bridge: &Bridge) {
+    if bridge.others == Others::Apart {
+        return;
+    }
+    let networks = state.networks.values().filter(|network| network.id != *id);
+    for other in networks.filter_map(|network| network.bridge()).filter(|other| other.reach == Reach::Outside) {
+        fragment.member(TRUSTED, [ifname(&bridge.link), ifname(&other.link)]);
+        if other.others == Others::Apart {
+            fragment.member(TRUSTED, [ifname(&other.link), ifname(&bridge.link)]);
         }
     }
 }

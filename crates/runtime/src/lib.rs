@@ -11,6 +11,7 @@ pub mod log;
 mod mountinfo;
 pub mod oci;
 pub mod rootfs;
+pub mod sandbox;
 pub mod shim;
 mod socket;
 mod supervise;

@@ -7,7 +7,7 @@ use model::{
     NetworkId,
     network::{
         Announce, BridgeAddress, BridgeWish, DriverWish, FamilyWish, GatewayMode, Icc, Masquerade, Names, NetworkWish,
-        Reach,
+        Origin, Others, Reach,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,7 @@ pub(crate) fn wish(request: Request, id: NetworkId, version: Version) -> Result<
     let ipam = request.ipam.unwrap_or_default();
     let options = Options::parse(&given)?;
     Ok(NetworkWish {
+        origin: Origin::User,
         id,
         name,
         driver: DriverWish::Bridge(bridge(&families, &ipam, options, reach)?),
@@ -137,6 +138,8 @@ fn bridge(families: &Families, ipam: &Ipam, options: Options, reach: Reach) -> R
         names: Names::Dns,
         ifname_prefix: options.ifname_prefix,
         announce: if options.announcements == Some(0) { Announce::Silent } else { Announce::Told },
+        others: Others::Apart,
+        addresses: Vec::new(),
     })
 }
 

@@ -43,9 +43,10 @@ fn dangling(filters: &Filters) -> Result<Option<bool>, ApiError> {
 
 fn origins(filters: &Filters) -> Result<Vec<Origin>, ApiError> {
     let origin = |text: &String| match text.as_str() {
-        "builtin" => Ok(Origin::Predefined),
-        "custom" => Ok(Origin::User),
+        "builtin" => Ok(vec![Origin::Predefined]),
+        "custom" => Ok(vec![Origin::User, Origin::Cluster]),
         other => Err(ApiError::invalid(format!("invalid filter: 'type'='{other}'"))),
     };
-    filters.get("type").iter().map(origin).collect()
+    let origins: Vec<_> = filters.get("type").iter().map(origin).collect::<Result<_, _>>()?;
+    Ok(origins.concat())
 }

@@ -31,13 +31,20 @@ impl Supervisor {
         Ok(found)
     }
 
-    /// Removes directories and writable layers of containers that the journal does not have, and directories of volumes that are gone.
+    /// Removes directories and writable layers of containers that the journal does not have, and directories of volumes and sandboxes
+    /// that are gone.
     async fn sweep(&self) {
         let state = self.engine.state();
         let gone = |name: &str| name.parse().is_ok_and(|id: ContainerId| !state.containers.contains_key(&id));
         for id in self.engine.images().snapshots().into_iter().filter(|id| gone(id)) {
             if let Err(error) = self.engine.images().remove_snapshot(&id).await {
                 warn!(id, %error, "cannot remove the writable layer of a container that is gone");
+            }
+        }
+        let kept: Vec<_> = state.sandboxes.keys().map(|sandbox| self.places.sandbox(sandbox)).collect();
+        for place in fs::read_dir(self.places.sandboxes()).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if !kept.contains(&place) {
+                self.release(&place);
             }
         }
         volumes::left_behind(&state, &self.places).iter().for_each(|directory| files::remove(directory));

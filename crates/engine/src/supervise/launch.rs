@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
+    sync::PoisonError,
 };
 
 use model::{
@@ -65,6 +66,7 @@ impl Supervisor {
         let host = oci::Host {
             rootfs,
             netns: own.then(|| self.places.namespace(&sandbox.id)),
+            sandbox: self.shared(container, sandbox)?,
             peers: peers(&state, container)?,
             hostname: sandbox.hostname.clone(),
             domainname: sandbox.domainname.clone(),
@@ -76,6 +78,17 @@ impl Supervisor {
             capabilities: capabilities::available(),
         };
         Ok(oci::launch(&told_of_links(&state, container), &host)?)
+    }
+
+    /// Makes what the container shares with others of its sandbox, and says where that is.
+    fn shared(&self, container: &Container, sandbox: &Sandbox) -> Result<PathBuf, PrepareError> {
+        let place = self.places.sandbox(&sandbox.id);
+        let namespaces = &container.namespaces;
+        if namespaces.ipc == Share::Sandbox || namespaces.uts == Share::Sandbox {
+            let _one_at_a_time = self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner);
+            runtime::sandbox::keep(&place, &sandbox.hostname).map_err(file(&place))?;
+        }
+        Ok(place)
     }
 
     /// Writes what the container sees as its `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname`.
@@ -151,7 +164,7 @@ fn peers(state: &State, container: &Container) -> Result<Peers, PrepareError> {
             let run = state.containers.get(id).and_then(|c| c.run());
             run.map(|run| Some(run.pid)).ok_or_else(|| PrepareError::Peer(id.clone()))
         }
-        Share::Own | Share::Host => Ok(None),
+        Share::Own | Share::Host | Share::Sandbox => Ok(None),
     };
     let namespaces = &container.namespaces;
     Ok(Peers {

@@ -13,6 +13,7 @@ mod volumes;
 use std::{
     collections::{BTreeMap, HashMap},
     error::Error,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -48,6 +49,8 @@ pub struct Supervisor {
     turns: Arc<Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>>,
     /// Held while directories of volumes are made or taken away: a container that was removed with its volumes does not bring them back.
     volumes: Arc<Mutex<()>>,
+    /// Held while what the containers of a sandbox share is made or let go of.
+    sandboxes: Arc<Mutex<()>>,
     /// Held while volumes are filled: two containers may be made that share a new one.
     filling: Arc<tokio::sync::Mutex<()>>,
     /// Held while a container is started that mounts a file system which others may have mounted: the first mounts it, the others
@@ -64,6 +67,7 @@ impl Supervisor {
             checks: Arc::default(),
             turns: Arc::default(),
             volumes: Arc::default(),
+            sandboxes: Arc::default(),
             filling: Arc::default(),
             mounting: Arc::default(),
         }
@@ -105,6 +109,7 @@ impl Supervisor {
             Task::RestartAfter { container, pause_ms } => self.restart_after(container, pause_ms).await,
             Task::Limit(container) => self.limit(&container).await,
             Task::Reap(container) => self.reap(&container).await,
+            Task::Release(sandbox) => self.release(&self.places.sandbox(&sandbox)),
             Task::Fill(container) => self.fill(&container).await,
             Task::MakeVolume(name) => self.make_volume(&name),
             Task::DropVolume(name) => self.drop_volume(&name),
@@ -234,6 +239,14 @@ impl Supervisor {
         let turn =
             self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(container.clone()).or_default().clone();
         turn.lock_owned().await
+    }
+
+    /// Lets go of what the containers of a sandbox shared.
+    fn release(&self, place: &Path) {
+        let _one_at_a_time = self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = runtime::sandbox::release(place) {
+            warn!(place = %place.display(), %error, "cannot let go of what a sandbox's containers shared");
+        }
     }
 
     fn make_volume(&self, name: &str) {

@@ -34,6 +34,16 @@ impl Places {
         self.volumes().join(name)
     }
 
+    /// The directory of what the containers of a sandbox share.
+    pub fn sandbox(&self, sandbox: &SandboxId) -> PathBuf {
+        self.sandboxes().join(sandbox.short())
+    }
+
+    /// The directory of the sandboxes' directories.
+    pub fn sandboxes(&self) -> PathBuf {
+        self.run_dir.join("sandboxes")
+    }
+
     /// The file of a sandbox's namespace.
     pub fn namespace(&self, sandbox: &SandboxId) -> PathBuf {
         self.run_dir.join("netns").join(sandbox.short())

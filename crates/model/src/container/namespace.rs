@@ -26,4 +26,7 @@ pub enum Share {
     Host,
     /// Another container.
     Container(ContainerId),
+    /// All containers of the sandbox that ask for this (IPC and UTS only): the namespace is kept as long as the sandbox, whichever of
+    /// them live.
+    Sandbox,
 }

@@ -4,19 +4,18 @@ pub mod health;
 pub mod life;
 pub mod restart;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use super::{Task, draft::Draft, endpoint, port, sandbox, volume};
+use super::{Task, draft::Draft, sandbox, volume};
 use crate::{
     change::{Record, RecordKey},
-    command::{AnonymousVolumes, ContainerWish, Force, NewEndpoint, SandboxWish},
+    command::{AnonymousVolumes, ContainerWish, Force, SandboxWish},
     container::{AfterExit, Container, Phase, Resources, Restart, Want},
     document::Document,
     endpoint::Endpoint,
-    id::{ContainerId, SandboxId},
-    network::Driver,
+    id::ContainerId,
     refusal::Refusal,
-    sandbox::{Namespace, Sandbox, Up},
+    sandbox::Stays,
 };
 
 /// Makes a container, its sandbox unless it joins another's, and the volumes that are missing.
@@ -33,7 +32,8 @@ pub fn create(draft: &mut Draft, wish: ContainerWish) -> Result<(), Refusal> {
         volume::create(draft, new)?;
     }
     let sandbox = match sandbox {
-        SandboxWish::New { sandbox, endpoints } => new_sandbox(draft, sandbox, endpoints)?,
+        SandboxWish::New(new) => sandbox::create(draft, new)?,
+        SandboxWish::In(id) => draft.sandbox(&id)?.id.clone(),
         SandboxWish::Of(other) => draft.container(&other)?.sandbox.clone(),
     };
     let (phase, want) = (Phase::Created, Want::Stopped);
@@ -132,10 +132,9 @@ pub fn forget(draft: &mut Draft, container: &Container, volumes: AnonymousVolume
     }
     // Whoever waits for this finds the volumes gone as well.
     draft.task(Task::Reap(container.id.clone()));
-    if draft.state.residents_of(&container.sandbox).next().is_none() {
-        let endpoints: Vec<_> = draft.state.endpoints_of(&container.sandbox).map(|e| e.id.clone()).collect();
-        endpoints.into_iter().for_each(|endpoint| draft.delete(RecordKey::Endpoint(endpoint)));
-        draft.delete(RecordKey::Sandbox(container.sandbox.clone()));
+    let stays = draft.state.sandboxes.get(&container.sandbox).map(|sandbox| sandbox.stays);
+    if stays == Some(Stays::WithContainers) && draft.state.residents_of(&container.sandbox).next().is_none() {
+        sandbox::forget(draft, &container.sandbox);
     }
 }
 
@@ -153,49 +152,6 @@ fn refuse_name(draft: &Draft, name: &str) -> Result<(), Refusal> {
         Some(holder) => Err(Refusal::ContainerNameInUse { name: name.to_owned(), holder: holder.to_string() }),
         None => Ok(()),
     }
-}
-
-fn new_sandbox(draft: &mut Draft, wish: Sandbox, endpoints: Vec<NewEndpoint>) -> Result<SandboxId, Refusal> {
-    let id = wish.id.clone();
-    if draft.state.sandboxes.contains_key(&id) {
-        return Err(Refusal::Conflict(format!("a sandbox with the id {id} exists already")));
-    }
-    port::check(&wish.ports)?;
-    check_drivers(draft, &wish, &endpoints)?;
-    draft.put(Record::Sandbox(Arc::new(Sandbox { up: Up::Down, published: Vec::new(), ..wish })));
-    for NewEndpoint { id: endpoint, network, wish } in endpoints {
-        endpoint::check(draft, &*draft.network(&network)?, &wish)?;
-        if draft.state.endpoints.contains_key(&endpoint) {
-            return Err(Refusal::Conflict(format!("an endpoint with the id {endpoint} exists already")));
-        }
-        let endpoint = Endpoint { id: endpoint, network, sandbox: id.clone(), wish, lease: None };
-        draft.put(Record::Endpoint(Arc::new(endpoint)));
-    }
-    Ok(id)
-}
-
-/// Refuses networks that do not go together in one sandbox.
-fn check_drivers(draft: &Draft, sandbox: &Sandbox, endpoints: &[NewEndpoint]) -> Result<(), Refusal> {
-    let mut seen = BTreeSet::new();
-    for endpoint in endpoints {
-        let network = draft.network(&endpoint.network)?;
-        let words = match network.driver {
-            Driver::Host if sandbox.namespace != Namespace::Host => {
-                "container cannot be disconnected from host network or connected to host network".to_owned()
-            }
-            Driver::Null | Driver::Bridge(_) if sandbox.namespace == Namespace::Host => {
-                "container sharing network namespace with another container or host cannot be connected to any other network"
-                    .to_owned()
-            }
-            Driver::Null if endpoints.len() > 1 => {
-                "container cannot be connected to multiple networks with one of the networks in private (none) mode".to_owned()
-            }
-            _ if !seen.insert(&endpoint.network) => format!("conflicting options: network {} is named twice", network.name),
-            _ => continue,
-        };
-        return Err(Refusal::Invalid(words));
-    }
-    Ok(())
 }
 
 /// Refuses a start whose sandbox, namespaces or links are another container's that does not run.

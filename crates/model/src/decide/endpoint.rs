@@ -13,7 +13,7 @@ use crate::{
     id::{ContainerId, EndpointId, NetworkId},
     network::{Driver, Network, Origin},
     refusal::Refusal,
-    sandbox::{Namespace, Up},
+    sandbox::{Namespace, Sandbox, Stays, Up},
     state::State,
 };
 
@@ -23,6 +23,7 @@ pub fn connect(draft: &mut Draft, connect: Connect) -> Result<(), Refusal> {
     let container = draft.container(&container)?;
     let network = draft.network(&network)?;
     let home = draft.sandbox(&container.sandbox)?;
+    refuse_pod(&home)?;
     if !home.is_home_of(&container.id) {
         return conflict(
             "container sharing network namespace with another container or host cannot be connected to any other network",
@@ -63,6 +64,7 @@ pub fn connect(draft: &mut Draft, connect: Connect) -> Result<(), Refusal> {
 pub fn disconnect(draft: &mut Draft, container: &ContainerId, network: &NetworkId) -> Result<(), Refusal> {
     let container = draft.container(container)?;
     let home = draft.sandbox(&container.sandbox)?;
+    refuse_pod(&home)?;
     if home.namespace == Namespace::Host {
         return conflict("container cannot be disconnected from host network or connected to host network");
     }
@@ -77,6 +79,14 @@ pub fn disconnect(draft: &mut Draft, container: &ContainerId, network: &NetworkI
         port::publish(draft, &home.id)?;
     }
     Ok(())
+}
+
+/// The networks of a pod are its own affair: whoever made it would not know of others.
+fn refuse_pod(home: &Sandbox) -> Result<(), Refusal> {
+    match home.stays {
+        Stays::WithContainers => Ok(()),
+        Stays::UntilRemoved => conflict("container is part of a pod: its networks are those of the pod"),
+    }
 }
 
 /// Takes a link away.

@@ -19,7 +19,13 @@ use self::{
     draft::Draft,
 };
 use crate::{
-    change::Change, command::Command, container::Want, event::Event, host::Facts, id::ContainerId, refusal::Refusal,
+    change::Change,
+    command::Command,
+    container::Want,
+    event::Event,
+    host::Facts,
+    id::{ContainerId, SandboxId},
+    refusal::Refusal,
     state::State,
 };
 
@@ -58,6 +64,8 @@ pub enum Task {
     Reap(ContainerId),
     /// The container is new in the state: give its empty volumes what its image has at their places.
     Fill(ContainerId),
+    /// The sandbox is gone from the state: let go of the namespaces that its containers shared.
+    Release(SandboxId),
     /// The volume is new in the state: make its directory.
     MakeVolume(String),
     /// The volume is gone from the state: remove its directory.
@@ -75,6 +83,8 @@ pub fn decide(state: &State, facts: &Facts, command: Command) -> Result<Decision
         Command::Connect(connect) => endpoint::connect(d, *connect)?,
         Command::Disconnect { container, network } => endpoint::disconnect(d, &container, &network)?,
         Command::RemoveLink { container, alias } => endpoint::unlink(d, &container, &alias)?,
+        Command::CreateSandbox(new) => sandbox::create_up(d, *new)?,
+        Command::RemoveSandbox(id) => sandbox::remove(d, &id)?,
         Command::CreateContainer(wish) => container::create(d, *wish)?,
         Command::Start(id) => life::start(d, &id)?,
         Command::Started { container, run } => life::started(d, &container, run)?,

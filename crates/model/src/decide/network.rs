@@ -25,7 +25,7 @@ const MTU_MAX: u32 = 65_535;
 
 /// Makes a network.
 pub fn create(draft: &mut Draft, wish: NetworkWish) -> Result<(), Refusal> {
-    let NetworkWish { id, name, driver: DriverWish::Bridge(wish), labels, face } = wish;
+    let NetworkWish { id, name, origin, driver: DriverWish::Bridge(wish), labels, face } = wish;
     if PREDEFINED.contains(&name.as_str()) {
         return Err(Refusal::Forbidden(format!("operation is not permitted on predefined {name} network")));
     }
@@ -36,7 +36,7 @@ pub fn create(draft: &mut Draft, wish: NetworkWish) -> Result<(), Refusal> {
     forwarded(draft, &bridge);
     let driver = Driver::Bridge(bridge);
     let created_ms = draft.facts.now_ms;
-    let network = Network { id: id.clone(), name, created_ms, driver, origin: Origin::User, labels, face };
+    let network = Network { id: id.clone(), name, created_ms, driver, origin, labels, face };
     draft.put(Record::Network(Arc::new(network)));
     draft.tell_network(&id, "create", &[]);
     Ok(())
@@ -45,8 +45,17 @@ pub fn create(draft: &mut Draft, wish: NetworkWish) -> Result<(), Refusal> {
 /// Removes a network. Endpoints of sandboxes that are down do not hold it; such a sandbox will not come up again.
 pub fn remove(draft: &mut Draft, id: &NetworkId) -> Result<(), Refusal> {
     let network = draft.network(id)?;
-    if network.origin == Origin::Predefined {
-        return Err(Refusal::Forbidden(format!("{} is a pre-defined network and cannot be removed", network.name)));
+    match network.origin {
+        Origin::User => {}
+        Origin::Predefined => {
+            return Err(Refusal::Forbidden(format!("{} is a pre-defined network and cannot be removed", network.name)));
+        }
+        Origin::Cluster => {
+            return Err(Refusal::Forbidden(format!(
+                "{} is the network of this Kubernetes node's pods and cannot be removed: its agent needs it",
+                network.name
+            )));
+        }
     }
     let in_use = draft.state.endpoints_on(id).filter(|endpoint| endpoint.lease.is_some());
     let names = in_use.map(|endpoint| sandbox::endpoint_holder(&draft.state, endpoint));
@@ -122,6 +131,8 @@ pub fn bridge_on(
         names: wish.names,
         ifname_prefix,
         announce: wish.announce,
+        others: wish.others,
+        addresses: wish.addresses,
     })
 }
 

@@ -1,16 +1,69 @@
-//! Sandboxes: they come up with the first of their containers, and go down with the last.
+//! Sandboxes: they come up with the first of their containers and go down with the last, or are made and removed by themselves.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
-use super::{draft::Draft, endpoint, port};
+use super::{Task, draft::Draft, endpoint, port};
 use crate::{
+    change::{Record, RecordKey},
+    command::{NewEndpoint, NewSandbox},
     container::Container,
     endpoint::Endpoint,
     id::{EndpointId, NetworkId, SandboxId},
+    network::Driver,
     refusal::Refusal,
-    sandbox::{Namespace, Up},
+    sandbox::{Namespace, Sandbox, Stays, Up},
     state::State,
 };
+
+/// Makes a sandbox that is down.
+pub fn create(draft: &mut Draft, new: NewSandbox) -> Result<SandboxId, Refusal> {
+    let NewSandbox { sandbox: wish, endpoints } = new;
+    let id = wish.id.clone();
+    if draft.state.sandboxes.contains_key(&id) {
+        return Err(Refusal::Conflict(format!("a sandbox with the id {id} exists already")));
+    }
+    port::check(&wish.ports)?;
+    check_drivers(draft, &wish, &endpoints)?;
+    draft.put(Record::Sandbox(Arc::new(Sandbox { up: Up::Down, published: Vec::new(), ..wish })));
+    for NewEndpoint { id: endpoint, network, wish } in endpoints {
+        endpoint::check(draft, &*draft.network(&network)?, &wish)?;
+        if draft.state.endpoints.contains_key(&endpoint) {
+            return Err(Refusal::Conflict(format!("an endpoint with the id {endpoint} exists already")));
+        }
+        let endpoint = Endpoint { id: endpoint, network, sandbox: id.clone(), wish, lease: None };
+        draft.put(Record::Endpoint(Arc::new(endpoint)));
+    }
+    Ok(id)
+}
+
+/// Makes a sandbox that is up until it is removed.
+pub fn create_up(draft: &mut Draft, mut new: NewSandbox) -> Result<(), Refusal> {
+    new.sandbox.stays = Stays::UntilRemoved;
+    let id = create(draft, new)?;
+    up(draft, &id)
+}
+
+/// Removes a sandbox that was made by itself.
+pub fn remove(draft: &mut Draft, id: &SandboxId) -> Result<(), Refusal> {
+    let residents: Vec<_> = draft.state.residents_of(id).map(|container| container.name.clone()).collect();
+    if draft.sandbox(id)?.stays == Stays::WithContainers {
+        return Err(Refusal::Conflict(format!("sandbox {} goes with its containers: remove them", id.short())));
+    }
+    if !residents.is_empty() {
+        let names = residents.join(", ");
+        return Err(Refusal::Conflict(format!("sandbox {} still has containers: remove {names} first", id.short())));
+    }
+    forget(draft, id);
+    draft.task(Task::Release(id.clone()));
+    Ok(())
+}
+
+/// Takes a sandbox without containers out of the state.
+pub fn forget(draft: &mut Draft, id: &SandboxId) {
+    let endpoints: Vec<_> = draft.state.endpoints_of(id).map(|endpoint| endpoint.id.clone()).collect();
+    endpoints.into_iter().for_each(|endpoint| draft.delete(RecordKey::Endpoint(endpoint)));
+    draft.delete(RecordKey::Sandbox(id.clone()));
+}
 
 /// Brings a sandbox up, if it is not: leases for its endpoints, and its ports.
 pub fn up(draft: &mut Draft, id: &SandboxId) -> Result<(), Refusal> {
@@ -33,7 +86,8 @@ pub fn up(draft: &mut Draft, id: &SandboxId) -> Result<(), Refusal> {
 /// Takes a sandbox down when none of its containers lives: its leases and its ports are free again.
 pub fn settle(draft: &mut Draft, id: &SandboxId) {
     let live = draft.state.residents_of(id).any(|container| container.is_live());
-    if live || draft.state.sandboxes.get(id).is_none_or(|sandbox| sandbox.up == Up::Down) {
+    let stays = draft.state.sandboxes.get(id).is_some_and(|sandbox| sandbox.stays == Stays::UntilRemoved);
+    if live || stays || draft.state.sandboxes.get(id).is_none_or(|sandbox| sandbox.up == Up::Down) {
         return;
     }
     let endpoints: Vec<_> = draft.state.endpoints_of(id).map(|e| (e.id.clone(), e.network.clone())).collect();
@@ -68,6 +122,30 @@ pub fn endpoint_holder(state: &State, endpoint: &Endpoint) -> String {
         Some(container) => format!("name:{:?} id:{:?}", container.name, container.id.short()),
         None => format!("id:{:?}", endpoint.id.short()),
     }
+}
+
+/// Refuses networks that do not go together in one sandbox.
+fn check_drivers(draft: &Draft, sandbox: &Sandbox, endpoints: &[NewEndpoint]) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for endpoint in endpoints {
+        let network = draft.network(&endpoint.network)?;
+        let words = match network.driver {
+            Driver::Host if sandbox.namespace != Namespace::Host => {
+                "container cannot be disconnected from host network or connected to host network".to_owned()
+            }
+            Driver::Null | Driver::Bridge(_) if sandbox.namespace == Namespace::Host => {
+                "container sharing network namespace with another container or host cannot be connected to any other network"
+                    .to_owned()
+            }
+            Driver::Null if endpoints.len() > 1 => {
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode".to_owned()
+            }
+            _ if !seen.insert(&endpoint.network) => format!("conflicting options: network {} is named twice", network.name),
+            _ => continue,
+        };
+        return Err(Refusal::Invalid(words));
+    }
+    Ok(())
 }
 
 /// The endpoints in the order of their interfaces: those that would own the default route first.

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Announce, GatewayMode, Icc, Masquerade, Names, Reach};
+use super::{Announce, GatewayMode, Icc, Masquerade, Names, Origin, Others, Reach};
 use crate::{address::Family, document::Document, id::NetworkId};
 
 /// What is asked of a new network.
@@ -18,6 +18,8 @@ pub struct NetworkWish {
     pub id: NetworkId,
     /// Its name.
     pub name: String,
+    /// Who wants it: a user, or a cluster.
+    pub origin: Origin,
     /// What it is made of.
     pub driver: DriverWish,
     /// Labels.
@@ -68,6 +70,12 @@ pub struct BridgeWish {
     pub ifname_prefix: Option<String>,
     /// Whether the neighbours are told of a sandbox's new address.
     pub announce: Announce,
+    /// Whether it and the other networks of the host reach each other.
+    #[serde(default)]
+    pub others: Others,
+    /// Addresses of the host that its bridge has besides the gateway's.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Default for BridgeWish {
@@ -90,6 +98,8 @@ impl Default for BridgeWish {
             names: Names::Dns,
             ifname_prefix: None,
             announce: Announce::Told,
+            others: Others::Apart,
+            addresses: Vec::new(),
         }
     }
 }

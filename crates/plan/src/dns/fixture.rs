@@ -34,6 +34,8 @@ fn network(n: u8, name: &str, names: Names, reach: Reach) -> Record {
         names,
         ifname_prefix: "eth".into(),
         announce: model::network::Announce::Told,
+        others: Default::default(),
+        addresses: Vec::new(),
     };
     Record::Network(Arc::new(Network {
         id: NetworkId::from_bytes([n; 32]),
@@ -60,6 +62,7 @@ fn sandbox(n: u8, name: &str) -> Sandbox {
         ports: vec![],
         published: vec![],
         up: Up::Up,
+        stays: Default::default(),
     }
 }
 

@@ -21,8 +21,8 @@ use model::container::{Access, Container, Log, LogPart, Namespaces, Privilege, S
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde_json::{Value, json};
 
-use crate::cgroup::parents;
 use crate::shim::launch::{Launch, LogDriver, OciRuntime, Rootfs, file};
+use crate::{cgroup::parents, sandbox};
 use user::Identity;
 
 /// Paths that are hidden from a container unless asked otherwise, besides those of [`masked_paths`].
@@ -141,6 +141,8 @@ pub struct Host {
     pub rootfs: Rootfs,
     /// Its network namespace; none for the host's.
     pub netns: Option<PathBuf>,
+    /// The directory of what the containers of its sandbox share ([`crate::sandbox`]).
+    pub sandbox: PathBuf,
     /// Processes of the containers whose namespaces it joins.
     pub peers: Peers,
     /// Host name; ignored when the UTS namespace is shared.
@@ -332,6 +334,13 @@ fn namespaces(wish: &Namespaces, host: &Host) -> Vec<Value> {
             (Share::Container(_), Some(pid)) => {
                 namespaces.push(json!({"type": kind, "path": format!("/proc/{pid}/ns/{file}")}))
             }
+            (Share::Sandbox, _) if kind == "ipc" => {
+                namespaces.push(json!({"type": kind, "path": sandbox::ipc(&host.sandbox)}));
+            }
+            (Share::Sandbox, _) if kind == "uts" => {
+                namespaces.push(json!({"type": kind, "path": sandbox::uts(&host.sandbox)}));
+            }
+            (Share::Sandbox, _) => namespaces.push(json!({"type": kind})),
             (Share::Host | Share::Container(_), _) => {}
         }
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cgroup::Cgroup,
+    sandbox,
     shim::launch::{Filesystem, file},
 };
 
@@ -74,6 +75,7 @@ fn usual(container: &Container, host: &Host) -> Vec<Value> {
     let shm_bytes = container.resources.shm_size.unwrap_or(SHM_BYTES);
     let shm = match (&container.namespaces.ipc, host.peers.ipc) {
         (Share::Host, _) => bind(Path::new("/dev/shm"), "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]),
+        (Share::Sandbox, _) => bind(&sandbox::shm(&host.sandbox), "/dev/shm", &["bind", "nosuid", "noexec", "nodev"]),
         (Share::Container(_), Some(_)) => {
             bind(Path::new(file::SHM), "/dev/shm", &["bind", "nosuid", "noexec", "nodev"])
         }

@@ -155,6 +155,7 @@ impl House {
         Host {
             rootfs: Rootfs::Overlay { lower: vec![self.path("image")], upper, work },
             netns: None,
+            sandbox: PathBuf::new(),
             peers: Peers::default(),
             hostname: container.id.short().to_owned(),
             domainname: String::new(),

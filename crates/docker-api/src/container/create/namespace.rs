@@ -44,7 +44,7 @@ fn of_container(state: &State, mode: &str) -> Option<Result<Share, ApiError>> {
 fn sharing_ipc(state: &State, share: Share) -> Result<Share, ApiError> {
     let donor = match &share {
         Share::Container(id) => state.containers.get(id),
-        Share::Own | Share::Host => None,
+        Share::Own | Share::Host | Share::Sandbox => None,
     };
     match donor.map(|donor| (donor, Face::of(state, donor).host_config.ipc_mode)) {
         Some((donor, mode)) if matches!(mode.as_str(), "" | "private" | "none") => Err(ApiError::invalid(format!(

@@ -8,9 +8,9 @@ use std::{
 
 use model::{
     Container, ContainerId, EndpointId, Network, Sandbox, SandboxId, State,
-    command::{NewEndpoint, SandboxWish},
+    command::{NewEndpoint, NewSandbox, SandboxWish},
     network::Driver,
-    sandbox::{DnsWish, ExtraHost, HostAddress, Namespace, Up},
+    sandbox::{DnsWish, ExtraHost, HostAddress, Namespace, Stays, Up},
 };
 
 use crate::{
@@ -88,10 +88,11 @@ pub(super) fn sandbox(
         ports,
         published: Vec::new(),
         up: Up::Down,
+        stays: Stays::WithContainers,
     };
     let id = sandbox.id.clone();
     let endpoints = new_endpoints(home, network, config, host, endpoints, random)?;
-    Ok((SandboxWish::New { sandbox, endpoints }, id))
+    Ok((SandboxWish::New(NewSandbox { sandbox, endpoints }), id))
 }
 
 fn shared(state: &State, owner: &Container, asked: Asked<'_>) -> Result<(SandboxWish, SandboxId), ApiError> {

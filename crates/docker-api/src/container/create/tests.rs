@@ -382,7 +382,9 @@ fn a_thousand_ports_are_one_range() {
         (8_000..9_000).map(|port| (format!("{port}/tcp"), json!([{ "HostPort": port.to_string() }]))).collect();
     let body = json!({ "Image": "box", "HostConfig": { "PortBindings": bindings } });
     let (found, _) = wish(&opened(), None, &body).unwrap();
-    let model::command::SandboxWish::New { sandbox, .. } = found.sandbox else { panic!("a sandbox of its own") };
+    let model::command::SandboxWish::New(model::command::NewSandbox { sandbox, .. }) = found.sandbox else {
+        panic!("a sandbox of its own")
+    };
     assert_eq!(sandbox.ports.len(), 1);
     assert_eq!(sandbox.ports[0].inside.len(), 1_000);
 }
