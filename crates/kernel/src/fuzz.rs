@@ -21,6 +21,7 @@ pub fn netlink_replies(datagram: &[u8]) {
         key: key.to_vec(),
         data: SetData::Values(vec![Datatype::Ipv4Addr, Datatype::InetService]),
         interval,
+        filled: Default::default(),
     };
     let [ports, pairs] = [set(&[Datatype::InetService], true), set(&[Datatype::IfName, Datatype::Ipv6Addr], true)];
     let readers: [&dyn Fn(&mut Socket); 13] = [

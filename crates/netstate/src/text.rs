@@ -61,14 +61,22 @@ pub fn object(key: &Key, object: &Object) -> String {
             let data = match &set.data {
                 SetData::None => String::new(),
                 SetData::Values(data) => format!(" : {}", types(data)),
+                SetData::Verdict => " : verdict".to_owned(),
             };
-            format!("type {}{data}{}", types(&set.key), if set.interval { " flags interval" } else { "" })
+            let flags = match (set.interval, set.filled) {
+                (true, _) => " flags interval",
+                (false, nft::Filled::ByPackets) => " flags dynamic,timeout",
+                (false, nft::Filled::ByUs) => "",
+            };
+            format!("type {}{data}{flags}", types(&set.key))
         }
         Object::Element(element) => match &element.data {
             nft::ElementData::None => String::new(),
             nft::ElementData::Values(values) => {
                 format!(": {}", values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . "))
             }
+            nft::ElementData::Verdict(nft::MapVerdict::Drop) => ": drop".to_owned(),
+            nft::ElementData::Verdict(nft::MapVerdict::Jump(chain)) => format!(": jump {chain}"),
         },
         Object::Chain(chain) => rules_of(chain, " "),
     };

@@ -15,7 +15,7 @@ use model::{
 use netstate::{
     netns::NetnsName,
     nft::{
-        Action, Base, Chain, ChainKey, ChainType, CtState, CtStatus, Datatype, Field, Hook, Match, NatFamily,
+        Action, Base, Chain, ChainKey, ChainType, CtState, CtStatus, Datatype, Field, Filled, Hook, Match, NatFamily,
         NatTarget, Op, Policy, Rule, Set, SetData, SetKey, Table, TableKey, Value,
     },
 };
@@ -104,7 +104,7 @@ fn main_sets(fragment: &mut Fragment, table: &TableKey, strict: bool) {
     let mut set = |name: &str, key: &[Datatype], data: &[Datatype], interval| {
         let data = if data.is_empty() { SetData::None } else { SetData::Values(data.to_vec()) };
         let key_of = SetKey { table: table.clone(), name: name.to_owned() };
-        fragment.put(key_of, Set { key: key.to_vec(), data, interval });
+        fragment.put(key_of, Set { key: key.to_vec(), data, interval, filled: Filled::ByUs });
     };
     for name in [BRIDGES, INTERNAL] {
         set(name, &[IfName], &[], false);
@@ -257,7 +257,7 @@ fn linked_only(fragment: &mut Fragment) {
     fragment.put(table.clone(), Table {});
     let mut set = |name: &str, key: &[Datatype]| {
         let key_of = SetKey { table: table.clone(), name: name.to_owned() };
-        fragment.put(key_of, Set { key: key.to_vec(), data: SetData::None, interval: false });
+        fragment.put(key_of, Set { key: key.to_vec(), data: SetData::None, interval: false, filled: Filled::ByUs });
     };
     set(LINKED_ONLY, &[Datatype::IfName]);
     set(names::of(Family::V4).linked, &[Datatype::Ipv4Addr, Datatype::Ipv4Addr]);

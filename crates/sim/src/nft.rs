@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use netstate::{
     Key, Object,
     nft::{
-        Action, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Hook, Match,
-        NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Span, Table, TableKey,
+        Action, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Filled, Hook,
+        MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Span, Table, TableKey,
     },
 };
 
@@ -88,8 +88,23 @@ pub(crate) fn delete_chain(world: &mut World, key: &ChainKey) -> Outcome {
     if let Some(chain) = user(world, &key.table, calls).filter(|chain| *chain != key.name) {
         return refuse(libc::EBUSY, format!("a rule of chain {chain} jumps to it"));
     }
+    let leads = |(other, element): &(&Key, &Object)| {
+        let to = matches!(element, Object::Element(element) if leads_to(element) == Some(&key.name));
+        to && other.table() == Some(&key.table)
+    };
+    if let Some((element, _)) = world.state.objects.iter().find(leads) {
+        return refuse(libc::EBUSY, format!("{element} leads to it"));
+    }
     world.remove(&Key::Chain(key.clone()));
     Ok(())
+}
+
+/// The chain that an element leads to.
+fn leads_to(element: &Element) -> Option<&String> {
+    match &element.data {
+        ElementData::Verdict(MapVerdict::Jump(chain)) => Some(chain),
+        _ => None,
+    }
 }
 
 pub(crate) fn create_element(world: &mut World, key: &ElementKey, element: &Element) -> Outcome {
@@ -104,10 +119,16 @@ pub(crate) fn create_element(world: &mut World, key: &ElementKey, element: &Elem
         (SetData::Values(types), ElementData::Values(values)) => {
             *types == values.iter().map(|v| v.datatype()).collect::<Vec<_>>()
         }
+        (SetData::Verdict, ElementData::Verdict(_)) => true,
         _ => false,
     };
     if types(&key.key) != set.key || !ends_alike || !data {
         return refuse(libc::EINVAL, "the element is not of the set's types");
+    }
+    if let Some(chain) = leads_to(element)
+        && !world.state.has(&Key::Chain(ChainKey { table: key.set.table.clone(), name: chain.clone() }))
+    {
+        return refuse(libc::ENOENT, format!("there is no chain {chain}"));
     }
     if !set.interval && key.key.iter().any(|span| span.first != span.last) {
         return refuse(libc::EINVAL, "the set has no ranges");
@@ -143,12 +164,20 @@ fn check_rules(world: &World, key: &ChainKey, chain: &Chain) -> Outcome {
             return refuse(libc::EINVAL, "a rule of which only the comment is known");
         }
         for condition in &rule.matches {
-            if let Match::In { fields, set, .. } = condition {
-                check_lookup(world, key, set, fields, &SetData::None)?;
+            let mark = SetData::Values(vec![Datatype::Mark]);
+            match condition {
+                Match::In { fields, set, .. } => check_lookup(world, key, set, fields, &SetData::None)?,
+                Match::SetMark(Marking::Found { fields, map }) => check_lookup(world, key, map, fields, &mark)?,
+                Match::Remember { fields, map, .. } | Match::Forget { fields, map } => {
+                    check_lookup(world, key, map, fields, &mark)?;
+                    check_filled(world, key, map)?;
+                }
+                _ => {}
             }
         }
         match &rule.action {
             Action::Jump(name) => check_jump(world, key, name)?,
+            Action::VerdictOfMark { map } => check_lookup(world, key, map, &[Field::Mark], &SetData::Verdict)?,
             Action::Dnat(target) => {
                 check_hook(chain, &[Hook::Prerouting, Hook::Output])?;
                 check_nat(world, key, rule, target)?;
@@ -215,6 +244,15 @@ fn check_lookup(world: &World, key: &ChainKey, name: &str, fields: &[Field], dat
         return refuse(libc::EINVAL, format!("{set} is of other types than the rule looks up"));
     }
     Ok(())
+}
+
+/// Only a set that was made for it is filled by packets.
+fn check_filled(world: &World, key: &ChainKey, name: &str) -> Outcome {
+    let set = SetKey { table: key.table.clone(), name: name.to_owned() };
+    match world.state.set(&set) {
+        Some(set) if set.filled == Filled::ByPackets => Ok(()),
+        _ => refuse(libc::EOPNOTSUPP, format!("{set} is not dynamic")),
+    }
 }
 
 /// The kernel follows jumps when it takes a transaction; here the chain must be there and must not lead back.

@@ -75,7 +75,7 @@ fn set_key(name: &str) -> SetKey {
 }
 
 fn set(key: Vec<Datatype>, data: SetData) -> Set {
-    Set { key, data, interval: true }
+    Set { key, data, interval: true, filled: Default::default() }
 }
 
 fn element(set: &str, first: u16, last: u16) -> Op {

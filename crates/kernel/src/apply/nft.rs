@@ -317,6 +317,7 @@ fn check_element(set: &Set, key: &ElementKey, element: &Element) -> Result<(), R
         (SetData::Values(types), ElementData::Values(values)) => {
             types.iter().copied().eq(values.iter().map(|v| v.datatype()))
         }
+        (SetData::Verdict, ElementData::Verdict(_)) => true,
         _ => false,
     };
     match () {

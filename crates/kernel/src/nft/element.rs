@@ -1,13 +1,16 @@
 //! Elements of sets and maps. The kernel keeps a range in two ways: in a set of one field as two elements, the second of which marks
 //! the first value after the range; in a concatenation as one element with a key and an end key.
 
-use libc::{NFT_MSG_DELSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_NEWSETELEM, NFT_SET_ELEM_INTERVAL_END, NLM_F_CREATE};
-use netstate::nft::{Element, ElementData, ElementKey, Set, SetData, SetKey, Span, Value};
+use libc::{
+    NF_DROP, NFT_JUMP, NFT_MSG_DELSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_NEWSETELEM, NFT_SET_ELEM_INTERVAL_END,
+    NLM_F_CREATE,
+};
+use netstate::nft::{Element, ElementData, ElementKey, MapVerdict, Set, SetData, SetKey, Span, Value};
 
 use super::{body, message_type, read, request, set::is_ranged_concatenation, value};
 use crate::{
     fault::Refusal,
-    netlink::{Request, Socket, Writer, attributes},
+    netlink::{Attributes, Request, Socket, Writer, attributes},
 };
 
 const TABLE: u16 = 1; // NFTA_SET_ELEM_LIST_*
@@ -19,6 +22,9 @@ const DATA: u16 = 2;
 const FLAGS: u16 = 3;
 const KEY_END: u16 = 10;
 const VALUE: u16 = 1; // NFTA_DATA_VALUE
+const VERDICT: u16 = 2; // NFTA_DATA_VERDICT
+const VERDICT_CODE: u16 = 1; // NFTA_VERDICT_CODE
+const VERDICT_CHAIN: u16 = 2; // NFTA_VERDICT_CHAIN
 /// An attribute's length is 16 bits; a message carries one list, and lists stay well below that.
 const LIST_BYTES: usize = 48 << 10;
 
@@ -35,10 +41,7 @@ pub(crate) fn encode(set: &Set, key: &ElementKey, element: &Element, change: Cha
     if first.iter().zip(&last).any(|(first, last)| last < first) {
         return Err(Refusal::new(libc::EINVAL).because("a range ends before it begins"));
     }
-    let data = match &element.data {
-        ElementData::Values(values) if change == Change::Add => Some(value::concatenate(values.iter())),
-        _ => None,
-    };
+    let data = if change == Change::Add { encoded(&element.data) } else { None };
     let start = value::concatenate(first.into_iter());
     let end = value::concatenate(last.into_iter());
     if is_ranged_concatenation(set) {
@@ -114,10 +117,27 @@ fn one(key: &[u8], end: Option<&[u8]>, data: Option<Vec<u8>>) -> Vec<u8> {
             w.nest(KEY_END, |w| w.bytes(VALUE, end));
         }
         if let Some(data) = data {
-            w.nest(DATA, |w| w.bytes(VALUE, &data));
+            w.nest(DATA, |w| w.0.extend(data));
         }
     });
     w.0
+}
+
+/// The attribute that stands for an element's data.
+fn encoded(data: &ElementData) -> Option<Vec<u8>> {
+    let mut w = Writer::default();
+    match data {
+        ElementData::None => return None,
+        ElementData::Values(values) => w.bytes(VALUE, &value::concatenate(values.iter())),
+        ElementData::Verdict(verdict) => w.nest(VERDICT, |w| match verdict {
+            MapVerdict::Drop => w.be32(VERDICT_CODE, NF_DROP as u32),
+            MapVerdict::Jump(chain) => {
+                w.be32(VERDICT_CODE, NFT_JUMP as u32);
+                w.text(VERDICT_CHAIN, chain);
+            }
+        }),
+    }
+    Some(w.0)
 }
 
 /// The element that marks the first value after `last`. After the greatest there is none, and the range stays open.
@@ -143,6 +163,14 @@ struct Raw {
     role: Role,
     key_end: Option<Vec<u8>>,
     data: Option<Vec<u8>>,
+    verdict: Option<RawVerdict>,
+}
+
+/// A verdict's code, and the chain it calls.
+type RawVerdict = (u32, Option<String>);
+
+fn verdict(attributes: Attributes<'_>) -> Option<RawVerdict> {
+    Some((attributes.be32(VERDICT_CODE)?, attributes.text(VERDICT_CHAIN)))
 }
 
 /// An end sorts before a start at the same key: one range ends where the next begins.
@@ -162,6 +190,7 @@ impl Raw {
             role: if is_end { Role::End } else { Role::Start },
             key_end: value(KEY_END),
             data: value(DATA),
+            verdict: verdict(element.within(DATA).within(VERDICT)),
         })
     }
 }
@@ -176,7 +205,7 @@ fn whole(set: &Set, raw: Vec<Raw>) -> Vec<Decoded> {
             None => first.clone(),
         };
         let spans = first.into_iter().zip(last).map(|(first, last)| Span { first, last }).collect();
-        Some((spans, data(set, element.data)?))
+        Some((spans, data(set, element)?))
     };
     raw.into_iter().filter_map(decode).collect()
 }
@@ -196,7 +225,7 @@ fn join(set: &Set, mut raw: Vec<Raw>) -> Vec<Decoded> {
             None => vec![0xff; value::len(datatype)],
         };
         let span = value::decode(datatype, &start.key).zip(value::decode(datatype, &last));
-        if let (Some((first, last)), Some(data)) = (span, data(set, start.data)) {
+        if let (Some((first, last)), Some(data)) = (span, data(set, start)) {
             spans.push((vec![Span { first, last }], data));
         }
     }
@@ -215,9 +244,15 @@ fn before(key: &[u8]) -> Vec<u8> {
     last
 }
 
-fn data(set: &Set, bytes: Option<Vec<u8>>) -> Option<ElementData> {
-    match &set.data {
-        SetData::None => Some(ElementData::None),
-        SetData::Values(types) => Some(ElementData::Values(value::split(types, &bytes?)?)),
-    }
+fn data(set: &Set, element: Raw) -> Option<ElementData> {
+    Some(match (&set.data, element.verdict) {
+        (SetData::None, _) => ElementData::None,
+        (SetData::Values(types), _) => ElementData::Values(value::split(types, &element.data?)?),
+        (SetData::Verdict, Some((code, None))) if code == NF_DROP as u32 => ElementData::Verdict(MapVerdict::Drop),
+        (SetData::Verdict, Some((code, Some(chain)))) if code == NFT_JUMP as u32 => {
+            ElementData::Verdict(MapVerdict::Jump(chain))
+        }
+        // One that we never write: it equals none that is desired.
+        (SetData::Verdict, _) => ElementData::None,
+    })
 }

@@ -39,6 +39,15 @@ pub(crate) enum Compare {
     NotEqual = 1,
 }
 
+/// What a packet does to an element (`enum nft_dynset_ops`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dynamic {
+    /// Adds it, or has its time begin again.
+    Update { timeout_ms: u64 },
+    /// Removes it.
+    Delete,
+}
+
 /// A rule's expressions, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Program(pub Writer);
@@ -57,6 +66,54 @@ impl Program {
         self.push("ct", |w| {
             w.be32(2, key as u32);
             w.be32(1, Register::FIRST.number());
+        });
+    }
+
+    /// `meta mark set` from a register.
+    pub fn set_mark(&mut self, from: Register) {
+        self.push("meta", |w| {
+            w.be32(2, libc::NFT_META_MARK as u32);
+            w.be32(3, from.number());
+        });
+    }
+
+    /// `numgen random` into the first register.
+    pub fn random(&mut self, modulus: u32, offset: u32) {
+        const RANDOM: u32 = 1; // NFT_NG_RANDOM
+        self.push("numgen", |w| {
+            w.be32(1, Register::FIRST.number());
+            w.be32(2, modulus);
+            w.be32(3, RANDOM);
+            w.be32(4, offset);
+        });
+    }
+
+    /// `jhash` of the first register, and those after it that the bytes take, into the first.
+    pub fn hash(&mut self, bytes: u32, modulus: u32, seed: u32, offset: u32) {
+        self.push("hash", |w| {
+            w.be32(1, Register::FIRST.number());
+            w.be32(2, Register::FIRST.number());
+            w.be32(3, bytes);
+            w.be32(4, modulus);
+            w.be32(5, seed);
+            w.be32(6, offset);
+            w.be32(7, 0); // NFT_HASH_JENKINS
+        });
+    }
+
+    /// Changes an element of a map by the packet: its key is in the first registers.
+    pub fn dynset(&mut self, set: &str, change: Dynamic, data: Register) {
+        self.push("dynset", |w| {
+            w.text(1, set);
+            w.be32(4, Register::FIRST.number());
+            w.be32(5, data.number());
+            match change {
+                Dynamic::Update { timeout_ms } => {
+                    w.be32(3, 1);
+                    w.bytes(6, &timeout_ms.to_be_bytes());
+                }
+                Dynamic::Delete => w.be32(3, 2),
+            }
         });
     }
 
@@ -98,6 +155,15 @@ impl Program {
             w.be32(1, Register::FIRST.number());
             w.be32(2, how as u32);
             w.nest(3, |w| w.bytes(VALUE, with));
+        });
+    }
+
+    /// Looks the first registers up in a map of verdicts.
+    pub fn verdict_map(&mut self, map: &str) {
+        self.push("lookup", |w| {
+            w.text(1, map);
+            w.be32(2, Register::FIRST.number());
+            w.be32(3, libc::NFT_REG_VERDICT as u32);
         });
     }
 

@@ -5,10 +5,10 @@ use libc::{
     IPPROTO_TCP, NFPROTO_IPV4, NFPROTO_IPV6, NFT_CT_STATE, NFT_CT_STATUS, NFT_META_BRI_IIFNAME, NFT_META_IIFNAME,
     NFT_META_L4PROTO, NFT_META_MARK, NFT_META_NFPROTO, NFT_META_OIFNAME, NFT_META_PROTOCOL,
 };
-use netstate::nft::{CtState, CtStatus, Datatype, Family, Field, Match, Op, Value};
+use netstate::nft::{CtState, CtStatus, Datatype, Family, Field, Marking, Match, Op, Value};
 
 use super::{
-    expr::{Base, Compare, Program, Register},
+    expr::{Base, Compare, Dynamic, Program, Register},
     value,
 };
 use crate::fault::Refusal;
@@ -72,7 +72,45 @@ impl Matcher {
                 self.program.compare(Compare::Equal, &ROUTE_TYPE_LOCAL.to_ne_bytes());
                 Ok(())
             }
+            Match::SetMark(marking) => self.set_mark(marking),
+            Match::Remember { fields, map, timeout_s } => {
+                let timeout_ms = u64::from(*timeout_s) * 1000;
+                self.change(fields, map, Dynamic::Update { timeout_ms })
+            }
+            Match::Forget { fields, map } => self.change(fields, map, Dynamic::Delete),
         }
+    }
+
+    fn set_mark(&mut self, marking: &Marking) -> Result<(), Refusal> {
+        match marking {
+            Marking::Found { fields, map } => {
+                self.load(fields)?;
+                self.program.lookup(map, Compare::Equal, Some(Register::FIRST));
+            }
+            Marking::Random { modulus: 0, .. } | Marking::Hash { modulus: 0, .. } => {
+                return refuse("there must be something to choose from");
+            }
+            Marking::Random { modulus, offset } => self.program.random(*modulus, *offset),
+            Marking::Hash { field, modulus, seed, offset } => {
+                self.load(&[*field])?;
+                let bytes = value::len(field.datatype()) as u32;
+                self.program.hash(bytes, *modulus, *seed, *offset);
+            }
+        }
+        self.program.set_mark(Register::FIRST);
+        Ok(())
+    }
+
+    /// Changes an element whose data is the packet's mark.
+    fn change(&mut self, fields: &[Field], map: &str, change: Dynamic) -> Result<(), Refusal> {
+        self.load(fields)?;
+        let data = Register(fields.iter().map(|field| registers(field.datatype())).sum());
+        if data.0 >= REGISTERS {
+            return refuse("too many fields for nftables' 16 registers");
+        }
+        self.program.meta(NFT_META_MARK, data);
+        self.program.dynset(map, change, data);
+        Ok(())
     }
 
     /// Only TCP from here on.
@@ -94,7 +132,7 @@ impl Matcher {
         }
         let mut register = Register::FIRST;
         for field in fields {
-            let words = registers(datatype(*field));
+            let words = registers(field.datatype());
             if register.0 + words > REGISTERS {
                 return refuse("too many fields for nftables' 16 registers");
             }
@@ -105,7 +143,7 @@ impl Matcher {
     }
 
     fn is(&mut self, field: Field, op: Op, with: &Value) -> Result<(), Refusal> {
-        if with.datatype() != datatype(field) {
+        if with.datatype() != field.datatype() {
             return refuse("the value is not of the field's type");
         }
         self.load(&[field])?;
@@ -124,7 +162,7 @@ impl Matcher {
             IpNet::V4(net) => (Datatype::Ipv4Addr, net.netmask().octets().to_vec(), net.network().octets().to_vec()),
             IpNet::V6(net) => (Datatype::Ipv6Addr, net.netmask().octets().to_vec(), net.network().octets().to_vec()),
         };
-        if family != datatype(field) {
+        if family != field.datatype() {
             return refuse("the network is not of the field's family");
         }
         if net.prefix_len() == 0 {
@@ -206,18 +244,6 @@ impl Matcher {
 /// How many registers a value of this type takes.
 pub(crate) fn registers(datatype: Datatype) -> u32 {
     value::len(datatype).div_ceil(4) as u32
-}
-
-fn datatype(field: Field) -> Datatype {
-    match field {
-        Field::IifName | Field::OifName | Field::IbrName => Datatype::IfName,
-        Field::Ip4Saddr | Field::Ip4Daddr => Datatype::Ipv4Addr,
-        Field::Ip6Saddr | Field::Ip6Daddr => Datatype::Ipv6Addr,
-        Field::L4Proto => Datatype::InetProto,
-        Field::Sport | Field::Dport => Datatype::InetService,
-        Field::Mark => Datatype::Mark,
-        Field::EtherType => Datatype::EtherType,
-    }
 }
 
 /// `NF_CT_STATE_BIT` in the kernel.

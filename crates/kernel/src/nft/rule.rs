@@ -208,6 +208,10 @@ fn program(family: Family, rule: &Rule, part: Part) -> Result<Vec<u8>, Refusal> 
         Action::Drop => matcher.program.verdict(NF_DROP, None),
         Action::Return => matcher.program.verdict(NFT_RETURN, None),
         Action::Jump(chain) => matcher.program.verdict(NFT_JUMP, Some(chain)),
+        Action::VerdictOfMark { map } => {
+            matcher.load(&[Field::Mark])?;
+            matcher.program.verdict_map(map);
+        }
         Action::Reject(_) if part == Part::Reset => {
             if matcher.transport.is_none() {
                 matcher.tcp();

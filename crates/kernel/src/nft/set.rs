@@ -1,9 +1,10 @@
 //! Sets and maps.
 
 use libc::{
-    NFT_MSG_DELSET, NFT_MSG_GETSET, NFT_MSG_NEWSET, NFT_SET_ANONYMOUS, NFT_SET_INTERVAL, NFT_SET_MAP, NLM_F_CREATE,
+    NFT_DATA_VERDICT, NFT_MSG_DELSET, NFT_MSG_GETSET, NFT_MSG_NEWSET, NFT_SET_ANONYMOUS, NFT_SET_EVAL,
+    NFT_SET_INTERVAL, NFT_SET_MAP, NFT_SET_TIMEOUT, NLM_F_CREATE,
 };
-use netstate::nft::{Datatype, Set, SetData, SetKey, TableKey};
+use netstate::nft::{Datatype, Filled, Set, SetData, SetKey, TableKey};
 
 use super::{body, message_type, read, request, value};
 use crate::{
@@ -21,10 +22,15 @@ const DATA_LEN: u16 = 7;
 const DESC: u16 = 9;
 const ID: u16 = 10;
 const USERDATA: u16 = 13;
+const DESC_SIZE: u16 = 1; // NFTA_SET_DESC_SIZE
 const DESC_CONCAT: u16 = 2; // NFTA_SET_DESC_CONCAT
 const LIST_ELEM: u16 = 1; // NFTA_LIST_ELEM
 const FIELD_LEN: u16 = 1; // NFTA_SET_FIELD_LEN
 const FLAG_CONCAT: u32 = 0x80; // NFT_SET_CONCAT
+/// What packets may fill into one set; the kernel takes 65,535 when it is told nothing.
+const PACKETS_FILL_UP_TO: u32 = 1 << 20;
+/// `flags dynamic,timeout`
+const FILLED_BY_PACKETS: u32 = (NFT_SET_EVAL | NFT_SET_TIMEOUT) as u32;
 const TYPE_BITS: u32 = 6; // of one field in a concatenation's type number (nft's TYPE_BITS)
 const UDATA_KEY_BYTE_ORDER: u8 = 0; // NFTNL_UDATA_SET_KEYBYTEORDER
 const UDATA_DATA_BYTE_ORDER: u8 = 1; // NFTNL_UDATA_SET_DATABYTEORDER
@@ -40,9 +46,13 @@ pub(crate) fn create(key: &SetKey, set: &Set) -> Result<Request, Refusal> {
     w.be32(FLAGS, flags(set));
     w.be32(KEY_TYPE, type_number(&set.key));
     w.be32(KEY_LEN, value::concatenated_len(&set.key) as u32);
-    if let SetData::Values(types) = &set.data {
-        w.be32(DATA_TYPE, type_number(types));
-        w.be32(DATA_LEN, value::concatenated_len(types) as u32);
+    match &set.data {
+        SetData::None => {}
+        SetData::Values(types) => {
+            w.be32(DATA_TYPE, type_number(types));
+            w.be32(DATA_LEN, value::concatenated_len(types) as u32);
+        }
+        SetData::Verdict => w.be32(DATA_TYPE, NFT_DATA_VERDICT),
     }
     if is_ranged_concatenation(set) {
         w.nest(DESC, |w| {
@@ -52,6 +62,9 @@ pub(crate) fn create(key: &SetKey, set: &Set) -> Result<Request, Refusal> {
                 }
             });
         });
+    }
+    if set.filled == Filled::ByPackets {
+        w.nest(DESC, |w| w.be32(DESC_SIZE, PACKETS_FILL_UP_TO));
     }
     w.bytes(USERDATA, &userdata(set));
     Ok(request(NFT_MSG_NEWSET, NLM_F_CREATE, w))
@@ -103,6 +116,9 @@ fn flags(set: &Set) -> u32 {
     }
     if set.data != SetData::None {
         flags |= NFT_SET_MAP as u32;
+    }
+    if set.filled == Filled::ByPackets {
+        flags |= FILLED_BY_PACKETS;
     }
     if is_ranged_concatenation(set) {
         flags |= FLAG_CONCAT;
@@ -159,15 +175,20 @@ fn decode(table: &TableKey, set: Attributes<'_>) -> Option<(SetKey, Set)> {
         return None;
     }
     let key = SetKey { table: table.clone(), name: set.text(NAME)? };
-    let known = (NFT_SET_INTERVAL | NFT_SET_MAP) as u32 | FLAG_CONCAT;
+    let filled = match flags & FILLED_BY_PACKETS {
+        0 => Filled::ByUs,
+        _ => Filled::ByPackets,
+    };
+    let known = (NFT_SET_INTERVAL | NFT_SET_MAP) as u32 | FLAG_CONCAT | FILLED_BY_PACKETS;
     let data = match set.be32(DATA_TYPE) {
+        Some(number) if number == NFT_DATA_VERDICT => Some(SetData::Verdict),
         Some(number) if flags & NFT_SET_MAP as u32 != 0 => types(number).map(SetData::Values),
         _ if flags & NFT_SET_MAP as u32 != 0 => None,
         _ => Some(SetData::None),
     };
     let interval = flags & NFT_SET_INTERVAL as u32 != 0;
-    let ours = |(fields, data)| Set { key: fields, data, interval };
-    let foreign = Set { key: Vec::new(), data: SetData::None, interval };
+    let ours = |(fields, data)| Set { key: fields, data, interval, filled };
+    let foreign = Set { key: Vec::new(), data: SetData::None, interval, filled };
     let decoded = set.be32(KEY_TYPE).and_then(types).zip(data).filter(|_| flags & !known == 0);
     Some((key, decoded.map_or(foreign, ours)))
 }

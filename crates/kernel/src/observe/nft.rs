@@ -3,7 +3,7 @@
 use netstate::{
     NetState,
     netns::NetnsName,
-    nft::{Chain, Table, TableKey},
+    nft::{Chain, Filled, Table, TableKey},
 };
 
 use crate::{fault::Refusal, linux::Linux, nft};
@@ -27,6 +27,10 @@ fn observe_table(linux: &mut Linux, table: &TableKey, state: &mut NetState) -> R
     let sets = nft::set::list(socket, table)?;
     for (key, set) in &sets {
         state.put(key.clone(), set.clone());
+        // What packets fill is theirs, and much.
+        if set.filled == Filled::ByPackets {
+            continue;
+        }
         for (key, element) in nft::element::list(socket, key, set)? {
             state.put(key, element);
         }

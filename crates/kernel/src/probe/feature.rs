@@ -146,7 +146,10 @@ fn concatenation() -> NetState {
     let table = TableKey { netns: NetnsName::Host, family: Family::Inet };
     state.put(table.clone(), Table {});
     let key = vec![Datatype::Ipv4Addr, Datatype::InetProto, Datatype::InetService];
-    state.put(SetKey { table, name: "probe".into() }, Set { key, data: SetData::None, interval: true });
+    state.put(
+        SetKey { table, name: "probe".into() },
+        Set { key, data: SetData::None, interval: true, filled: Default::default() },
+    );
     state
 }
 

@@ -39,7 +39,12 @@ fn any_state_is_reached_from_any_other() {
                     state.objects.retain(|key, _| !matches!(key, Key::Element(e) if e.set.name == "t_port"));
                     state.put(
                         set("t_port"),
-                        Set { key: vec![Datatype::InetService], data: netstate::nft::SetData::None, interval: true },
+                        Set {
+                            key: vec![Datatype::InetService],
+                            data: netstate::nft::SetData::None,
+                            interval: true,
+                            filled: Default::default(),
+                        },
                     );
                 }),
             ),

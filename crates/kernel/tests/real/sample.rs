@@ -7,8 +7,8 @@ use netstate::{
     netns::NetnsName,
     nft::{
         Action, Base, Chain, ChainKey, ChainType, CtState, CtStatus, Datatype, Element, ElementData, ElementKey,
-        Family, Field, Hook, IcmpReject, Match, NatFamily, NatTarget, Op, Policy, Rule, Set, SetData, SetKey, Span,
-        Table, TableKey, Value,
+        Family, Field, Filled, Hook, IcmpReject, MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Policy, Rule,
+        Set, SetData, SetKey, Span, Table, TableKey, Value,
     },
 };
 
@@ -28,7 +28,7 @@ pub fn chain_key(family: Family, name: &str) -> ChainKey {
 
 pub fn put_set(state: &mut NetState, family: Family, name: &str, key: &[Datatype], data: &[Datatype], interval: bool) {
     let data = if data.is_empty() { SetData::None } else { SetData::Values(data.to_vec()) };
-    state.put(set_key(family, name), Set { key: key.to_vec(), data, interval });
+    state.put(set_key(family, name), Set { key: key.to_vec(), data, interval, filled: Default::default() });
 }
 
 pub fn put_element(state: &mut NetState, family: Family, set: &str, key: &[Span], data: &[Value]) {
@@ -305,6 +305,67 @@ pub fn everything() -> NetState {
     let mut state = NetState::default();
     sets(&mut state);
     chains(&mut state);
+    services(&mut state);
     bridge_table(&mut state);
     state
+}
+
+/// What leads to one of several: a mark from a map, verdicts by mark, random numbers, maps that packets fill.
+fn services(state: &mut NetState) {
+    use Datatype::{InetProto, InetService, Ipv4Addr, Ipv6Addr, Mark};
+    let f = Family::Inet;
+    let tcp = || Value::Proto(6).into();
+    let families = [
+        ("4", NatFamily::Ip, Ipv4Addr, [Field::Ip4Saddr, Field::Ip4Daddr], ip4("10.96.0.1")),
+        ("6", NatFamily::Ip6, Ipv6Addr, [Field::Ip6Saddr, Field::Ip6Daddr], ip6("fd00:96::1")),
+    ];
+    let (mut dispatch, mut spread, mut sticky) = (Vec::new(), Vec::new(), Vec::new());
+    for (n, family, kind, [saddr, daddr], vip) in families {
+        let (front, ends, known) = (format!("front{n}"), format!("ends{n}"), format!("known{n}"));
+        put_set(state, f, &front, &[kind, InetProto, InetService], &[Mark], false);
+        put_set(state, f, &ends, &[kind, InetProto, InetService, Mark], &[kind, InetService], false);
+        let key = vec![kind, kind, InetProto, InetService];
+        let data = SetData::Values(vec![Mark]);
+        state.put(set_key(f, &known), Set { key, data, interval: false, filled: Filled::ByPackets });
+        let service = [vip.clone().into(), tcp(), ports(443, 443)];
+        put_element(state, f, &front, &service, &[Value::Mark(0x8000_0003)]);
+        for slot in 0..3 {
+            let key = [&service[..], &[Value::Mark(0x4000_0000 + slot).into()]].concat();
+            put_element(state, f, &ends, &key, &[vip.clone(), Value::Port(6443)]);
+        }
+        let asked = [daddr, Field::L4Proto, Field::Dport];
+        let client = [&[saddr][..], &asked].concat();
+        let found = |fields: &[Field], map: &str| {
+            Match::SetMark(Marking::Found { fields: fields.to_vec(), map: map.to_owned() })
+        };
+        let random = || Match::SetMark(Marking::Random { modulus: 3, offset: 0x4000_0000 });
+        let to = || {
+            let fields = [&asked[..], &[Field::Mark]].concat();
+            Action::Dnat(NatTarget::Map { family, fields, map: ends.clone(), with_port: true })
+        };
+        let remember = || Match::Remember { fields: client.clone(), map: known.clone(), timeout_s: 10_800 };
+        let forget = Match::Forget { fields: client.clone(), map: known.clone() };
+        dispatch.push(rule("service", vec![found(&asked, &front)], Action::VerdictOfMark { map: "spread".into() }));
+        spread.push(rule("one of 3", vec![random()], to()));
+        if family == NatFamily::Ip6 {
+            let hash = Marking::Hash { field: saddr, modulus: 3, seed: 1, offset: 0x4000_0000 };
+            sticky.push(rule("the one of 3", vec![Match::SetMark(hash)], to()));
+            continue;
+        }
+        sticky.push(rule("the same again", vec![found(&client, &known), remember()], to()));
+        sticky.push(rule("one of 3", vec![forget, random(), remember()], to()));
+    }
+    let verdicts = Set { key: vec![Mark], data: SetData::Verdict, interval: false, filled: Filled::ByUs };
+    state.put(set_key(f, "spread"), verdicts);
+    let jump = |chain: &str| MapVerdict::Jump(chain.to_owned());
+    for (mark, verdict) in [(3, jump("spread_3")), (0x1000_0003, jump("sticky_3")), (0, MapVerdict::Drop)] {
+        let key = ElementKey { set: set_key(f, "spread"), key: vec![Value::Mark(0x8000_0000 | mark).into()] };
+        state.put(key, Element { data: ElementData::Verdict(verdict) });
+    }
+    for (name, rules) in [("services", dispatch), ("spread_3", spread), ("sticky_3", sticky)] {
+        state.put(chain_key(f, name), Chain { base: None, rules });
+    }
+    let rules = vec![rule("services", vec![], Action::Jump("services".into()))];
+    let base = base(ChainType::Nat, Hook::Prerouting, -90, Policy::Accept);
+    state.put(chain_key(f, "ask"), Chain { base, rules });
 }

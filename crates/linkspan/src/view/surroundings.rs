@@ -18,6 +18,7 @@ pub fn surroundings(host: &mut Facts) -> Result<Surroundings, Fault> {
         addrs: host.addresses()?.into_iter().filter_map(addr).collect(),
         routes: host.routes(&BTreeSet::new())?.into_iter().filter_map(route).collect(),
         listeners: None,
+        chance: 0,
     })
 }
 

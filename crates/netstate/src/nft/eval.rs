@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{
     chain::{Base, Chain, ChainKey, Hook, Policy},
-    rule::{Action, CtState, CtStatus, Field, IcmpReject, Match, NatFamily, NatTarget, Op, Rule},
-    set::{ElementData, ElementKey, SetKey, Span},
+    rule::{Action, CtState, CtStatus, Field, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule},
+    set::{ElementData, ElementKey, MapVerdict, SetKey, Span},
     table::{Family, TableKey},
     value::Value,
 };
@@ -39,6 +39,8 @@ pub struct Sight {
     pub dnat: bool,
     /// Whether the destination is an address of this namespace.
     pub local: bool,
+    /// What chance has for it: a random number is this one, modulo how many there are to choose from.
+    pub chance: u32,
 }
 
 /// What becomes of a packet in a base chain.
@@ -69,6 +71,8 @@ pub struct Decision {
     pub rule: Option<String>,
     /// The verdict.
     pub verdict: Verdict,
+    /// The packet's mark by then.
+    pub mark: u32,
 }
 
 /// The chains of a hook, in the order packets pass them.
@@ -88,10 +92,11 @@ pub fn base_chains<'a>(
 /// What a base chain decides; none when no rule does and its policy is to accept.
 pub fn decide(state: &NetState, key: &ChainKey, sight: &Sight) -> Option<Decision> {
     let base = state.chain(key)?.base.as_ref()?;
-    match call(state, key, sight, 0) {
+    let mut sight = sight.clone();
+    match call(state, key, &mut sight, 0) {
         Flow::Decided(decision) => Some(decision),
         Flow::Return if base.policy == Policy::Drop => {
-            Some(Decision { chain: key.clone(), rule: None, verdict: Verdict::Drop })
+            Some(Decision { chain: key.clone(), rule: None, verdict: Verdict::Drop, mark: sight.mark })
         }
         Flow::Return => None,
     }
@@ -102,7 +107,7 @@ enum Flow {
     Return,
 }
 
-fn call(state: &NetState, key: &ChainKey, sight: &Sight, depth: usize) -> Flow {
+fn call(state: &NetState, key: &ChainKey, sight: &mut Sight, depth: usize) -> Flow {
     let Some(chain) = state.chain(key).filter(|_| depth < JUMPS_MAX) else {
         return Flow::Return;
     };
@@ -110,9 +115,20 @@ fn call(state: &NetState, key: &ChainKey, sight: &Sight, depth: usize) -> Flow {
         if !rule.matches.iter().all(|condition| holds(state, &key.table, condition, sight)) {
             continue;
         }
-        let decided = |verdict| Flow::Decided(Decision { chain: key.clone(), rule: Some(rule.name.clone()), verdict });
-        if let Action::Jump(name) = &rule.action {
-            let called = ChainKey { table: key.table.clone(), name: name.clone() };
+        let mark = sight.mark;
+        let decided =
+            |verdict| Flow::Decided(Decision { chain: key.clone(), rule: Some(rule.name.clone()), verdict, mark });
+        let called = match &rule.action {
+            Action::Jump(name) => Some(name.clone()),
+            Action::VerdictOfMark { map } => match find(state, &set_key(&key.table, map), vec![Value::Mark(mark)]) {
+                Some(ElementData::Verdict(MapVerdict::Drop)) => return decided(Verdict::Drop),
+                Some(ElementData::Verdict(MapVerdict::Jump(name))) => Some(name.clone()),
+                _ => continue,
+            },
+            _ => None,
+        };
+        if let Some(name) = called {
+            let called = ChainKey { table: key.table.clone(), name };
             if let Flow::Decided(decision) = call(state, &called, sight, depth + 1) {
                 return Flow::Decided(decision);
             }
@@ -141,11 +157,11 @@ fn verdict(state: &NetState, table: &TableKey, rule: &Rule, sight: &Sight) -> Op
         }
         Action::Masquerade => Verdict::Masquerade,
         Action::Redirect { port } => Verdict::Redirect(*port),
-        Action::Return | Action::Jump(_) => return None,
+        Action::Return | Action::Jump(_) | Action::VerdictOfMark { .. } => return None,
     })
 }
 
-fn holds(state: &NetState, table: &TableKey, condition: &Match, sight: &Sight) -> bool {
+fn holds(state: &NetState, table: &TableKey, condition: &Match, sight: &mut Sight) -> bool {
     let as_asked = |op: Op, is: bool| is == (op == Op::Eq);
     match condition {
         Match::Is { field, op, value } => read(*field, sight).is_some_and(|seen| as_asked(*op, seen == *value)),
@@ -158,14 +174,41 @@ fn holds(state: &NetState, table: &TableKey, condition: &Match, sight: &Sight) -
             as_asked(*op, net.contains(&address))
         }
         Match::In { fields, op, set } => {
-            let set = SetKey { table: table.clone(), name: set.clone() };
+            let set = set_key(table, set);
             read_all(fields, sight).is_some_and(|key| as_asked(*op, find(state, &set, key).is_some()))
         }
         Match::CtState(states) => states.contains(&sight.state),
         Match::CtStatus(CtStatus::Dnat) => sight.dnat,
         Match::Marked { value, mask } => sight.mark & mask == *value,
         Match::FibDaddrLocal => sight.local,
+        Match::SetMark(marking) => {
+            let found = mark(state, table, marking, sight);
+            sight.mark = found.unwrap_or(sight.mark);
+            found.is_some()
+        }
+        // What packets before this one left behind is not known.
+        Match::Remember { fields, .. } | Match::Forget { fields, .. } => read_all(fields, sight).is_some(),
     }
+}
+
+fn mark(state: &NetState, table: &TableKey, marking: &Marking, sight: &Sight) -> Option<u32> {
+    match marking {
+        // What the kernel's hash comes to is as good as chance.
+        Marking::Random { modulus, offset } | Marking::Hash { modulus, offset, .. } => {
+            Some(offset + sight.chance.checked_rem(*modulus)?)
+        }
+        Marking::Found { fields, map } => match find(state, &set_key(table, map), read_all(fields, sight)?)? {
+            ElementData::Values(values) => match values.as_slice() {
+                [Value::Mark(mark)] => Some(*mark),
+                _ => None,
+            },
+            _ => None,
+        },
+    }
+}
+
+fn set_key(table: &TableKey, name: &str) -> SetKey {
+    SetKey { table: table.clone(), name: name.to_owned() }
 }
 
 fn translation(state: &NetState, table: &TableKey, target: &NatTarget, sight: &Sight) -> Option<(IpAddr, Option<u16>)> {
@@ -177,7 +220,7 @@ fn translation(state: &NetState, table: &TableKey, target: &NatTarget, sight: &S
             if (*family == NatFamily::Ip) != sight.destination.is_ipv4() {
                 return None;
             }
-            let map = SetKey { table: table.clone(), name: map.clone() };
+            let map = set_key(table, map);
             let ElementData::Values(values) = find(state, &map, read_all(fields, sight)?)? else {
                 return None;
             };

@@ -11,7 +11,7 @@ pub mod text;
 pub mod value;
 
 pub use chain::{Base, Chain, ChainKey, ChainType, Hook, Policy};
-pub use rule::{Action, CtState, CtStatus, Field, IcmpReject, Match, NatFamily, NatTarget, Op, Rule};
-pub use set::{Element, ElementData, ElementKey, Set, SetData, SetKey, Span};
+pub use rule::{Action, CtState, CtStatus, Field, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule};
+pub use set::{Element, ElementData, ElementKey, Filled, MapVerdict, Set, SetData, SetKey, Span};
 pub use table::{Family, Table, TableKey};
 pub use value::{Datatype, Value};

@@ -62,11 +62,16 @@ impl Rule {
     /// The sets and maps it names.
     pub fn sets(&self) -> impl Iterator<Item = &str> {
         let looked_up = self.matches.iter().filter_map(|m| match m {
-            Match::In { set, .. } => Some(set.as_str()),
+            Match::In { set: name, .. }
+            | Match::SetMark(Marking::Found { map: name, .. })
+            | Match::Remember { map: name, .. }
+            | Match::Forget { map: name, .. } => Some(name.as_str()),
             _ => None,
         });
         let mapped = match &self.action {
-            Action::Dnat(NatTarget::Map { map, .. }) | Action::Snat(NatTarget::Map { map, .. }) => Some(map.as_str()),
+            Action::Dnat(NatTarget::Map { map, .. })
+            | Action::Snat(NatTarget::Map { map, .. })
+            | Action::VerdictOfMark { map } => Some(map.as_str()),
             _ => None,
         };
         looked_up.chain(mapped)
@@ -81,7 +86,7 @@ impl Rule {
     }
 }
 
-/// A condition on a packet.
+/// A condition on a packet. Some do something too, in their turn; those after one that does not hold are not come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Match {
     /// `FIELD [!=] VALUE`
@@ -124,6 +129,55 @@ pub enum Match {
     },
     /// `fib daddr type local`: the destination is an address of this host.
     FibDaddrLocal,
+    /// `meta mark set ...`: holds when there is a mark to set.
+    SetMark(Marking),
+    /// `update @MAP { FIELDS timeout 3h : meta mark }`: always holds. The map is filled by packets; one that has the key keeps its data, and
+    /// its time begins again.
+    Remember {
+        /// The concatenated fields of the map's key.
+        fields: Vec<Field>,
+        /// The map's name in the rule's table; its data is a mark.
+        map: String,
+        /// How long it is remembered, seconds.
+        timeout_s: u32,
+    },
+    /// `delete @MAP { FIELDS : meta mark }`: always holds.
+    Forget {
+        /// The concatenated fields of the map's key.
+        fields: Vec<Field>,
+        /// The map's name in the rule's table; its data is a mark.
+        map: String,
+    },
+}
+
+/// What a packet's mark is set to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Marking {
+    /// `FIELDS map @MAP`; there is none when the map does not have the key.
+    Found {
+        /// The concatenated fields of the map's key.
+        fields: Vec<Field>,
+        /// The map's name in the rule's table; its data is a mark.
+        map: String,
+    },
+    /// `numgen random mod MODULUS offset OFFSET`
+    Random {
+        /// How many there are to choose from, 1 or more.
+        modulus: u32,
+        /// The first of them.
+        offset: u32,
+    },
+    /// `jhash FIELD mod MODULUS seed SEED offset OFFSET`: the same for packets that are alike in the field.
+    Hash {
+        /// What is hashed.
+        field: Field,
+        /// How many there are to choose from, 1 or more.
+        modulus: u32,
+        /// Where the hash begins.
+        seed: u32,
+        /// The first of them.
+        offset: u32,
+    },
 }
 
 /// Equal, member, inside; or not.
@@ -212,6 +266,11 @@ pub enum Action {
     Return,
     /// Call another chain of the table.
     Jump(String),
+    /// `meta mark vmap @MAP`: what the map says of the packet's mark; without the key it goes on with the next rule.
+    VerdictOfMark {
+        /// The map's name in the rule's table.
+        map: String,
+    },
     /// Destination address translation; a map without the key falls through to the next rule.
     Dnat(NatTarget),
     /// Source address translation.

@@ -33,6 +33,18 @@ pub struct Set {
     pub data: SetData,
     /// Whether a key's field may be a range (`flags interval`).
     pub interval: bool,
+    /// Who puts elements into it.
+    pub filled: Filled,
+}
+
+/// Who puts elements into a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filled {
+    /// We do.
+    #[default]
+    ByUs,
+    /// Packets, through rules, for some time (`flags dynamic,timeout`). Its elements are nobody's wish, and are not looked at.
+    ByPackets,
 }
 
 /// What the elements of a set hold besides their key.
@@ -42,6 +54,8 @@ pub enum SetData {
     None,
     /// Values of these types, concatenated.
     Values(Vec<Datatype>),
+    /// What becomes of a packet.
+    Verdict,
 }
 
 /// One field of an element's key: a value, or an inclusive range of them.
@@ -106,4 +120,15 @@ pub enum ElementData {
     None,
     /// Values, in the order of the set's data types.
     Values(Vec<Value>),
+    /// What becomes of a packet.
+    Verdict(MapVerdict),
+}
+
+/// What an element says becomes of a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MapVerdict {
+    /// Drop it for good.
+    Drop,
+    /// Call a chain of the table.
+    Jump(String),
 }

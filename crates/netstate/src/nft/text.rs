@@ -8,8 +8,8 @@ use std::{
 use super::{
     chain::{Base, Chain, ChainType, Hook, Policy},
     eval::Verdict,
-    rule::{Action, CtState, CtStatus, Field, IcmpReject, Match, NatFamily, NatTarget, Op, Rule},
-    set::{Element, ElementData, ElementKey, Set, SetData},
+    rule::{Action, CtState, CtStatus, Field, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule},
+    set::{Element, ElementData, ElementKey, Filled, MapVerdict, Set, SetData},
     table::TableKey,
     value::{Datatype, Value},
 };
@@ -42,8 +42,13 @@ pub fn set(name: &str, set: &Set, elements: &[String]) -> String {
     let (noun, types) = match &set.data {
         SetData::None => ("set", key),
         SetData::Values(data) => ("map", format!("{key} : {}", types(data))),
+        SetData::Verdict => ("map", format!("{key} : verdict")),
     };
-    let flags = if set.interval { "    flags interval\n" } else { "" };
+    let flags = match (set.interval, set.filled) {
+        (true, _) => "    flags interval\n",
+        (false, Filled::ByPackets) => "    flags dynamic,timeout\n",
+        (false, Filled::ByUs) => "",
+    };
     let elements = match elements {
         [] => String::new(),
         _ => format!("    elements = {{\n        {}\n    }}\n", elements.join(",\n        ")),
@@ -56,9 +61,16 @@ pub fn element(key: &ElementKey, element: &Element) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = key.write_spans(&mut text);
-    if let ElementData::Values(values) = &element.data {
-        let values: Vec<_> = values.iter().map(ToString::to_string).collect();
-        let _ = write!(text, " : {}", values.join(" . "));
+    match &element.data {
+        ElementData::None => {}
+        ElementData::Values(values) => {
+            let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+            let _ = write!(text, " : {}", values.join(" . "));
+        }
+        ElementData::Verdict(MapVerdict::Drop) => text.push_str(" : drop"),
+        ElementData::Verdict(MapVerdict::Jump(chain)) => {
+            let _ = write!(text, " : jump {chain}");
+        }
     }
     text
 }
@@ -140,6 +152,17 @@ fn condition(condition: &Match) -> String {
         Match::Marked { value, mask: u32::MAX } => format!("meta mark {value:#010x}"),
         Match::Marked { value, mask } => format!("meta mark & {mask:#010x} == {value:#010x}"),
         Match::FibDaddrLocal => "fib daddr type local".to_owned(),
+        Match::SetMark(Marking::Found { fields: key, map }) => format!("meta mark set {} map @{map}", fields(key)),
+        Match::SetMark(Marking::Random { modulus, offset }) => {
+            format!("meta mark set numgen random mod {modulus} offset {offset}")
+        }
+        Match::SetMark(Marking::Hash { field, modulus, seed, offset }) => {
+            format!("meta mark set jhash {field} mod {modulus} seed {seed:#x} offset {offset}")
+        }
+        Match::Remember { fields: key, map, timeout_s } => {
+            format!("update @{map} {{ {} timeout {timeout_s}s : meta mark }}", fields(key))
+        }
+        Match::Forget { fields: key, map } => format!("delete @{map} {{ {} : meta mark }}", fields(key)),
     }
 }
 
@@ -150,6 +173,7 @@ fn action(action: &Action) -> String {
         Action::Reject(with) => format!("reject with icmpx {with}"),
         Action::Return => "return".to_owned(),
         Action::Jump(chain) => format!("jump {chain}"),
+        Action::VerdictOfMark { map } => format!("meta mark vmap @{map}"),
         Action::Dnat(target) => format!("dnat {}", nat(target)),
         Action::Snat(target) => format!("snat {}", nat(target)),
         Action::Masquerade => "masquerade".to_owned(),

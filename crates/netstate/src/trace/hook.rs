@@ -88,6 +88,7 @@ pub(super) fn pass(
         }
         let sight = sight(state, around, place, datagram, connection.as_deref());
         let Some(decision) = eval::decide(state, key, &sight) else { continue };
+        datagram.mark = decision.mark;
         let tuple = translation(state, around, place, &decision, datagram.tuple)?;
         settle(decision, hops)?;
         if let (Some(tuple), Some(connection)) = (tuple, connection.as_deref_mut()) {
@@ -209,6 +210,7 @@ fn sight(
         dnat: connection
             .is_some_and(|connection| destination(connection.original) != destination(connection.translated)),
         local: routing::local(state, around, place.netns, tuple.destination).is_some(),
+        chance: around.chance,
     }
 }
 
@@ -251,7 +253,7 @@ fn translation(
 
 /// Writes the decision down, or ends the way.
 fn settle(decision: Decision, hops: &mut Vec<Hop>) -> Result<(), Cause> {
-    let Decision { chain, rule, verdict } = decision;
+    let Decision { chain, rule, verdict, .. } = decision;
     let Some(rule) = rule else { return Err(Cause::Policy(chain)) };
     let words = text::verdict(&verdict);
     match verdict {

@@ -32,6 +32,8 @@ pub struct Surroundings {
     pub routes: BTreeMap<RouteKey, Route>,
     /// Who listens: namespace, transport protocol, port. When it is not known, every port is taken to answer.
     pub listeners: Option<BTreeSet<(NetnsName, u8, u16)>>,
+    /// What chance has for the packet: where one of several is chosen at random, it is the one of this number, modulo how many there are.
+    pub chance: u32,
 }
 
 /// The first packet of a connection.

@@ -3,7 +3,7 @@
 use netstate::{
     NetState, diff,
     nft::{
-        Action, ChainKey, ChainType, CtState, Family, Field, Hook, Match, Op, Policy, Rule, Table, Value,
+        Action, ChainKey, ChainType, CtState, Family, Field, Hook, Marking, Match, Op, Policy, Rule, Table, Value,
         eval::{Decision, Sight, Verdict, decide},
     },
 };
@@ -23,6 +23,7 @@ fn sight() -> Sight {
         state: CtState::New,
         dnat: false,
         local: false,
+        chance: 5,
     }
 }
 
@@ -57,6 +58,8 @@ fn a_match_holds_or_not() {
         (Match::CtState(vec![CtState::Invalid]), false),
         (Match::FibDaddrLocal, false),
         (Match::In { fields: vec![Field::Dport], op: Op::Ne, set: "missing".to_owned() }, true),
+        (Match::SetMark(Marking::Random { modulus: 3, offset: 16 }), true),
+        (Match::SetMark(Marking::Found { fields: vec![Field::Dport], map: "missing".to_owned() }), false),
     ];
     for (condition, holds) in cases {
         let (state, key) = chain(vec![rule("it", vec![condition.clone()], Action::Drop)], Policy::Accept);
@@ -67,7 +70,7 @@ fn a_match_holds_or_not() {
 #[test]
 fn calls_come_back_and_policies_come_last() {
     let (state, key) = chain(vec![rule("call", vec![], Action::Jump("called".to_owned()))], Policy::Drop);
-    let policy = Decision { chain: key.clone(), rule: None, verdict: Verdict::Drop };
+    let policy = Decision { chain: key.clone(), rule: None, verdict: Verdict::Drop, mark: 0 };
     assert_eq!(decide(&state, &key, &sight()), Some(policy));
     let other_port = Sight { ports: Some((1, 81)), ..sight() };
     let decision = decide(&state, &key, &other_port).expect("a drop");

@@ -107,7 +107,10 @@ impl Builder {
     }
 
     pub fn set(&mut self, name: &str, key: Vec<Datatype>, data: SetData, interval: bool) -> &mut Self {
-        self.0.put(SetKey { table: table(Family::Inet), name: name.to_owned() }, Set { key, data, interval });
+        self.0.put(
+            SetKey { table: table(Family::Inet), name: name.to_owned() },
+            Set { key, data, interval, filled: Default::default() },
+        );
         self
     }
 

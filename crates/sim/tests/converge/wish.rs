@@ -240,7 +240,8 @@ impl Wish {
         self.state.put(table.clone(), Table {});
         for (id, definition) in sets {
             let data = if *definition == 2 { SetData::Values(vec![Datatype::Ipv4Addr]) } else { SetData::None };
-            let set = Set { key: vec![Datatype::InetProto, Datatype::InetService], data, interval: *definition > 0 };
+            let key = vec![Datatype::InetProto, Datatype::InetService];
+            let set = Set { key, data, interval: *definition > 0, filled: Default::default() };
             self.state.put(set_key(&table, *id), set);
         }
         for element in elements {
@@ -270,7 +271,7 @@ impl Wish {
         let Some(definition) = self.state.set(&set) else { return };
         let last = if definition.interval { first + more } else { first };
         let data = match definition.data {
-            SetData::None => ElementData::None,
+            SetData::None | SetData::Verdict => ElementData::None,
             SetData::Values(_) => ElementData::Values(vec![Value::Ipv4([10, 9, 9, data].into())]),
         };
         let span = Span { first: Value::Port(first), last: Value::Port(last) };
