@@ -2,5 +2,6 @@
 //! what a cluster does about the objects is `kube-agent`'s business.
 #![forbid(unsafe_code)]
 
+pub mod controller;
 pub mod kind;
 pub mod schema;

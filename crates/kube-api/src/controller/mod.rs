@@ -1,0 +1,79 @@
+//! Kubernetes' controllers as pure functions: `reconcile` looks at a `Cluster` (every object at one revision) and says what to change about
+//! one object. No IO, no clock, no randomness, nothing remembered between two calls.
+//!
+//! `run.rs` keeps the cluster up to date, asks `wakes` whose turn it is after each change, and does what `reconcile` wants.
+
+pub mod change;
+pub mod cluster;
+pub mod load_balancer;
+pub mod namespace;
+pub mod node_lifecycle;
+pub mod pod;
+pub mod selector;
+pub mod service_address;
+pub mod wake;
+
+use jiff::Timestamp;
+
+pub use change::{Delete, Event, ObjectChange, Outcome, Propagation, Severity};
+pub use cluster::{Change, Cluster, Malformed, Object, ObjectRef, Settings};
+pub use load_balancer::Pool;
+pub use selector::Selector;
+pub use service_address::Ranges;
+pub use wake::wakes;
+
+/// Who reconciles. Each has the file of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Controller {
+    /// Keyed by Service: is its address its own?
+    ServiceAddress,
+    /// Keyed by Namespace.
+    Namespace,
+    /// Keyed by Namespace.
+    ServiceAccount,
+    /// Keyed by any object that owns, or is owned.
+    GarbageCollection,
+    /// Keyed by Deployment.
+    Deployment,
+    /// Keyed by ReplicaSet.
+    ReplicaSet,
+    /// Keyed by DaemonSet.
+    DaemonSet,
+    /// Keyed by Pod.
+    Scheduler,
+    /// Keyed by Pod.
+    PodGc,
+    /// Keyed by Node.
+    NodeLifecycle,
+    /// Keyed by Service.
+    EndpointSlice,
+    /// Keyed by Service.
+    Endpoints,
+    /// Keyed by Endpoints.
+    EndpointSliceMirroring,
+    /// Keyed by Service.
+    LoadBalancer,
+    /// Keyed by Ingress.
+    IngressStatus,
+}
+
+/// Whose turn it is, about what. `object` need not exist any more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Who.
+    pub controller: Controller,
+    /// About what.
+    pub object: ObjectRef,
+}
+
+/// What to change about one object, seen at `now`.
+pub fn reconcile(cluster: &Cluster, key: &Key, now: Timestamp) -> Outcome {
+    let _ = (cluster, key, now);
+    Outcome::default()
+}
+
+/// What to tell people when a change of `key`'s outcome was refused for another reason than a conflict, with the server's message.
+pub fn refused(cluster: &Cluster, key: &Key, change: &ObjectChange, message: &str, now: Timestamp) -> Outcome {
+    let _ = (cluster, key, change, message, now);
+    Outcome::default()
+}
