@@ -1,29 +1,34 @@
-//! Why the journal cannot be opened, read or written, and what to do.
+//! Why a file of ours cannot be opened, read or written, and what to do.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
-/// Why the journal cannot be opened, read or written.
+/// Why a file of ours cannot be opened, read or written.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The file system refused.
-    #[error("cannot open the journal {path}: {source}")]
+    #[error("cannot open {path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// It is not a journal.
-    #[error("{path} is not a linkspan journal: move it away, or give another --data-root")]
+    /// It is not what it should be.
+    #[error("{path} is not a linkspan {noun}: move it away, or give another --data-root")]
     Foreign {
         /// The file.
         path: PathBuf,
+        /// What it should be.
+        noun: &'static str,
     },
     /// It was written by another version.
-    #[error("the journal {path} has layout {found} and this linkspan knows {known}: use the version that wrote it")]
+    #[error("{path} has layout {found} and this linkspan knows {known}: use the version that wrote it")]
     Layout {
         /// The file.
         path: PathBuf,
@@ -33,25 +38,23 @@ pub enum StoreError {
         known: i32,
     },
     /// It is damaged.
-    #[error(
-        "the journal {path} is damaged ({what}): restore it from a backup, or move it away to start without the containers and networks it held"
-    )]
+    #[error("{path} is damaged ({what}): restore it from a backup, or move it away to start without {holds}")]
     Damaged {
         /// The file.
         path: PathBuf,
         /// How.
         what: String,
+        /// What is lost without it.
+        holds: &'static str,
     },
     /// Another process has it open.
-    #[error(
-        "the journal {path} is in use: another linkspan runs on this data root; stop it, or give another --data-root"
-    )]
+    #[error("{path} is in use: another linkspan runs on this data root; stop it, or give another --data-root")]
     Busy {
         /// The file.
         path: PathBuf,
     },
     /// It cannot be written now.
-    #[error("cannot write the journal {path}: {source}; free some space on its file system")]
+    #[error("cannot write {path}: {source}; free some space on its file system")]
     Full {
         /// The file.
         path: PathBuf,
@@ -59,7 +62,7 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// SQLite refused.
-    #[error("cannot use the journal {path}: {source}")]
+    #[error("cannot use {path}: {source}")]
     Sqlite {
         /// The file.
         path: PathBuf,
@@ -69,15 +72,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn io(path: &std::path::Path, source: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
     }
 
-    pub(crate) fn sqlite(path: &std::path::Path, source: rusqlite::Error) -> Self {
+    pub(crate) fn sqlite(path: &Path, holds: &'static str, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { path, what: source.to_string() }
+                Self::Damaged { path, what: source.to_string(), holds }
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
             Some(ErrorCode::DiskFull) => Self::Full { path, source },

@@ -1,0 +1,5 @@
+//! The objects: one suite for each home, and what only one home has.
+
+mod history;
+mod sqlite;
+mod suite;
