@@ -144,6 +144,11 @@ fn targets(state: &State) -> Vec<Target> {
             }
         }
     }
+    for service in state.services.values() {
+        for (address, protocol, port) in service.frontends.iter().filter_map(|frontend| service.key(frontend)) {
+            add("service", address, port, protocol);
+        }
+    }
     OUTSIDE.into_iter().for_each(|address| add("outside", address, 80, Protocol::Tcp));
     targets.sort_by(|a, b| (&a.name, a.address, a.port, a.protocol).cmp(&(&b.name, b.address, b.port, b.protocol)));
     targets

@@ -7,6 +7,7 @@
 //! run web
 //! ```
 
+mod services;
 mod wishes;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,9 @@ impl Stage {
     }
 
     fn commands(&mut self, verb: &str, rest: &[&str]) -> Vec<Command> {
+        if let Some(command) = services::command(self, verb, rest) {
+            return vec![command];
+        }
         match verb {
             "facts" => self.learn(rest),
             // Somebody sets the host's clock: no time passes.

@@ -22,6 +22,12 @@ fn line() -> impl Strategy<Value = String> {
         2 => (on_container(), select(&["", "force", "force volumes"][..])).prop_map(|(n, how)| format!("remove {n} {how}")),
         1 => net().prop_map(|net| format!("remove-network {net}")),
         1 => Just("remove-volume v".to_owned()),
+        4 => service(),
+        6 => endpoints(),
+        1 => service_name().prop_map(|name| format!("remove-service {name}")),
+        1 => service_name().prop_map(|name| format!("only-services {name}")),
+        1 => select(&["remove-endpoints e0", "only-endpoints e1", "remove-endpoints e2"][..]).prop_map(str::to_owned),
+        1 => cluster(),
         1 => Just("open".to_owned()),
     ]
 }
@@ -32,6 +38,36 @@ fn network(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = S
     let more =
         select(&["", "", "", "internal", "icc=off", "icc=off", "mode4=routed", "binding=127.0.0.1", "trust=eth9"][..]);
     (name, subnet, ipv6, more).prop_map(|(name, subnet, ipv6, more)| format!("network {name} {subnet} {ipv6} {more}"))
+}
+
+fn cluster() -> impl Strategy<Value = String> {
+    let more = select(&["", "node=192.0.2.1", "node=192.0.2.1 node=2001:db8::1 node=127.0.0.1", "network=a"][..]);
+    more.prop_map(|more| format!("cluster pods=10.1.0.0/24 pods=fd00:1::/64 services=10.96.0.0/16 {more}"))
+}
+
+fn service_name() -> impl Strategy<Value = &'static str> {
+    select(&["s0", "s1", "s2"][..])
+}
+
+/// Services that want the same addresses now and then.
+fn service() -> impl Strategy<Value = String> {
+    let at = select(
+        &["at=10.96.0.1", "at=10.96.0.2", "at=10.96.0.3 at=fd00:96::3", "at=10.96.0.1 external=192.0.2.7", ""][..],
+    );
+    let ports = select(&["port=80", "port=80,,30080", "port=80/udp,u port=80/tcp,t,30080", "port=53/udp,,30080"][..]);
+    let more = select(
+        &["", "", "sticky=60", "internal=local", "outside=local", "unready", "balancer=192.0.2.9 from=192.0.2.0/25"][..],
+    );
+    (service_name(), at, ports, more).prop_map(|(name, at, ports, more)| format!("service {name} {at} {ports} {more}"))
+}
+
+fn endpoints() -> impl Strategy<Value = String> {
+    let end = select(
+        &["10.1.0.2", "10.1.0.3,here", "10.1.0.18,draining", "10.2.0.2,here,draining", "192.0.2.99", "fd00:1::2"][..],
+    );
+    let port = select(&["port=80", "port=8080/udp", "port=80/udp,u port=81/tcp,t"][..]);
+    (select(&["e0", "e1", "e2"][..]), service_name(), port, vec(end, 0..20))
+        .prop_map(|(name, of, port, ends)| format!("endpoints {name} of={of} {port} {}", ends.join(" ")))
 }
 
 fn container() -> impl Strategy<Value = String> {

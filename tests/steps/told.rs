@@ -1,11 +1,14 @@
 //! What was decided, as lines of text.
 
+use std::net::SocketAddr;
+
 use model::{
-    Decision, Endpoint, Network, Record, Sandbox,
+    Decision, Endpoint, Network, Record, Sandbox, Service,
     container::Phase,
     decide::Task,
     network::Driver,
     sandbox::{Namespace, Up},
+    service::Frontend,
 };
 
 use crate::steps::Outcome;
@@ -40,6 +43,9 @@ fn key_text(key: &model::RecordKey) -> String {
         RecordKey::Container(id) => id.to_string(),
         RecordKey::Document(id) => format!("document of {id}"),
         RecordKey::Volume(name) => format!("volume:{name}"),
+        RecordKey::Cluster => "cluster".to_owned(),
+        RecordKey::Service(name) => format!("service:{name}"),
+        RecordKey::EndpointSlice(name) => format!("endpoints:{name}"),
     }
 }
 
@@ -51,6 +57,9 @@ fn record_text(record: &Record) -> String {
         Record::Endpoint(endpoint) => format!("{} {}", endpoint.id, endpoint_text(endpoint)),
         Record::Document { container, document } => format!("document of {container} {document:?}"),
         Record::Volume(volume) => format!("volume:{} {:?}", volume.name, volume.naming),
+        Record::Cluster(_) => "cluster".to_owned(),
+        Record::Service(service) => format!("service:{} {}", service.wish.name, service_text(service)),
+        Record::EndpointSlice(slice) => format!("endpoints:{} {}", slice.name, slice.endpoints.len()),
         Record::Container(container) => {
             let mut text =
                 format!("container:{} {} want {:?}", container.name, phase_text(&container.phase), container.want);
@@ -63,6 +72,21 @@ fn record_text(record: &Record) -> String {
             text
         }
     }
+}
+
+/// Each frontend with how its clients are spread over whom.
+fn service_text(service: &Service) -> String {
+    let frontend = |frontend: &Frontend| {
+        let Some((address, protocol, port)) = service.key(frontend) else { return String::new() };
+        let (ends, spread) = service.at(frontend);
+        let ends: Vec<_> = ends.iter().map(ToString::to_string).collect();
+        let inside = service.from_inside(frontend).map_or(String::new(), |spread| format!(" (inside {spread:?})"));
+        format!("{}/{protocol} {spread:?}{inside} [{}]", SocketAddr::new(address, port), ends.join(" "))
+    };
+    let contested = service.contested.iter().filter_map(|frontend| service.key(frontend));
+    let contested =
+        contested.map(|(address, protocol, port)| format!("not {}/{protocol}", SocketAddr::new(address, port)));
+    service.frontends.iter().map(frontend).chain(contested).collect::<Vec<_>>().join(", ")
 }
 
 fn network_text(network: &Network) -> String {

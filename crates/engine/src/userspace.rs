@@ -149,7 +149,13 @@ impl Touched {
                     touched.sandboxes.extend(sandbox(before).into_iter().chain(sandbox(after)));
                     touched.endpoints.insert(id);
                 }
-                RecordKey::Settings | RecordKey::Container(_) | RecordKey::Document(_) | RecordKey::Volume(_) => {}
+                RecordKey::Settings
+                | RecordKey::Container(_)
+                | RecordKey::Document(_)
+                | RecordKey::Volume(_)
+                | RecordKey::Cluster
+                | RecordKey::Service(_)
+                | RecordKey::EndpointSlice(_) => {}
             }
         }
         for sandbox in &touched.sandboxes {

@@ -12,6 +12,7 @@ use crate::{
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
     network::Network,
     sandbox::Sandbox,
+    service::{Cluster, EndpointSlice, NamespacedName, Service},
     volume::Volume,
 };
 
@@ -46,6 +47,12 @@ pub enum Record {
     },
     /// A volume.
     Volume(Arc<Volume>),
+    /// The cluster that the host is a node of.
+    Cluster(Arc<Cluster>),
+    /// A service.
+    Service(Arc<Service>),
+    /// Some of the endpoints of a service.
+    EndpointSlice(Arc<EndpointSlice>),
 }
 
 /// Which object of the state.
@@ -65,6 +72,12 @@ pub enum RecordKey {
     Document(ContainerId),
     /// A volume, by name.
     Volume(String),
+    /// The cluster that the host is a node of.
+    Cluster,
+    /// A service.
+    Service(NamespacedName),
+    /// Some of the endpoints of a service.
+    EndpointSlice(NamespacedName),
 }
 
 impl Record {
@@ -78,6 +91,9 @@ impl Record {
             Self::Container(container) => RecordKey::Container(container.id.clone()),
             Self::Document { container, .. } => RecordKey::Document(container.clone()),
             Self::Volume(volume) => RecordKey::Volume(volume.name.clone()),
+            Self::Cluster(_) => RecordKey::Cluster,
+            Self::Service(service) => RecordKey::Service(service.wish.name.clone()),
+            Self::EndpointSlice(slice) => RecordKey::EndpointSlice(slice.name.clone()),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
     network::NetworkWish,
     sandbox::Sandbox,
+    service::{Cluster, ServiceReport},
     volume::Volume,
 };
 
@@ -141,6 +142,11 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+
+    /// The host is a node of this cluster.
+    SetCluster(Box<Cluster>),
+    /// Something became known of services and their endpoints: many at once, and what is wrong with one does not stop the others.
+    ReportServices(Box<ServiceReport>),
 }
 
 /// Whether an end may be forced.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{container::Container, network::Network};
+use crate::{container::Container, network::Network, service::NamespacedName};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub enum EventKind {
     Volume,
     /// An image.
     Image,
+    /// A service.
+    Service,
     /// The daemon itself.
     Daemon,
 }
@@ -67,6 +69,13 @@ impl Event {
         let attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
         let event = Self { at_ms, kind: EventKind::Volume, action: action.to_owned(), id: name.to_owned(), attributes };
         event.with(more)
+    }
+
+    /// A service, or some of its endpoints, that is left as it was for what is wrong with it.
+    pub fn quarantine(at_ms: i64, name: &NamespacedName, why: String) -> Self {
+        let attributes = BTreeMap::from([("name".to_owned(), name.to_string()), ("reason".to_owned(), why)]);
+        let (kind, action) = (EventKind::Service, "quarantine".to_owned());
+        Self { at_ms, kind, action, id: name.to_string(), attributes }
     }
 
     fn with(mut self, more: &[(&str, String)]) -> Self {

@@ -18,6 +18,7 @@ pub mod network;
 pub mod port;
 pub mod refusal;
 pub mod sandbox;
+pub mod service;
 pub mod state;
 pub mod volume;
 
@@ -33,5 +34,6 @@ pub use id::{ContainerId, EndpointId, NetworkId, SandboxId};
 pub use network::Network;
 pub use refusal::Refusal;
 pub use sandbox::Sandbox;
+pub use service::{Cluster, EndpointSlice, NamespacedName, Service};
 pub use state::State;
 pub use volume::Volume;

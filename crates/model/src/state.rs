@@ -14,6 +14,7 @@ use crate::{
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
     network::{self, Bridge, Names, Network, Reach},
     sandbox::Sandbox,
+    service::{Cluster, EndpointSlice, FrontendKey, NamespacedName, Service, Spread},
     volume::Volume,
 };
 
@@ -46,6 +47,20 @@ pub struct State {
     pub in_sandbox: OrdMap<(SandboxId, EndpointId), ()>,
     /// Which containers each sandbox has.
     pub residents: OrdMap<(SandboxId, ContainerId), ()>,
+    /// The cluster that the host is a node of; none without services.
+    pub cluster: Option<Arc<Cluster>>,
+    /// Services.
+    pub services: OrdMap<NamespacedName, Arc<Service>>,
+    /// Endpoints of services.
+    pub slices: OrdMap<NamespacedName, Arc<EndpointSlice>>,
+    /// Which slices each service has.
+    pub of_service: OrdMap<(NamespacedName, NamespacedName), ()>,
+    /// Which service is asked where.
+    pub frontends: OrdMap<FrontendKey, NamespacedName>,
+    /// Which services would be asked where another is.
+    pub contested: OrdMap<(FrontendKey, NamespacedName), ()>,
+    /// How often each way to spread those who ask is in use.
+    pub spreads: OrdMap<Spread, usize>,
 }
 
 impl State {
@@ -98,6 +113,13 @@ impl State {
         of_it.filter_map(|((_, id), ())| self.containers.get(id))
     }
 
+    /// The slices of a service, in order of name.
+    pub fn slices_of<'s>(&'s self, service: &'s NamespacedName) -> impl Iterator<Item = &'s Arc<EndpointSlice>> + 's {
+        let first = (service.clone(), NamespacedName::from(""));
+        let of_it = self.of_service.range(first..).take_while(move |((of, _), ())| of == service);
+        of_it.filter_map(|((_, name), ())| self.slices.get(name))
+    }
+
     /// The endpoint by which a sandbox meets the outside in one family, with its network: of those that have an address and reach the
     /// outside, the one with the highest gateway priority; between equals the network's name decides. Its default route and its
     /// published ports are there.
@@ -128,6 +150,9 @@ impl State {
                 document.map(|document| Record::Document { container: id.clone(), document })
             }
             RecordKey::Volume(name) => self.volumes.get(name).cloned().map(Record::Volume),
+            RecordKey::Cluster => self.cluster.clone().map(Record::Cluster),
+            RecordKey::Service(name) => self.services.get(name).cloned().map(Record::Service),
+            RecordKey::EndpointSlice(name) => self.slices.get(name).cloned().map(Record::EndpointSlice),
         }
     }
 
@@ -163,6 +188,12 @@ impl State {
             Record::Volume(volume) => {
                 self.volumes.insert(volume.name.clone(), volume);
             }
+            Record::Cluster(cluster) => self.cluster = Some(cluster),
+            Record::Service(service) => self.put_service(service),
+            Record::EndpointSlice(slice) => {
+                self.of_service.insert((slice.service.clone(), slice.name.clone()), ());
+                self.slices.insert(slice.name.clone(), slice);
+            }
         }
     }
 
@@ -176,6 +207,41 @@ impl State {
             RecordKey::Container(id) => drop(self.containers.remove(id)),
             RecordKey::Document(id) => drop(self.documents.remove(id)),
             RecordKey::Volume(name) => drop(self.volumes.remove(name)),
+            RecordKey::Cluster => self.cluster = None,
+            RecordKey::Service(name) => drop(self.services.remove(name)),
+            RecordKey::EndpointSlice(name) => drop(self.slices.remove(name)),
+        }
+    }
+
+    fn put_service(&mut self, service: Arc<Service>) {
+        let name = &service.wish.name;
+        for key in service.frontends.iter().filter_map(|frontend| service.key(frontend)) {
+            self.frontends.insert(key, name.clone());
+        }
+        for key in service.contested.iter().filter_map(|frontend| service.key(frontend)) {
+            self.contested.insert((key, name.clone()), ());
+        }
+        for spread in service.spreads() {
+            *self.spreads.entry(spread).or_default() += 1;
+        }
+        self.services.insert(name.clone(), service);
+    }
+
+    fn delete_indexes_of(&mut self, service: &Service) {
+        let name = &service.wish.name;
+        for key in service.frontends.iter().filter_map(|frontend| service.key(frontend)) {
+            if self.frontends.get(&key) == Some(name) {
+                self.frontends.remove(&key);
+            }
+        }
+        for key in service.contested.iter().filter_map(|frontend| service.key(frontend)) {
+            self.contested.remove(&(key, name.clone()));
+        }
+        for spread in service.spreads() {
+            match self.spreads.get_mut(&spread) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(self.spreads.remove(&spread)),
+            }
         }
     }
 
@@ -198,7 +264,21 @@ impl State {
                     self.residents.remove(&(old.sandbox.clone(), id.clone()));
                 }
             }
-            RecordKey::Settings | RecordKey::Sandbox(_) | RecordKey::Document(_) | RecordKey::Volume(_) => {}
+            RecordKey::Service(name) => {
+                if let Some(old) = self.services.get(name).cloned() {
+                    self.delete_indexes_of(&old);
+                }
+            }
+            RecordKey::EndpointSlice(name) => {
+                if let Some(old) = self.slices.get(name) {
+                    self.of_service.remove(&(old.service.clone(), name.clone()));
+                }
+            }
+            RecordKey::Settings
+            | RecordKey::Sandbox(_)
+            | RecordKey::Document(_)
+            | RecordKey::Volume(_)
+            | RecordKey::Cluster => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use model::{
     network::{Bridge, Icc, Others},
 };
 
-use crate::Wish;
+use crate::{Wish, service::nftables::is_uncommon};
 
 /// The wishes whose fragments may differ between the two states, of which `change` makes one the other.
 pub fn affected(before: &State, after: &State, change: &Change) -> BTreeSet<Wish> {
@@ -33,13 +33,17 @@ impl Affected<'_> {
                 if before != after {
                     self.wishes.extend(self.states[1].sandboxes.keys().cloned().map(Wish::Sandbox));
                 }
+                if before.is_some() != after.is_some() {
+                    self.wishes.insert(Wish::Cluster);
+                    self.services();
+                }
             }
             RecordKey::Network(id) => {
                 let bridges = self.states.map(|state| state.networks.get(id).and_then(|network| network.bridge()));
                 if bridges[0] == bridges[1] && self.names_are_equal(id) {
                     return;
                 }
-                self.wishes.extend([Wish::Base, Wish::Network(id.clone())]);
+                self.wishes.extend([Wish::Base, Wish::Cluster, Wish::Network(id.clone())]);
                 self.reaching();
                 for state in self.states {
                     for endpoint in state.endpoints_on(id) {
@@ -63,7 +67,20 @@ impl Affected<'_> {
                     }
                 }
             }
-            RecordKey::Document(_) | RecordKey::Volume(_) => {}
+            RecordKey::Cluster => {
+                self.wishes.extend([Wish::Base, Wish::Cluster]);
+                let [before, after] = self.states.map(|state| state.cluster.is_some());
+                if before != after {
+                    self.services();
+                }
+            }
+            RecordKey::Service(name) => {
+                self.wishes.insert(Wish::Service(name.clone()));
+                for service in self.states.into_iter().filter_map(|state| state.services.get(name)) {
+                    self.wishes.extend(service.spreads().filter(is_uncommon).map(Wish::Spread));
+                }
+            }
+            RecordKey::EndpointSlice(_) | RecordKey::Document(_) | RecordKey::Volume(_) => {}
         }
     }
 
@@ -73,6 +90,13 @@ impl Affected<'_> {
             let networks = state.networks.values();
             let all = networks.filter(|n| n.bridge().is_some_and(|bridge| bridge.others == Others::Reached));
             self.wishes.extend(all.map(|network| Wish::Network(network.id.clone())));
+        }
+    }
+
+    fn services(&mut self) {
+        for state in self.states {
+            self.wishes.extend(state.services.keys().cloned().map(Wish::Service));
+            self.wishes.extend(state.spreads.keys().copied().map(Wish::Spread));
         }
     }
 

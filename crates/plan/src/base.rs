@@ -26,6 +26,7 @@ use crate::{
         self, BRIDGES, FORWARD, INTERNAL, LINKED_ONLY, LISTENER_PORT, OUTPUT, POSTROUTING, PREROUTING, PUBLISH,
         RAW_PREROUTING, SAME, TRUSTED,
     },
+    service::nftables,
 };
 
 /// Priorities of nft(8): `raw`, `dstnat`, `filter`, `srcnat`.
@@ -92,11 +93,14 @@ fn main(fragment: &mut Fragment, state: &State) {
         fragment.put(ChainKey { table: table.clone(), name: name.to_owned() }, Chain { base, rules });
     };
     chain(RAW_PREROUTING, hook(ChainType::Filter, Hook::Prerouting, RAW), vec![loopback_is_private()]);
-    chain(PREROUTING, hook(ChainType::Nat, Hook::Prerouting, DSTNAT), vec![published()]);
-    chain(OUTPUT, hook(ChainType::Nat, Hook::Output, DSTNAT), vec![published()]);
+    let [mut prerouting, mut output] = nftables::jumps(state);
+    prerouting.push(published());
+    output.push(published());
+    chain(PREROUTING, hook(ChainType::Nat, Hook::Prerouting, DSTNAT), prerouting);
+    chain(OUTPUT, hook(ChainType::Nat, Hook::Output, DSTNAT), output);
     chain(PUBLISH, None, publish(has_strict(state)));
     chain(FORWARD, hook(ChainType::Filter, Hook::Forward, FILTER), forward(state));
-    chain(POSTROUTING, hook(ChainType::Nat, Hook::Postrouting, SRCNAT), postrouting());
+    chain(POSTROUTING, hook(ChainType::Nat, Hook::Postrouting, SRCNAT), postrouting(state));
 }
 
 fn main_sets(fragment: &mut Fragment, table: &TableKey, strict: bool) {
@@ -189,16 +193,20 @@ fn no_way_through(family: Family) -> Rule {
 
 fn forward(state: &State) -> Vec<Rule> {
     let pair = || vec![Field::IifName, Field::OifName];
-    let mut rules: Vec<Rule> = not_through(state).map(no_way_through).collect();
+    let mut rules = nftables::forward_first(state);
+    rules.extend(not_through(state).map(no_way_through));
     rules.extend([rule("not ours", vec![not_bridge(Field::IifName), not_bridge(Field::OifName)], Action::Accept)]);
     let marked = state.settings.as_ref().and_then(|settings| settings.accept_mark);
     rules.extend(marked.map(|MaskedMark { value, mask }| {
         rule("marked by the host", vec![Match::Marked { value, mask }], Action::Accept)
     }));
-    rules.extend([
-        rule("known connection", vec![Match::CtState(vec![CtState::Established, CtState::Related])], Action::Accept),
-        rule("same network", vec![member(pair(), SAME)], Action::Accept),
-    ]);
+    rules.extend([rule(
+        "known connection",
+        vec![Match::CtState(vec![CtState::Established, CtState::Related])],
+        Action::Accept,
+    )]);
+    rules.extend(nftables::forward_known(state));
+    rules.extend([rule("same network", vec![member(pair(), SAME)], Action::Accept)]);
     // Frames from port to port come here too where br_netfilter shows them, and linked ones must find each other.
     if bridges(state).any(|bridge| bridge.icc == Icc::LinkedOnly && bridge.ipv6.is_some()) {
         rules.push(address_resolution());
@@ -225,7 +233,7 @@ fn forward(state: &State) -> Vec<Rule> {
     rules
 }
 
-fn postrouting() -> Vec<Rule> {
+fn postrouting(state: &State) -> Vec<Rule> {
     let mut rules = vec![rule(
         "from loopback",
         vec![member(vec![Field::OifName], BRIDGES), within(Field::Ip4Saddr, loopback4())],
@@ -247,6 +255,7 @@ fn postrouting() -> Vec<Rule> {
         rules.push(rule("to the outside as", vec![outside()], Action::Snat(map)));
         rules.push(rule("to the outside", vec![outside(), member(fields, names.masquerade)], Action::Masquerade));
     }
+    rules.extend(nftables::postrouting(state));
     rules
 }
 

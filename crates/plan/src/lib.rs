@@ -8,6 +8,7 @@ pub mod dns;
 pub mod environment;
 pub mod listener;
 pub mod names;
+pub mod service;
 
 mod affected;
 mod base;
@@ -19,7 +20,7 @@ mod sandbox;
 
 use std::{collections::BTreeMap, fmt};
 
-use model::{EndpointId, NetworkId, SandboxId, State};
+use model::{EndpointId, NamespacedName, NetworkId, SandboxId, State, service::Spread};
 use netstate::{Key, NetState, Object};
 
 pub use affected::affected;
@@ -35,6 +36,12 @@ pub enum Wish {
     Sandbox(SandboxId),
     /// An endpoint's: its link, addresses and explicit connections.
     Endpoint(EndpointId),
+    /// The cluster's: what is there once for all services.
+    Cluster,
+    /// That of all services whose clients are spread in one way that is not always there.
+    Spread(Spread),
+    /// A service's.
+    Service(NamespacedName),
 }
 
 impl fmt::Display for Wish {
@@ -44,6 +51,9 @@ impl fmt::Display for Wish {
             Self::Network(id) => write!(f, "network/{id}"),
             Self::Sandbox(id) => write!(f, "sandbox/{id}"),
             Self::Endpoint(id) => write!(f, "endpoint/{id}"),
+            Self::Cluster => f.write_str("cluster"),
+            Self::Spread(spread) => write!(f, "spread/{spread:?}"),
+            Self::Service(name) => write!(f, "service/{name}"),
         }
     }
 }
@@ -81,6 +91,9 @@ pub fn fragment(state: &State, wish: &Wish) -> BTreeMap<Key, Object> {
         Wish::Network(id) => network::fragment(state, id),
         Wish::Sandbox(id) => sandbox::fragment(state, id),
         Wish::Endpoint(id) => endpoint::fragment(state, id),
+        Wish::Cluster => service::nftables::cluster(state),
+        Wish::Spread(spread) => service::nftables::spread(state, spread),
+        Wish::Service(name) => service::nftables::service(state, name),
     };
     fragment.unwrap_or_default().objects
 }
@@ -90,5 +103,8 @@ pub fn wishes(state: &State) -> impl Iterator<Item = Wish> + '_ {
     let networks = state.networks.keys().cloned().map(Wish::Network);
     let sandboxes = state.sandboxes.keys().cloned().map(Wish::Sandbox);
     let endpoints = state.endpoints.keys().cloned().map(Wish::Endpoint);
-    [Wish::Base].into_iter().chain(networks).chain(sandboxes).chain(endpoints)
+    let spreads = state.spreads.keys().copied().map(Wish::Spread);
+    let services = state.services.keys().cloned().map(Wish::Service);
+    let once = [Wish::Base, Wish::Cluster].into_iter();
+    once.chain(networks).chain(sandboxes).chain(endpoints).chain(spreads).chain(services)
 }

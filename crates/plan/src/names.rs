@@ -20,6 +20,14 @@ pub const OUTPUT: &str = "output";
 pub const PUBLISH: &str = "publish";
 /// Chain: what may pass from link to link; in the bridge table, from port to port.
 pub const FORWARD: &str = "forward";
+/// Chain: leads new connections to services.
+pub const SERVICES: &str = "services";
+/// Chain: the same for those of the host itself.
+pub const SERVICES_OF_HOST: &str = "services_of_host";
+/// Chain: refuses what is asked of a service without endpoints.
+pub const REFUSED: &str = "refused";
+/// Map: mark -> the chain that spreads the clients of services like that.
+pub const SPREAD: &str = "spread";
 /// Chain: source translation.
 pub const POSTROUTING: &str = "postrouting";
 
@@ -60,6 +68,23 @@ pub struct FamilyNames {
     pub hairpin: &'static str,
     /// Set: pairs of addresses that are linked explicitly.
     pub linked: &'static str,
+    /// Map: address, protocol, port of a service -> the mark that says how its clients are spread.
+    pub service: &'static str,
+    /// Map: the same for those inside the cluster, where it differs.
+    pub service_inside: &'static str,
+    /// Map: address, protocol, port of a service and the mark of a slot -> address and port of an endpoint.
+    pub ends: &'static str,
+    /// Map, filled by packets: client, address, protocol, port of a service with affinity -> the mark of the client's slot. None where
+    /// nft could not load what it lists.
+    pub known_clients: Option<&'static str>,
+    /// Set: address, protocol, port of services that not everybody may ask.
+    pub guarded: &'static str,
+    /// Set: client, address, protocol, port: who may.
+    pub allowed: &'static str,
+    /// Set: addresses of pods.
+    pub inside: &'static str,
+    /// Set: ranges of which services have their addresses.
+    pub service_ranges: &'static str,
 }
 
 /// The names for a family.
@@ -82,6 +107,14 @@ const V4: FamilyNames = FamilyNames {
     snat: "snat4",
     hairpin: "hairpin4",
     linked: "linked4",
+    service: "service4",
+    service_inside: "service4_inside",
+    ends: "ends4",
+    known_clients: Some("known_clients4"),
+    guarded: "guarded4",
+    allowed: "allowed4",
+    inside: "inside4",
+    service_ranges: "service_ranges4",
 };
 
 const V6: FamilyNames = FamilyNames {
@@ -96,4 +129,12 @@ const V6: FamilyNames = FamilyNames {
     snat: "snat6",
     hairpin: "hairpin6",
     linked: "linked6",
+    service: "service6",
+    service_inside: "service6_inside",
+    ends: "ends6",
+    known_clients: None,
+    guarded: "guarded6",
+    allowed: "allowed6",
+    inside: "inside6",
+    service_ranges: "service_ranges6",
 };

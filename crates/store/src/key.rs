@@ -12,5 +12,8 @@ pub fn columns(key: &RecordKey) -> (&'static str, &str) {
         RecordKey::Container(id) => ("container", id.as_str()),
         RecordKey::Document(container) => ("document", container.as_str()),
         RecordKey::Volume(name) => ("volume", name),
+        RecordKey::Cluster => ("cluster", ""),
+        RecordKey::Service(name) => ("service", name.as_str()),
+        RecordKey::EndpointSlice(name) => ("endpoint-slice", name.as_str()),
     }
 }

@@ -9,6 +9,7 @@ pub(super) fn kind(kind: EventKind) -> &'static str {
         EventKind::Container => "container",
         EventKind::Network => "network",
         EventKind::Volume => "volume",
+        EventKind::Service => "service",
         EventKind::Image => "image",
         EventKind::Daemon => "daemon",
     }

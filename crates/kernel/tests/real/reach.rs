@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -108,9 +108,14 @@ struct Traced {
     question: Question,
     trace: Trace,
     sent: Sent,
-    /// Where it should arrive, when it should and its answer too.
-    place: Option<Place>,
+    /// Where it should arrive and from whom, when it should and its answer too: at one of these, where chance decides.
+    arrivals: Vec<(Place, IpAddr)>,
+    /// Whether chance decides if it arrives at all.
+    unsure: bool,
 }
+
+/// So many chances are looked at: no service of the scenarios has more endpoints.
+const CHANCES: u32 = 24;
 
 /// Asks all questions, and tells of those that went otherwise.
 fn ask(scene: &Scene, count: &mut Count) -> Vec<String> {
@@ -123,12 +128,13 @@ fn ask(scene: &Scene, count: &mut Count) -> Vec<String> {
         let those: Vec<_> = those.map(|traced| traced.question.to_string()).collect();
         eprintln!("SKIPPED: {}: {} packets ({}): {why}", scene.name, those.len(), those.join(", "));
     }
-    let (must, must_not): (Vec<Traced>, Vec<Traced>) = can.into_iter().partition(|traced| traced.place.is_some());
+    let (must, must_not): (Vec<Traced>, Vec<Traced>) = can.into_iter().partition(|traced| !traced.arrivals.is_empty());
     count.delivered += must.len();
     count.dropped += must_not.len();
     count.skipped += cannot.len();
 
-    let places: BTreeSet<Place> = must.iter().filter_map(|traced| traced.place.clone()).collect();
+    let places: BTreeSet<Place> =
+        must.iter().flat_map(|traced| &traced.arrivals).map(|(place, _)| place.clone()).collect();
     let listeners: Vec<Listener> = places.into_iter().map(Listener::new).collect();
     let dispatched: Vec<_> = must_not.iter().map(|traced| traced.sent.dispatch()).collect();
     let (mut strays, mut wrong) = (Vec::new(), Vec::new());
@@ -155,6 +161,9 @@ fn ask(scene: &Scene, count: &mut Count) -> Vec<String> {
 fn why_not(net: &NetState, traced: &Traced) -> Option<&'static str> {
     if traced.question.protocol == Protocol::Sctp {
         return Some("there are no sockets for SCTP here");
+    }
+    if traced.unsure {
+        return Some("some of its endpoints are there and some are not");
     }
     let filtered = fs::read_to_string(CALLS[0]).is_ok_and(|value| value.trim() == "1");
     let is_linked_only = |link: &LinkKey| {
@@ -186,6 +195,7 @@ fn with_markers(mut questions: Vec<Question>) -> Vec<Question> {
 }
 
 fn follow(scene: &Scene, (net, around): (&NetState, &Surroundings), question: Question, number: u32) -> Traced {
+    let is_service = question.target == "service";
     let trace = trace(net, around, &question.packet);
     let protocol = question.protocol;
     let from = match &question.packet.from {
@@ -193,15 +203,22 @@ fn follow(scene: &Scene, (net, around): (&NetState, &Surroundings), question: Qu
         Origin::Wire(_) => scene.outside.clone(),
     };
     let to = SocketAddr::new(question.packet.destination, question.packet.port);
-    let place = match &trace.there.end {
-        _ if !trace.connects() => None,
-        End::Delivered { netns, tuple, .. } => Some((file(scene, netns), tuple)),
-        End::Left { tuple, .. } => Some((scene.outside.clone(), tuple)),
-        End::Dropped(_) => None,
+    let arrival = |trace: &Trace| {
+        let (netns, tuple) = match &trace.there.end {
+            _ if !trace.connects() => return None,
+            End::Delivered { netns, tuple, .. } => (file(scene, netns), tuple),
+            End::Left { tuple, .. } => (scene.outside.clone(), tuple),
+            End::Dropped(_) => return None,
+        };
+        Some((Place { netns, protocol, address: SocketAddr::new(tuple.destination, tuple.port) }, tuple.source))
     };
-    let place =
-        place.map(|(netns, tuple)| Place { netns, protocol, address: SocketAddr::new(tuple.destination, tuple.port) });
-    Traced { sent: Sent { netns: from, protocol, to, number }, question, trace, place }
+    let by_chance = |chance| netstate::trace::trace(net, &Surroundings { chance, ..around.clone() }, &question.packet);
+    let mut arrivals: Vec<_> = (0..if is_service { CHANCES } else { 1 }).map(by_chance).map(|t| arrival(&t)).collect();
+    arrivals.dedup();
+    // Where some arrive and some do not, chance decides whether anybody hears: nothing can be said of it.
+    let unsure = arrivals.iter().any(Option::is_none) && arrivals.iter().any(Option::is_some);
+    let arrivals = arrivals.into_iter().flatten().collect();
+    Traced { sent: Sent { netns: from, protocol, to, number }, question, trace, arrivals, unsure }
 }
 
 fn file(scene: &Scene, netns: &NetnsName) -> PathBuf {
@@ -213,16 +230,24 @@ fn file(scene: &Scene, netns: &NetnsName) -> PathBuf {
 
 /// Whether it came where the trace says, from whom it says.
 fn arrived(traced: &Traced, became: &io::Result<Arrival>) -> bool {
-    let (End::Delivered { tuple, .. } | End::Left { tuple, .. }) = &traced.trace.there.end else { return false };
-    became.as_ref().is_ok_and(|arrival| traced.place.as_ref() == Some(&arrival.place) && arrival.source == tuple.source)
+    became.as_ref().is_ok_and(|arrival| {
+        traced.arrivals.iter().any(|(place, source)| *place == arrival.place && *source == arrival.source)
+    })
 }
 
 /// Whether its sender heard nothing; where not a rule but the network has no way for it, it may have been told so.
 fn is_dropped(traced: &Traced, heard: Result<(), io::ErrorKind>) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable, WouldBlock};
+    use io::ErrorKind::{
+        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, PermissionDenied, WouldBlock,
+    };
+    let refusal = |cause: &Cause| matches!(cause, Cause::Rule { verdict, .. } if verdict.starts_with("reject"));
+    let is_refused = matches!(&traced.trace.there.end, End::Dropped(cause) if refusal(cause));
     let is_ruled = matches!(&traced.trace.there.end, End::Dropped(Cause::Rule { .. }));
     match heard {
         Err(WouldBlock) => true,
+        Err(ConnectionRefused) => is_refused,
+        // The host's own packet went no further than its socket.
+        Err(PermissionDenied) => is_ruled,
         Err(NetworkUnreachable | HostUnreachable | AddrNotAvailable) => !is_ruled,
         _ => false,
     }

@@ -117,6 +117,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Tells of something.
+    pub fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
     /// Tells of a container as it is in the draft.
     pub fn tell_container(&mut self, id: &ContainerId, action: &str, more: &[(&str, String)]) {
         if let Some(container) = self.state.containers.get(id) {

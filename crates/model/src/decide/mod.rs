@@ -12,6 +12,7 @@ mod open;
 mod pool;
 mod port;
 mod sandbox;
+mod service;
 mod volume;
 
 use self::{
@@ -104,6 +105,8 @@ pub fn decide(state: &State, facts: &Facts, command: Command) -> Result<Decision
         Command::RemoveContainer { container, force, volumes } => container::remove(d, &container, force, volumes)?,
         Command::CreateVolume(volume) => volume::create(d, volume)?,
         Command::RemoveVolume { name } => volume::remove(d, &name)?,
+        Command::SetCluster(cluster) => service::set_cluster(d, *cluster),
+        Command::ReportServices(report) => service::report(d, *report),
     }
     Ok(draft.finish())
 }
