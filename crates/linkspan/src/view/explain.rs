@@ -28,7 +28,7 @@ pub fn explain(state: &State, what: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// What a container's or a network's name, id or start of an id stands for.
+/// What a container's or a network's name, id or start of an id stands for, or a service's name.
 fn wishes(state: &State, what: &str) -> BTreeSet<Wish> {
     let called = |id: &str, name: &str| name == what || (what.len() >= 4 && id.starts_with(what));
     let mut wishes = BTreeSet::new();
@@ -39,6 +39,9 @@ fn wishes(state: &State, what: &str) -> BTreeSet<Wish> {
     }
     let networks = state.networks.values().filter(|network| called(network.id.as_str(), &network.name));
     wishes.extend(networks.map(|network| Wish::Network(network.id.clone())));
+    // By its name, or with its namespace.
+    let services = state.services.keys().filter(|name| name.as_str() == what || name.parts().1 == what);
+    wishes.extend(services.cloned().map(Wish::Service));
     wishes
 }
 
@@ -58,6 +61,9 @@ fn told(state: &State, wish: &Wish) -> String {
         Wish::Base => return "the daemon itself".to_owned(),
         Wish::Network(_) => "network",
         Wish::Sandbox(_) => "the sandbox of container",
+        Wish::Cluster => return "the cluster's services".to_owned(),
+        Wish::Spread(_) => return "services whose clients are spread alike".to_owned(),
+        Wish::Service(_) => "service",
         Wish::Endpoint(id) => {
             let network = state.endpoints.get(id).and_then(|e| state.networks.get(&e.network)).map_or("?", |n| &n.name);
             let container = labels::name(state, wish).unwrap_or_else(|| id.short().to_owned());

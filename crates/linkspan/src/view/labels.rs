@@ -18,7 +18,8 @@ pub fn labels(state: &State, desired: &Desired) -> BTreeMap<Key, String> {
 /// Whose wish it is, as people call it.
 pub fn name(state: &State, wish: &Wish) -> Option<String> {
     match wish {
-        Wish::Base => None,
+        Wish::Base | Wish::Cluster | Wish::Spread(_) => None,
+        Wish::Service(name) => Some(name.to_string()),
         Wish::Network(id) => state.networks.get(id).map(|network| network.name.clone()),
         Wish::Sandbox(id) => resident(state, id),
         Wish::Endpoint(id) => resident(state, &state.endpoints.get(id)?.sandbox),
