@@ -3,3 +3,92 @@
 //! It never knows whether the server is linkspan's own or a real kube-apiserver: all it has is a client. Nothing is chosen here that
 //! `model::decide` chooses, and nothing touches the kernel.
 #![forbid(unsafe_code)]
+
+pub mod event;
+pub mod kubelet;
+pub mod node;
+pub mod pod;
+
+mod grpc;
+mod identity;
+mod image;
+mod job;
+mod network;
+mod objects;
+mod pods;
+mod random;
+mod tls;
+mod worker;
+
+use std::sync::Arc;
+
+use engine::{Engine, EngineError, Places};
+use kube::Client;
+use model::NetworkId;
+use runtime::image::RegistrySettings;
+use thiserror::Error;
+
+pub use event::Recorder;
+pub use kubelet::Kubelet;
+pub use node::NodeSettings;
+pub use pod::network::ClusterNames;
+
+/// What the agent of a node is put together from.
+pub struct Agent {
+    /// The API.
+    pub client: Client,
+    /// Containers and networks.
+    pub engine: Engine,
+    /// Where the files of containers are.
+    pub places: Places,
+    /// Where images come from.
+    pub registries: RegistrySettings,
+    /// What the node is told to be.
+    pub node: NodeSettings,
+    /// Where kubelet's API is served; none for not at all.
+    pub kubelet: Option<Kubelet>,
+}
+
+/// Why the agent does not start.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The network of the pods cannot be made.
+    #[error("cannot make the network of this node's pods: {0}")]
+    Network(#[source] EngineError),
+    /// Kubelet's port cannot be had.
+    #[error("cannot serve kubelet's API: {0}")]
+    Kubelet(#[source] std::io::Error),
+}
+
+/// What all parts of an agent share.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) engine: Engine,
+    pub(crate) places: Places,
+    pub(crate) registries: RegistrySettings,
+    pub(crate) node: NodeSettings,
+    pub(crate) recorder: Recorder,
+    /// The pods' network.
+    pub(crate) network: NetworkId,
+    pub(crate) capacity: pod::resources::Capacity,
+}
+
+/// Runs the node's agent until it is dropped. Pods go on without it, and another one finds them by their labels.
+pub async fn run(agent: Agent) -> Result<(), AgentError> {
+    let Agent { client, engine, places, registries, node, kubelet } = agent;
+    let network = network::ensure(&engine, &node).await.map_err(AgentError::Network)?;
+    let (recorder, telling) = Recorder::new(client.clone(), node.name.clone());
+    let capacity = node::capacity();
+    let shared = Arc::new(Shared { client, engine, places, registries, node, recorder, network, capacity });
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(telling);
+    tasks.spawn(node::keep(shared.client.clone(), shared.node.clone()));
+    let known = pods::Known::default();
+    if let Some(kubelet) = kubelet {
+        tasks.spawn(kubelet::serve(kubelet, Arc::clone(&shared), known.clone()).await.map_err(AgentError::Kubelet)?);
+    }
+    tasks.spawn(pods::follow(shared, known));
+    // They end with the set, when whoever runs the agent lets go of it.
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}

@@ -45,7 +45,7 @@ pub enum Command {
 
     /// Make a sandbox that is up, with leases and ports, until `RemoveSandbox`: a pod's.
     CreateSandbox(Box<NewSandbox>),
-    /// Remove a sandbox that was made by itself, and has no containers any more.
+    /// Take a sandbox down that was made by itself. It goes with the last of its containers, none of which may live.
     RemoveSandbox(SandboxId),
 
     /// Make a container.

@@ -43,17 +43,25 @@ pub fn create_up(draft: &mut Draft, mut new: NewSandbox) -> Result<(), Refusal> 
     up(draft, &id)
 }
 
-/// Removes a sandbox that was made by itself.
+/// Takes a sandbox down that was made by itself. It goes at once, or with the last of its containers, none of which may live.
 pub fn remove(draft: &mut Draft, id: &SandboxId) -> Result<(), Refusal> {
-    let residents: Vec<_> = draft.state.residents_of(id).map(|container| container.name.clone()).collect();
     if draft.sandbox(id)?.stays == Stays::WithContainers {
         return Err(Refusal::Conflict(format!("sandbox {} goes with its containers: remove them", id.short())));
     }
-    if !residents.is_empty() {
-        let names = residents.join(", ");
-        return Err(Refusal::Conflict(format!("sandbox {} still has containers: remove {names} first", id.short())));
+    let live = draft.state.residents_of(id).filter(|container| container.is_live());
+    let live: Vec<_> = live.map(|container| container.name.clone()).collect();
+    if !live.is_empty() {
+        let names = live.join(", ");
+        return Err(Refusal::Conflict(format!(
+            "sandbox {} still has containers that run: stop {names} first",
+            id.short()
+        )));
     }
-    forget(draft, id);
+    draft.edit_sandbox(id, |sandbox| sandbox.stays = Stays::WithContainers);
+    settle(draft, id);
+    if draft.state.residents_of(id).next().is_none() {
+        forget(draft, id);
+    }
     draft.task(Task::Release(id.clone()));
     Ok(())
 }

@@ -1,0 +1,236 @@
+//! The node: its object in the API, and the lease by which others see that it lives.
+
+use std::{collections::BTreeMap, fs, io, net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::{
+            DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time},
+    },
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use tracing::{debug, warn};
+
+use crate::pod::resources::Capacity;
+
+/// What the node is told to be.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Its name.
+    pub name: String,
+    /// Its addresses, the first one first.
+    pub addresses: Vec<IpAddr>,
+    /// Labels besides the usual ones.
+    pub labels: BTreeMap<String, String>,
+    /// Where its pods get their addresses from.
+    pub pod_cidr: IpNet,
+    /// The names of the cluster.
+    pub names: crate::pod::network::ClusterNames,
+    /// The port of kubelet's API.
+    pub kubelet_port: u16,
+    /// The version of Kubernetes whose kubelet it stands for: `v1.36.0`.
+    pub kubernetes_version: String,
+    /// This program's version.
+    pub version: String,
+}
+
+/// How often the lease is renewed, and how long it lasts.
+const RENEW: Duration = Duration::from_secs(10);
+const LEASE_S: i32 = 40;
+/// How often the status is told when nothing has changed: as kubelet does.
+const STATUS: Duration = Duration::from_secs(300);
+/// The most pods of a node, as kubelet has it.
+const PODS: i64 = 110;
+const LEASES: &str = "kube-node-lease";
+
+/// What this machine has.
+pub fn capacity() -> Capacity {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib: i64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default();
+    let storage = rustix::fs::statvfs("/var").or_else(|_| rustix::fs::statvfs("/"));
+    let storage = storage.map_or(0, |fs| fs.f_blocks.saturating_mul(fs.f_frsize));
+    Capacity {
+        cpu_milli: i64::try_from(cpus).unwrap_or(1) * 1000,
+        memory: kib << 10,
+        storage: i64::try_from(storage).unwrap_or(i64::MAX),
+        pods: PODS,
+    }
+}
+
+/// Keeps the node in the API for as long as the agent lives.
+pub async fn keep(client: Client, settings: NodeSettings) {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let leases: Api<Lease> = Api::namespaced(client, LEASES);
+    let mut told: Option<std::time::Instant> = None;
+    loop {
+        let known = nodes.get_opt(&settings.name).await;
+        let uid = known.as_ref().ok().and_then(|node| node.as_ref()?.metadata.uid.clone());
+        let stale = told.is_none_or(|at| at.elapsed() >= STATUS) || matches!(known, Ok(None));
+        if stale {
+            match register(&nodes, &settings).await {
+                Ok(()) => told = Some(std::time::Instant::now()),
+                Err(error) => warn!(%error, node = settings.name, "the node is not in the API yet; it is tried again"),
+            }
+        }
+        if let Err(error) = renew(&leases, &settings.name, uid).await {
+            debug!(%error, "the node's lease is not renewed");
+        }
+        let pause = if told.is_some() { RENEW } else { Duration::from_secs(1) };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Makes the node's object, or brings it up to date.
+async fn register(nodes: &Api<Node>, settings: &NodeSettings) -> kube::Result<()> {
+    let node = node(settings);
+    let known = match nodes.create(&PostParams::default(), &node).await {
+        Ok(created) => created,
+        Err(kube::Error::Api(status)) if status.code == 409 => nodes.get(&settings.name).await?,
+        Err(error) => return Err(error),
+    };
+    let labels = serde_json::json!({ "metadata": { "labels": node.metadata.labels }, "spec": node.spec });
+    nodes.patch(&settings.name, &PatchParams::default(), &Patch::Merge(labels)).await?;
+    let before = known.status.and_then(|status| status.conditions).unwrap_or_default();
+    let status = serde_json::json!({ "status": status(settings, &before, Timestamp::now()) });
+    nodes.patch_status(&settings.name, &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
+}
+
+async fn renew(leases: &Api<Lease>, node: &str, uid: Option<String>) -> kube::Result<()> {
+    let owner = |uid| OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        name: node.to_owned(),
+        uid,
+        ..OwnerReference::default()
+    };
+    let lease = Lease {
+        metadata: ObjectMeta {
+            name: Some(node.to_owned()),
+            namespace: Some(LEASES.to_owned()),
+            owner_references: uid.map(|uid| vec![owner(uid)]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(node.to_owned()),
+            lease_duration_seconds: Some(LEASE_S),
+            renew_time: Some(MicroTime(Timestamp::now())),
+            ..LeaseSpec::default()
+        }),
+    };
+    match leases.patch(node, &PatchParams::default(), &Patch::Merge(&lease)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            leases.create(&PostParams::default(), &lease).await.map(drop)
+        }
+        renewed => renewed.map(drop),
+    }
+}
+
+/// The node's object.
+fn node(settings: &NodeSettings) -> Node {
+    let usual = [
+        ("kubernetes.io/hostname", settings.name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", architecture()),
+        ("beta.kubernetes.io/os", "linux"),
+        ("beta.kubernetes.io/arch", architecture()),
+    ];
+    let usual = usual.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let cidr = settings.pod_cidr.to_string();
+    Node {
+        metadata: ObjectMeta {
+            name: Some(settings.name.clone()),
+            labels: Some(usual.into_iter().chain(settings.labels.clone()).collect()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec { pod_cidr: Some(cidr.clone()), pod_cidrs: Some(vec![cidr]), ..NodeSpec::default() }),
+        status: None,
+    }
+}
+
+fn status(settings: &NodeSettings, before: &[NodeCondition], now: Timestamp) -> NodeStatus {
+    let capacity = capacity();
+    let quantities: BTreeMap<String, Quantity> = [
+        ("cpu", format!("{}", capacity.cpu_milli / 1000)),
+        ("memory", format!("{}Ki", capacity.memory >> 10)),
+        ("pods", capacity.pods.to_string()),
+        ("ephemeral-storage", format!("{}Ki", capacity.storage >> 10)),
+        ("hugepages-1Gi", "0".to_owned()),
+        ("hugepages-2Mi", "0".to_owned()),
+    ]
+    .map(|(name, quantity)| (name.to_owned(), Quantity(quantity)))
+    .into();
+    let addresses = settings.addresses.iter().map(|ip| ("InternalIP", ip.to_string()));
+    let addresses = addresses.chain([("Hostname", settings.name.clone())]);
+    NodeStatus {
+        addresses: Some(addresses.map(|(kind, address)| NodeAddress { type_: kind.to_owned(), address }).collect()),
+        allocatable: Some(quantities.clone()),
+        capacity: Some(quantities),
+        conditions: Some(conditions(before, now)),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: settings.kubelet_port.into() }),
+        }),
+        node_info: Some(info(settings)),
+        ..NodeStatus::default()
+    }
+}
+
+fn conditions(before: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
+    let words = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ];
+    let condition = |(kind, status, reason, message): (&str, &str, &str, &str)| {
+        let known = before.iter().find(|known| known.type_ == kind && known.status == status);
+        NodeCondition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: known.and_then(|known| known.last_transition_time.clone()).or(Some(Time(now))),
+        }
+    };
+    words.into_iter().map(condition).collect()
+}
+
+fn info(settings: &NodeSettings) -> NodeSystemInfo {
+    let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let release = fs::read_to_string("/etc/os-release").or_else(|_| io::Result::Ok(String::new())).unwrap_or_default();
+    let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux");
+    NodeSystemInfo {
+        architecture: architecture().to_owned(),
+        boot_id: line("/proc/sys/kernel/random/boot_id"),
+        container_runtime_version: format!("linkspan://{}", settings.version),
+        kernel_version: rustix::system::uname().release().to_string_lossy().into_owned(),
+        kube_proxy_version: String::new(),
+        kubelet_version: settings.kubernetes_version.clone(),
+        machine_id: line("/etc/machine-id"),
+        operating_system: "linux".to_owned(),
+        os_image: pretty.trim_matches('"').to_owned(),
+        system_uuid: line("/sys/class/dmi/id/product_uuid"),
+        ..NodeSystemInfo::default()
+    }
+}
+
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

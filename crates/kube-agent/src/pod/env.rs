@@ -1,0 +1,368 @@
+//! The environment of a container: its values, ConfigMaps and Secrets, what it is told of itself, and of Services.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVar, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service,
+};
+use thiserror::Error;
+
+use super::{
+    resources::{self, Capacity},
+    spec,
+};
+
+/// What pods name and the API has: of the pod's namespace, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// ConfigMaps.
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    /// Secrets.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Services that containers are told of.
+    pub services: Vec<Service>,
+    /// Tokens of the service account, by the path of the projection that asks for them.
+    pub tokens: BTreeMap<String, String>,
+}
+
+/// Where a pod is.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The node.
+    pub node: String,
+    /// The node's addresses.
+    pub host_ips: Vec<String>,
+    /// The pod's addresses.
+    pub pod_ips: Vec<String>,
+    /// What the node has.
+    pub capacity: Capacity,
+}
+
+/// Why a container's configuration cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// There is no such object.
+    #[error("{kind} \"{name}\" not found")]
+    Missing {
+        /// `configmap` or `secret`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The object has no such key.
+    #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
+    NoKey {
+        /// `ConfigMap` or `Secret`.
+        kind: &'static str,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// The words are complete.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The variables of a container, `NAME=value`: its own, then those of Services that it does not set itself.
+pub fn variables(
+    pod: &Pod,
+    container: &Container,
+    objects: &Objects,
+    place: &Place,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let services = service_variables(pod, &objects.services);
+    let mut own = Variables::default();
+    for from in container.env_from.iter().flatten() {
+        let prefix = from.prefix.as_deref().unwrap_or_default();
+        if let Some(reference) = &from.config_map_ref {
+            let found = objects.config_maps.get(&reference.name);
+            for (key, value) in found_or(found, "configmap", &reference.name, reference.optional)?
+                .and_then(|map| map.data.as_ref())
+                .into_iter()
+                .flatten()
+            {
+                own.set(format!("{prefix}{key}"), value.clone());
+            }
+        }
+        if let Some(reference) = &from.secret_ref {
+            let found = objects.secrets.get(&reference.name);
+            for (key, value) in found_or(found, "secret", &reference.name, reference.optional)?
+                .and_then(|secret| secret.data.as_ref())
+                .into_iter()
+                .flatten()
+            {
+                own.set(format!("{prefix}{key}"), String::from_utf8_lossy(&value.0).into_owned());
+            }
+        }
+    }
+    for variable in container.env.iter().flatten() {
+        let lookup = |name: &str| own.get(name).or_else(|| services.get(name)).map(str::to_owned);
+        let value = match &variable.value_from {
+            None => Some(expand(variable.value.as_deref().unwrap_or_default(), lookup)),
+            Some(_) => value_from(pod, container, variable, objects, place)?,
+        };
+        if let Some(value) = value {
+            own.set(variable.name.clone(), value);
+        }
+    }
+    for (name, value) in services.0 {
+        if own.get(&name).is_none() {
+            own.set(name, value);
+        }
+    }
+    Ok(own.0)
+}
+
+/// Replaces `$(NAME)` by what it stands for; what stands for nothing stays, and `$$` is a `$`.
+pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        expanded.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            expanded.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+            match lookup(name) {
+                Some(value) => expanded.push_str(&value),
+                None => expanded.push_str(&format!("$({name})")),
+            }
+            rest = after;
+        } else {
+            expanded.push('$');
+        }
+    }
+    expanded.push_str(rest);
+    expanded
+}
+
+/// The names of the ConfigMaps and Secrets that a container's environment names.
+pub fn references(container: &Container) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+    for from in container.env_from.iter().flatten() {
+        maps.extend(from.config_map_ref.iter().map(|reference| reference.name.clone()));
+        secrets.extend(from.secret_ref.iter().map(|reference| reference.name.clone()));
+    }
+    for from in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
+        maps.extend(from.config_map_key_ref.iter().map(|reference| reference.name.clone()));
+        secrets.extend(from.secret_key_ref.iter().map(|reference| reference.name.clone()));
+    }
+    (maps, secrets)
+}
+
+/// What a field of a pod says: `metadata.name`, `metadata.labels['app']`, `status.podIP`.
+pub fn field(pod: &Pod, selector: &ObjectFieldSelector, place: &Place) -> Result<String, ConfigError> {
+    let (name, namespace, uid) = spec::names(pod);
+    let spec = spec::of(pod);
+    let path = selector.field_path.as_str();
+    if let Some((of, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
+        let values = match of {
+            "metadata.labels" => &pod.metadata.labels,
+            "metadata.annotations" => &pod.metadata.annotations,
+            _ => return Err(unknown_field(path)),
+        };
+        return Ok(values.as_ref().and_then(|values| values.get(key)).cloned().unwrap_or_default());
+    }
+    Ok(match path {
+        "metadata.name" => name,
+        "metadata.namespace" => namespace,
+        "metadata.uid" => uid,
+        "metadata.labels" => listed(pod.metadata.labels.as_ref()),
+        "metadata.annotations" => listed(pod.metadata.annotations.as_ref()),
+        "spec.nodeName" => place.node.clone(),
+        "spec.serviceAccountName" => spec.service_account_name.unwrap_or_default(),
+        "status.hostIP" => place.host_ips.first().cloned().unwrap_or_default(),
+        "status.hostIPs" => place.host_ips.join(","),
+        "status.podIP" => place.pod_ips.first().cloned().unwrap_or_default(),
+        "status.podIPs" => place.pod_ips.join(","),
+        _ => return Err(unknown_field(path)),
+    })
+}
+
+/// What a container may use, as `limits.cpu` and the like say it; what is not limited is what the node has.
+pub fn resource(
+    pod: &Pod,
+    own: &Container,
+    selector: &ResourceFieldSelector,
+    place: &Place,
+) -> Result<String, ConfigError> {
+    let spec = spec::of(pod);
+    let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => spec::container(&spec, name).map(|(_, container)| container.clone()),
+        None => Some(own.clone()),
+    };
+    let container =
+        container.ok_or_else(|| ConfigError::Invalid(format!("container {:?} not found", selector.container_name)))?;
+    let unknown = || ConfigError::Invalid(format!("unsupported container resource : {}", selector.resource));
+    let (of, name) = selector.resource.split_once('.').ok_or_else(unknown)?;
+    let said = match of {
+        "limits" => resources::limit(&container, name).and_then(resources::nano),
+        "requests" => Some(resources::request(&container, name).and_then(resources::nano).unwrap_or_default()),
+        _ => return Err(unknown()),
+    };
+    let whole = match name {
+        "cpu" => i128::from(place.capacity.cpu_milli) * 1_000_000,
+        "memory" => i128::from(place.capacity.memory) * 1_000_000_000,
+        "ephemeral-storage" => i128::from(place.capacity.storage) * 1_000_000_000,
+        _ if said.is_some() => 0,
+        _ => return Err(unknown()),
+    };
+    Ok(resources::divided(
+        said.filter(|value| *value > 0 || of == "requests").unwrap_or(whole),
+        selector.divisor.as_ref(),
+    )
+    .to_string())
+}
+
+fn unknown_field(path: &str) -> ConfigError {
+    ConfigError::Invalid(format!("unsupported fieldPath: {path}"))
+}
+
+/// Labels or annotations as a file has them: `key="value"`, one a line.
+fn listed(values: Option<&BTreeMap<String, String>>) -> String {
+    let lines: Vec<_> = values.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    lines.join("\n")
+}
+
+fn found_or<'o, T>(
+    found: Option<&'o T>,
+    kind: &'static str,
+    name: &str,
+    optional: Option<bool>,
+) -> Result<Option<&'o T>, ConfigError> {
+    match (found, optional) {
+        (None, None | Some(false)) => Err(ConfigError::Missing { kind, name: name.to_owned() }),
+        (found, _) => Ok(found),
+    }
+}
+
+fn value_from(
+    pod: &Pod,
+    container: &Container,
+    variable: &EnvVar,
+    objects: &Objects,
+    place: &Place,
+) -> Result<Option<String>, ConfigError> {
+    let Some(from) = &variable.value_from else { return Ok(None) };
+    let (_, namespace, _) = spec::names(pod);
+    let no_key = |kind, name: &str, key: &str| ConfigError::NoKey {
+        kind,
+        namespace: namespace.clone(),
+        name: name.to_owned(),
+        key: key.to_owned(),
+    };
+    if let Some(selector) = &from.field_ref {
+        return field(pod, selector, place).map(Some);
+    }
+    if let Some(selector) = &from.resource_field_ref {
+        return resource(pod, container, selector, place).map(Some);
+    }
+    if let Some(selector) = &from.config_map_key_ref {
+        let map = found_or(objects.config_maps.get(&selector.name), "configmap", &selector.name, selector.optional)?;
+        let value = map.and_then(|map| map.data.as_ref()?.get(&selector.key)).cloned();
+        return match (value, selector.optional) {
+            (None, None | Some(false)) => Err(no_key("ConfigMap", &selector.name, &selector.key)),
+            (value, _) => Ok(value),
+        };
+    }
+    if let Some(selector) = &from.secret_key_ref {
+        let secret = found_or(objects.secrets.get(&selector.name), "secret", &selector.name, selector.optional)?;
+        let value = secret.and_then(|secret| secret.data.as_ref()?.get(&selector.key));
+        let value = value.map(|value| String::from_utf8_lossy(&value.0).into_owned());
+        return match (value, selector.optional) {
+            (None, None | Some(false)) => Err(no_key("Secret", &selector.name, &selector.key)),
+            (value, _) => Ok(value),
+        };
+    }
+    Ok(None)
+}
+
+/// What is said of Services: where each is, in the two forms that programs know. The API itself is told of always.
+fn service_variables(pod: &Pod, services: &[Service]) -> Variables {
+    let mut variables = Variables::default();
+    let spec = spec::of(pod);
+    let (_, own_namespace, _) = spec::names(pod);
+    let links = spec.enable_service_links.unwrap_or(true);
+    for service in services {
+        let (name, namespace) =
+            (service.metadata.name.as_deref().unwrap_or_default(), service.metadata.namespace.as_deref());
+        let is_api = name == "kubernetes" && namespace == Some("default");
+        let is_told = is_api || (links && namespace == Some(own_namespace.as_str()));
+        if !is_told {
+            continue;
+        }
+        let Some(service) = &service.spec else { continue };
+        let address = service.cluster_ip.as_deref().filter(|address| !address.is_empty() && *address != "None");
+        let (Some(address), ports) = (address, service.ports.as_deref().unwrap_or_default()) else { continue };
+        let prefix = shout(name);
+        let Some(first) = ports.first() else { continue };
+        variables.set(format!("{prefix}_SERVICE_HOST"), address.to_owned());
+        variables.set(format!("{prefix}_SERVICE_PORT"), first.port.to_string());
+        for port in ports {
+            if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
+                variables.set(format!("{prefix}_SERVICE_PORT_{}", shout(name)), port.port.to_string());
+            }
+        }
+        let protocol =
+            |port: &k8s_openapi::api::core::v1::ServicePort| port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
+        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let url = |port: &k8s_openapi::api::core::v1::ServicePort| {
+            format!("{}://{host}:{}", protocol(port).to_lowercase(), port.port)
+        };
+        variables.set(format!("{prefix}_PORT"), url(first));
+        for port in ports {
+            let prefix = format!("{prefix}_PORT_{}_{}", port.port, protocol(port).to_uppercase());
+            variables.set(prefix.clone(), url(port));
+            variables.set(format!("{prefix}_PROTO"), protocol(port).to_lowercase());
+            variables.set(format!("{prefix}_PORT"), port.port.to_string());
+            variables.set(format!("{prefix}_ADDR"), address.to_owned());
+        }
+    }
+    variables
+}
+
+fn shout(name: &str) -> String {
+    name.to_uppercase().replace('-', "_")
+}
+
+/// Variables in the order in which they were first set; the last value counts.
+#[derive(Default)]
+struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn set(&mut self, name: String, value: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expansion() {
+        let lookup = |name: &str| (name == "A").then(|| "x".to_owned());
+        for (text, expected) in [
+            ("$(A)b", "xb"),
+            ("$(B)", "$(B)"),
+            ("$$(A)", "$(A)"),
+            ("$A", "$A"),
+            ("a$", "a$"),
+            ("$(A", "$(A"),
+            ("$$$(A)", "$x"),
+        ] {
+            assert_eq!(expand(text, lookup), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What is to be done next for a pod.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use model::ContainerId;
+
+use super::{
+    backoff,
+    seen::{Attempt, Sandboxed, Seen, Stage, Volumes},
+    spec::{self, Role},
+};
+
+/// Something to be done for a pod. What is under way already is said again until its effect is seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Make its volumes ready.
+    Mount,
+    /// Make its sandbox.
+    MakeSandbox,
+    /// Make a container, with its image, and start it.
+    Start {
+        /// Its name in the pod.
+        container: String,
+        /// The restart count.
+        number: u32,
+        /// The pause that came before, seconds.
+        pause_s: i64,
+    },
+    /// End a container: its preStop hook, then its signal, then a kill when its time is up.
+    Kill {
+        /// The container.
+        id: ContainerId,
+        /// Its name in the pod.
+        container: String,
+        /// Why.
+        why: String,
+        /// Its time, seconds.
+        grace_s: i64,
+    },
+    /// Remove a container of which nobody needs the logs any more.
+    Forget(ContainerId),
+    /// Take the sandbox down: the pod has ended.
+    Release,
+    /// Remove all that is left of the pod on this node.
+    Clear,
+    /// Tell the API that nothing is left of the pod.
+    Delete,
+    /// Look again later.
+    Wake(Duration),
+}
+
+/// Two ended containers are kept for each of the pod: the newest, and the one whose logs are `--previous`.
+const KEPT: usize = 2;
+/// Kubernetes' own grace period, seconds.
+const GRACE_S: i64 = 30;
+
+/// What is to be done next.
+pub fn next(pod: &Pod, seen: &Seen, now: Timestamp) -> Vec<Action> {
+    let spec = spec::of(pod);
+    let mut actions = Vec::new();
+    if seen.gone || pod.metadata.deletion_timestamp.is_some() {
+        return ending(pod, &spec, seen);
+    }
+    if let Some(why) = end_for_all(pod, &spec, seen, now, &mut actions) {
+        return finished(&spec, seen, why);
+    }
+    match &seen.volumes {
+        Volumes::Missing => return vec![Action::Mount],
+        Volumes::Failed(failure) => return vec![again(failure.remaining_s(now), Action::Mount)],
+        Volumes::Ready => {}
+    }
+    match &seen.sandbox {
+        Sandboxed::Missing => return vec![Action::MakeSandbox],
+        Sandboxed::Failed(failure) => return vec![again(failure.remaining_s(now), Action::MakeSandbox)],
+        Sandboxed::Down => return Vec::new(),
+        Sandboxed::Up { .. } => {}
+    }
+    let stage = Containers { pod, spec: &spec, seen, now };
+    stage.all(&mut actions);
+    forget(seen, &mut actions);
+    actions
+}
+
+/// Why the pod has ended, or must end, for good.
+fn end_for_all(
+    pod: &Pod,
+    spec: &PodSpec,
+    seen: &Seen,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<&'static str> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Succeeded" | "Failed")) {
+        return Some("The pod has ended");
+    }
+    if let Some(remaining_s) = deadline_s(pod, now) {
+        if remaining_s <= 0 {
+            return Some("Pod was active on the node longer than the specified deadline");
+        }
+        actions.push(wake(remaining_s));
+    }
+    has_ended(spec, seen).then_some("The main containers have ended")
+}
+
+/// Seconds until the pod's deadline, if it has one.
+pub fn deadline_s(pod: &Pod, now: Timestamp) -> Option<i64> {
+    let deadline_s = pod.spec.as_ref()?.active_deadline_seconds?;
+    let started = &pod.status.as_ref()?.start_time.as_ref()?.0;
+    Some(deadline_s - now.duration_since(*started).as_secs())
+}
+
+/// Whether no main container runs, or will run again; or an init container has failed for good.
+pub fn has_ended(spec: &PodSpec, seen: &Seen) -> bool {
+    let over = |role, container: &Container| {
+        let end = seen.latest(&container.name).and_then(Attempt::end);
+        end.is_some_and(|end| !spec::restarts(spec, container, role, end.code))
+    };
+    init_failed(spec, seen).is_some() || spec.containers.iter().all(|container| over(Role::Main, container))
+}
+
+/// The init container that has failed for good.
+pub fn init_failed<'s>(spec: &'s PodSpec, seen: &Seen) -> Option<&'s Container> {
+    let failed = |(role, container): &(Role, &Container)| {
+        let end = seen.latest(&container.name).and_then(Attempt::end);
+        end.is_some_and(|end| end.code != 0 && !spec::restarts(spec, container, *role, end.code))
+    };
+    spec::inits(spec).find(failed).map(|(_, container)| container)
+}
+
+/// A pod that goes: its containers end, then all that is left of it.
+fn ending(pod: &Pod, spec: &PodSpec, seen: &Seen) -> Vec<Action> {
+    let own = pod.metadata.deletion_grace_period_seconds.or(spec.termination_grace_period_seconds);
+    let grace_s = if seen.gone { 0 } else { own.unwrap_or(GRACE_S) };
+    let kills = kills(spec, seen, "Stopping container", grace_s);
+    if !kills.is_empty() {
+        return kills;
+    }
+    let nothing = seen.attempts.is_empty() && seen.sandbox == Sandboxed::Missing && seen.volumes == Volumes::Missing;
+    match (nothing, seen.gone) {
+        (false, _) => vec![Action::Clear],
+        (true, false) => vec![Action::Delete],
+        (true, true) => Vec::new(),
+    }
+}
+
+/// A pod that has ended: what still runs of it ends, and its network goes.
+fn finished(spec: &PodSpec, seen: &Seen, why: &str) -> Vec<Action> {
+    let kills = kills(spec, seen, why, spec.termination_grace_period_seconds.unwrap_or(GRACE_S));
+    match (kills.is_empty(), &seen.sandbox) {
+        (true, Sandboxed::Up { .. }) => vec![Action::Release],
+        _ => kills,
+    }
+}
+
+/// The main containers end first, then the sidecars, the last one first.
+fn kills(spec: &PodSpec, seen: &Seen, why: &str, grace_s: i64) -> Vec<Action> {
+    let kill = |(name, attempt): (&str, &Attempt)| Action::Kill {
+        id: attempt.id.clone(),
+        container: name.to_owned(),
+        why: why.to_owned(),
+        grace_s,
+    };
+    let is_sidecar = |name: &str| spec::container(spec, name).is_some_and(|(role, _)| role == Role::Sidecar);
+    let first: Vec<_> = seen.live().filter(|(name, _)| !is_sidecar(name)).map(kill).collect();
+    if !first.is_empty() {
+        return first;
+    }
+    let sidecars: Vec<_> = spec::inits(spec).map(|(_, container)| container.name.as_str()).collect();
+    let live = sidecars.into_iter().rev().find_map(|name| seen.live().find(|(found, _)| *found == name));
+    live.map(kill).into_iter().collect()
+}
+
+/// The containers of a pod that is to run.
+struct Containers<'a> {
+    pod: &'a Pod,
+    spec: &'a PodSpec,
+    seen: &'a Seen,
+    now: Timestamp,
+}
+
+impl Containers<'_> {
+    fn all(&self, actions: &mut Vec<Action>) {
+        let begun = self.spec.containers.iter().any(|container| self.seen.latest(&container.name).is_some());
+        for (role, container) in spec::inits(self.spec) {
+            let over = self.one(role, container, begun, actions);
+            if !begun && !over {
+                return;
+            }
+        }
+        for container in &self.spec.containers {
+            self.one(Role::Main, container, begun, actions);
+        }
+    }
+
+    /// Sees to one container. Whether the next one may start.
+    fn one(&self, role: Role, container: &Container, begun: bool, actions: &mut Vec<Action>) -> bool {
+        let name = &container.name;
+        let Some(latest) = self.seen.latest(name) else {
+            // An init container that is gone was done before the main ones began.
+            if role != Role::Init || !begun {
+                actions.push(self.start(name, self.number(name), 0, 0));
+            }
+            return false;
+        };
+        match &latest.stage {
+            Stage::Starting => false,
+            Stage::Running { .. } => {
+                let checks = self.seen.checks_of(name);
+                if let Some(why) = checks.doomed {
+                    let own = self.spec.termination_grace_period_seconds;
+                    let grace_s = checks.grace_s.or(own).unwrap_or(GRACE_S);
+                    let (id, container) = (latest.id.clone(), name.clone());
+                    actions.push(Action::Kill { id, container, why, grace_s });
+                }
+                role == Role::Sidecar && checks.started
+            }
+            Stage::Ended(end) => {
+                let done = role == Role::Init && (end.code == 0 || begun);
+                if !done && spec::restarts(self.spec, container, role, end.code) {
+                    let (pause_s, remaining_s) = (backoff::after(latest), backoff::remaining_s(latest, self.now));
+                    actions.push(self.start(name, latest.number + 1, pause_s, remaining_s));
+                }
+                done
+            }
+        }
+    }
+
+    /// The restart count of a container of which nothing is left: somebody may have removed the last one.
+    fn number(&self, name: &str) -> u32 {
+        let status = self.pod.status.clone().unwrap_or_default();
+        let mut known = status.container_statuses.into_iter().chain(status.init_container_statuses).flatten();
+        let last = known.find(|status| status.name == name && status.container_id.is_some());
+        last.map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0) + 1)
+    }
+
+    fn start(&self, name: &str, number: u32, pause_s: i64, remaining_s: i64) -> Action {
+        let failed_s = self.seen.failures.get(name).map_or(0, |failure| failure.remaining_s(self.now));
+        again(remaining_s.max(failed_s), Action::Start { container: name.to_owned(), number, pause_s })
+    }
+}
+
+fn forget(seen: &Seen, actions: &mut Vec<Action>) {
+    for attempts in seen.attempts.values() {
+        let ended = attempts.iter().rev().skip(KEPT).filter(|attempt| !attempt.is_live());
+        actions.extend(ended.map(|attempt| Action::Forget(attempt.id.clone())));
+    }
+}
+
+fn again(remaining_s: i64, action: Action) -> Action {
+    if remaining_s > 0 { wake(remaining_s) } else { action }
+}
+
+fn wake(seconds: i64) -> Action {
+    Action::Wake(Duration::from_secs(seconds.max(1).unsigned_abs()))
+}

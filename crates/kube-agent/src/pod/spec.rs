@@ -1,0 +1,89 @@
+//! What a pod's specification says, with what is meant where it says nothing.
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+
+/// When the containers of a pod are started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Whenever they end.
+    Always,
+    /// When they fail.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// What a container is for in its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It ends before the next one starts.
+    Init,
+    /// It starts before the main ones, and runs beside them.
+    Sidecar,
+    /// What the pod is for.
+    Main,
+}
+
+/// The specification of a pod; empty for an object without one.
+pub fn of(pod: &Pod) -> PodSpec {
+    pod.spec.clone().unwrap_or_default()
+}
+
+/// The policy of a pod.
+pub fn restart_policy(spec: &PodSpec) -> RestartPolicy {
+    match spec.restart_policy.as_deref() {
+        Some("Never") => RestartPolicy::Never,
+        Some("OnFailure") => RestartPolicy::OnFailure,
+        _ => RestartPolicy::Always,
+    }
+}
+
+/// Whether a container that ended with this code is started again. An init container that succeeded is done whatever the policy says.
+pub fn restarts(spec: &PodSpec, container: &Container, role: Role, code: i32) -> bool {
+    let policy = match container.restart_policy.as_deref() {
+        Some("Always") => RestartPolicy::Always,
+        Some("OnFailure") => RestartPolicy::OnFailure,
+        Some("Never") => RestartPolicy::Never,
+        _ => restart_policy(spec),
+    };
+    match (role, policy) {
+        (Role::Sidecar, _) => true,
+        (_, RestartPolicy::Never) => false,
+        (Role::Init, _) | (Role::Main, RestartPolicy::OnFailure) => code != 0,
+        (Role::Main, RestartPolicy::Always) => true,
+    }
+}
+
+/// The init containers of a pod with their roles, in order.
+pub fn inits(spec: &PodSpec) -> impl Iterator<Item = (Role, &Container)> {
+    let role = |container: &Container| match container.restart_policy.as_deref() {
+        Some("Always") => Role::Sidecar,
+        _ => Role::Init,
+    };
+    spec.init_containers.iter().flatten().map(move |container| (role(container), container))
+}
+
+/// All containers of a pod with their roles: those that come first, then the main ones.
+pub fn containers(spec: &PodSpec) -> impl Iterator<Item = (Role, &Container)> {
+    inits(spec).chain(spec.containers.iter().map(|container| (Role::Main, container)))
+}
+
+/// The container of this name.
+pub fn container<'s>(spec: &'s PodSpec, name: &str) -> Option<(Role, &'s Container)> {
+    containers(spec).find(|(_, container)| container.name == name)
+}
+
+/// The name, namespace and uid of a pod.
+pub fn names(pod: &Pod) -> (String, String, String) {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let meta = &pod.metadata;
+    (text(&meta.name), text(&meta.namespace), text(&meta.uid))
+}
+
+/// Where an event about a container points: `spec.containers{web}`.
+pub fn field_path(role: Role, name: &str) -> String {
+    match role {
+        Role::Main => format!("spec.containers{{{name}}}"),
+        Role::Init | Role::Sidecar => format!("spec.initContainers{{{name}}}"),
+    }
+}
