@@ -1,11 +1,23 @@
 //! The types of the objects: field names, shapes, list keys, defaults and short descriptions, read once from `schemas/*.schema`.
 //! What applies to one kind only and cannot be said by a constant is in `kind`.
 
+pub mod openapi;
+pub mod quantity;
+
+mod check;
+mod default;
 mod parse;
+mod prune;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::Value;
+
+pub use self::{
+    check::{check, check_values},
+    default::fill_defaults,
+    prune::prune,
+};
 
 /// A structured type, such as `PodSpec`.
 #[derive(Debug, PartialEq)]
@@ -130,7 +142,24 @@ pub fn all() -> impl Iterator<Item = &'static Type> {
     TYPES.values()
 }
 
-const SOURCES: &[&str] = &[include_str!("../../schemas/core.schema"), include_str!("../../schemas/meta.schema")];
+const SOURCES: &[&str] = &[
+    include_str!("../../schemas/apps.schema"),
+    include_str!("../../schemas/authentication.schema"),
+    include_str!("../../schemas/authorization.schema"),
+    include_str!("../../schemas/autoscaling.schema"),
+    include_str!("../../schemas/coordination.schema"),
+    include_str!("../../schemas/core.schema"),
+    include_str!("../../schemas/discovery.schema"),
+    include_str!("../../schemas/event.schema"),
+    include_str!("../../schemas/events.schema"),
+    include_str!("../../schemas/meta.schema"),
+    include_str!("../../schemas/networking.schema"),
+    include_str!("../../schemas/node.schema"),
+    include_str!("../../schemas/pod.schema"),
+    include_str!("../../schemas/policy.schema"),
+    include_str!("../../schemas/service.schema"),
+    include_str!("../../schemas/volume.schema"),
+];
 
 // A malformed source is found by the tests: it is part of the program.
 static TYPES: LazyLock<BTreeMap<&'static str, Type>> = LazyLock::new(|| {
