@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cluster::ObjectRef;
+use super::cluster::{Cluster, ObjectRef};
 
 /// The answer of a controller about one object.
 ///
@@ -154,4 +154,40 @@ pub fn delete<T: Resource>(meta: &ObjectMeta) -> ObjectChange {
         propagation: None,
         grace_period_seconds: None,
     })
+}
+
+/// The object as it is, with other values at some places (JSON pointers whose parents exist, RFC 6901). An absent object is `None`.
+pub fn with(cluster: &Cluster, object: &ObjectRef, edits: &[(&str, Value)]) -> Option<Value> {
+    let mut value = cluster.object(object)?.json()?;
+    for (pointer, new) in edits {
+        let (parent, field) = pointer.rsplit_once('/')?;
+        let parent = value.pointer_mut(parent)?.as_object_mut()?;
+        match new {
+            Value::Null => parent.remove(field),
+            new => parent.insert(field.into(), new.clone()),
+        };
+    }
+    Some(value)
+}
+
+/// The object with another status.
+pub fn with_status(cluster: &Cluster, object: &ObjectRef, status: &impl Serialize) -> Option<ObjectChange> {
+    with(cluster, object, &[("/status", json(status))]).map(ObjectChange::Status)
+}
+
+/// A reference to an owner that steers what it owns, and is waited for by a deletion in the foreground.
+pub fn controller_of<T: Resource>(meta: &ObjectMeta) -> OwnerReference {
+    OwnerReference {
+        api_version: T::API_VERSION.into(),
+        kind: T::KIND.into(),
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Where an object is.
+pub fn reference<T: Resource>(meta: &ObjectMeta) -> ObjectRef {
+    ObjectRef::of::<T>(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }

@@ -4,13 +4,22 @@
 //! `run.rs` keeps the cluster up to date, asks `wakes` whose turn it is after each change, and does what `reconcile` wants.
 
 pub mod change;
+mod claim;
 pub mod cluster;
+pub mod deployment;
+pub mod endpoint_slice;
+pub mod endpoint_slice_mirroring;
+pub mod endpoints;
 pub mod load_balancer;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod;
+pub mod replica_set;
+pub mod scheduler;
 pub mod selector;
 pub mod service_address;
+mod slices;
+mod template;
 pub mod wake;
 
 use jiff::Timestamp;
@@ -68,12 +77,30 @@ pub struct Key {
 
 /// What to change about one object, seen at `now`.
 pub fn reconcile(cluster: &Cluster, key: &Key, now: Timestamp) -> Outcome {
-    let _ = (cluster, key, now);
-    Outcome::default()
+    match key.controller {
+        Controller::Deployment => deployment::reconcile(cluster, &key.object, now),
+        Controller::ReplicaSet => replica_set::reconcile(cluster, &key.object, now),
+        Controller::Scheduler => scheduler::reconcile(cluster, &key.object, now),
+        Controller::EndpointSlice => endpoint_slice::reconcile(cluster, &key.object, now),
+        Controller::Endpoints => endpoints::reconcile(cluster, &key.object, now),
+        Controller::EndpointSliceMirroring => endpoint_slice_mirroring::reconcile(cluster, &key.object, now),
+        _ => Outcome::default(),
+    }
 }
 
-/// What to tell people when a change of `key`'s outcome was refused for another reason than a conflict, with the server's message.
-pub fn refused(cluster: &Cluster, key: &Key, change: &ObjectChange, message: &str, now: Timestamp) -> Outcome {
-    let _ = (cluster, key, change, message, now);
-    Outcome::default()
+/// What to tell people when a change of `key`'s outcome was refused for another reason than a conflict, with the server's message. The key
+/// is to be reconciled again after a while that grows.
+pub fn refused(
+    cluster: &Cluster,
+    key: &Key,
+    change: &ObjectChange,
+    message: &str,
+    now: Timestamp,
+) -> Vec<ObjectChange> {
+    let told = match key.controller {
+        Controller::Deployment => deployment::refused(cluster, &key.object, change, message, now),
+        Controller::ReplicaSet => replica_set::refused(cluster, &key.object, change, message, now),
+        _ => None,
+    };
+    told.unwrap_or_default()
 }

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+use super::template;
+
 /// One condition of its status.
 pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == kind)
@@ -65,12 +67,19 @@ pub fn restarts(pod: &Pod) -> i32 {
     statuses.map(|status| status.restart_count).max().unwrap_or(0)
 }
 
-/// The pod that `owner` makes of its template; the server completes its name.
-pub fn from_template(template: &PodTemplateSpec, owner: OwnerReference, namespace: Option<&String>) -> Pod {
+/// The pod that `owner` makes of its template. `salt` is what tells one name from the next.
+pub fn from_template(
+    template: &PodTemplateSpec,
+    owner: OwnerReference,
+    namespace: Option<&String>,
+    salt: (Timestamp, usize),
+) -> Pod {
     let meta = template.metadata.clone().unwrap_or_default();
+    let generate_name = format!("{}-", owner.name);
     Pod {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", owner.name)),
+            name: Some(name(&generate_name, &owner.uid, salt)),
+            generate_name: Some(generate_name),
             namespace: namespace.cloned(),
             labels: meta.labels,
             annotations: meta.annotations,
@@ -81,4 +90,19 @@ pub fn from_template(template: &PodTemplateSpec, owner: OwnerReference, namespac
         spec: template.spec.clone(),
         status: None,
     }
+}
+
+/// A name like those that the server generates, but the same for the same salt: a controller can tell of the pod that it makes.
+fn name(generate_name: &str, uid: &str, (now, number): (Timestamp, usize)) -> String {
+    const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+    const SUFFIX: usize = 5;
+    let salt = format!("{uid}/{}/{number}", now.as_nanosecond());
+    let mut hash =
+        u64::from(template::fnv32(&[salt.as_bytes()])) << 32 | u64::from(template::fnv32(&[b"-", salt.as_bytes()]));
+    let mut name: String = generate_name.chars().take(63 - SUFFIX).collect();
+    for _ in 0..SUFFIX {
+        name.push(char::from(LETTERS[usize::try_from(hash % 27).unwrap_or(0)]));
+        hash /= 27;
+    }
+    name
 }

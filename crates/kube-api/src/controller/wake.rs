@@ -32,7 +32,11 @@ pub fn wakes(cluster: &Cluster, change: &Change) -> Vec<Key> {
             keys.add(Controller::Namespace, ObjectRef::of::<Namespace>("", reference.namespace()));
         }
         ("core", "endpoints") => {
-            keys.add(Controller::Endpoints, ObjectRef::of::<Service>(reference.namespace(), reference.name()));
+            // Endpoints may be made before their Service; only a Service that goes takes them along.
+            let service = ObjectRef::of::<Service>(reference.namespace(), reference.name());
+            if cluster.object(&service).is_some() {
+                keys.add(Controller::Endpoints, service);
+            }
             keys.add(Controller::EndpointSliceMirroring, reference.clone());
         }
         ("discovery.k8s.io", "endpointslices") => endpoint_slice(before, after, &mut keys),
