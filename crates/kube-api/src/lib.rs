@@ -3,5 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod controller;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod kind;
+pub mod patch;
 pub mod schema;
