@@ -79,19 +79,31 @@ impl Linux {
 impl Conntrack {
     /// Forgets connections: their next packet is looked at as the first of a new one. None being there is fine.
     pub fn forget(&mut self, filter: &Filter) -> Result<(), Fault> {
-        let deleted = match self.socket.ask(Request::new(message_type(DELETE), 0, filtered(filter))) {
-            // Before Linux 6.3 or so a deletion takes a tuple for one connection's, and finds none.
-            Err(refusal) if refusal.errno == libc::ENOENT => self.forget_one_by_one(filter),
-            other => other,
-        };
-        deleted.map_err(|refusal| refusal.fault(format!("forget connections of {}", filter.address)))
+        self.forget_all(&[*filter])
+            .map_err(|refusal| refusal.fault(format!("forget connections of {}", filter.address)))
     }
 
-    /// Forgets the UDP flows of both families whose first packet was sent to an address and port that the test picks.
-    pub fn forget_udp(&mut self, is_stale: impl Fn(SocketAddr) -> bool) -> Result<(), Fault> {
-        let picked = |c: &Connection| c.protocol == Some(UDP) && c.original_destination.is_some_and(&is_stale);
+    /// Forgets the connections whose first packet was sent to one address and port, and that another answers.
+    pub fn forget_led(&mut self, protocol: u8, asked: SocketAddr, end: SocketAddr) -> Result<(), Fault> {
+        let [one, other] = [(End::OriginalDestination, asked), (End::ReplySource, end)].map(|(end, at)| Filter {
+            end,
+            address: at.ip(),
+            protocol: Some(protocol),
+            port: Some(at.port()),
+        });
+        self.forget_all(&[one, other])
+            .map_err(|refusal| refusal.fault(format!("forget connections to {asked} that {end} answers")))
+    }
+
+    /// Forgets the UDP flows of both families that the test picks by where their first packet was sent to, and who answers.
+    pub fn forget_udp(&mut self, is_stale: impl Fn(SocketAddr, SocketAddr) -> bool) -> Result<(), Fault> {
+        let picked = |c: &Connection| {
+            c.protocol == Some(UDP)
+                && c.original_destination.zip(c.reply_source).is_some_and(|(to, by)| is_stale(to, by))
+        };
         for family in [libc::AF_INET, libc::AF_INET6] {
-            self.forget_listed(family as u8, picked).map_err(|refusal| refusal.fault("forget UDP flows"))?;
+            let all = listing(family as u8, Some(UDP));
+            self.forget_listed(&all, picked).map_err(|refusal| refusal.fault("forget UDP flows"))?;
         }
         Ok(())
     }
@@ -129,16 +141,30 @@ impl Conntrack {
         }
     }
 
-    fn forget_one_by_one(&mut self, filter: &Filter) -> Result<(), Refusal> {
-        self.forget_listed(family(filter.address), |connection| connection.has(filter))
+    /// Forgets what has the parts of every filter. All are of one family, and each is about another end.
+    fn forget_all(&mut self, filters: &[Filter]) -> Result<(), Refusal> {
+        // Linux takes those of other IPv6 addresses for the ones asked for (`ctnetlink_filter_match_tuple`, up to 6.18 at least).
+        if filters.iter().any(|filter| filter.address.is_ipv6()) {
+            return self.forget_one_by_one(filters);
+        }
+        match self.socket.ask(Request::new(message_type(DELETE), 0, filtered(filters))) {
+            // Before Linux 6.3 or so a deletion takes a tuple for one connection's, and finds none.
+            Err(refusal) if refusal.errno == libc::ENOENT => self.forget_one_by_one(filters),
+            other => other,
+        }
     }
 
-    fn forget_listed(&mut self, family: u8, picked: impl Fn(&Connection) -> bool) -> Result<(), Refusal> {
+    fn forget_one_by_one(&mut self, filters: &[Filter]) -> Result<(), Refusal> {
+        let Some(first) = filters.first() else { return Ok(()) };
+        let all = listing(family(first.address), first.protocol);
+        self.forget_listed(&all, |connection| filters.iter().all(|filter| connection.has(filter)))
+    }
+
+    fn forget_listed(&mut self, listing: &Writer, picked: impl Fn(&Connection) -> bool) -> Result<(), Refusal> {
         let found = std::cell::RefCell::new(Vec::new());
-        let ask = header(family, 0);
         self.socket.dump(
             message_type(GET),
-            &ask.0,
+            &listing.0,
             || found.borrow_mut().clear(),
             |message| found.borrow_mut().extend(read(message.body).filter(&picked).map(|c| c.body)),
         )?;
@@ -150,6 +176,16 @@ impl Conntrack {
         }
         Ok(())
     }
+}
+
+/// A listing of a family, and of one protocol; kernels that cannot filter list all.
+fn listing(family: u8, protocol: Option<u8>) -> Writer {
+    let mut body = header(family, 0);
+    if let Some(protocol) = protocol {
+        body.nest(TUPLE_ORIG, |w| w.nest(TUPLE_PROTO, |w| w.bytes(PROTO_NUM, &[protocol])));
+        body.nest(FILTER, |w| w.bytes(FILTER_ORIG_FLAGS, &FLAG_PROTO_NUM.to_ne_bytes()));
+    }
+    body
 }
 
 const fn message_type(message: u16) -> u16 {
@@ -167,15 +203,28 @@ fn put_ip(w: &mut Writer, address: IpAddr, v4: u16, v6: u16) {
     }
 }
 
-/// A deletion of all connections that have the filter's parts.
-fn filtered(filter: &Filter) -> Vec<u8> {
+/// A deletion of all connections that have the parts of every filter. All are of one family, and each is about another end.
+fn filtered(filters: &[Filter]) -> Vec<u8> {
+    let address = filters.first().map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |filter| filter.address);
+    let mut body = header(family(address), 0);
+    let mut flags = Writer::default();
+    for filter in filters {
+        let (kind, parts) = tuple(&mut body, filter);
+        // Bits in the host's order (`NLA_U32` read by nla_get_u32).
+        flags.bytes(kind, &parts.to_ne_bytes());
+    }
+    body.nest(FILTER, |w| w.0.extend(flags.0));
+    body.0
+}
+
+/// Writes the tuple of a filter; the attribute that says which of its parts count is returned.
+fn tuple(body: &mut Writer, filter: &Filter) -> (u16, u32) {
     let is_destination = filter.end == End::OriginalDestination;
     let (tuple, flags) =
         if is_destination { (TUPLE_ORIG, FILTER_ORIG_FLAGS) } else { (TUPLE_REPLY, FILTER_REPLY_FLAGS) };
     let (v4, v6, port) =
         if is_destination { (V4_DST, V6_DST, PROTO_DST_PORT) } else { (V4_SRC, V6_SRC, PROTO_SRC_PORT) };
     let mut parts = if is_destination { FLAG_IP_DST } else { FLAG_IP_SRC };
-    let mut body = header(family(filter.address), 0);
     body.nest(tuple, |w| {
         w.nest(TUPLE_IP, |w| put_ip(w, filter.address, v4, v6));
         if let Some(protocol) = filter.protocol {
@@ -189,9 +238,7 @@ fn filtered(filter: &Filter) -> Vec<u8> {
             });
         }
     });
-    // Bits in the host's order (`NLA_U32` read by nla_get_u32).
-    body.nest(FILTER, |w| w.bytes(flags, &parts.to_ne_bytes()));
-    body.0
+    (flags, parts)
 }
 
 /// A connection as listed.
@@ -262,10 +309,11 @@ mod tests {
             let up = route::request(libc::RTM_NEWLINK, 0, &lo);
             linux.sockets(&NetnsName::Host).expect("sockets").route.ask(up).expect("the loopback link");
             // Nothing is tracked until a rule asks for it.
-            let rules = "add table ip t; add chain ip t c { type filter hook output priority 0; }; add rule ip t c ct state new accept";
+            let rules = "add table inet t; add chain inet t c { type filter hook output priority 0; }; add rule inet t c ct state new accept";
             assert!(std::process::Command::new("nft").arg(rules).status().expect("nft").success());
-            let server = UdpSocket::bind("127.0.0.1:0").expect("to bind");
-            let client = UdpSocket::bind("127.0.0.1:0").expect("to bind");
+            for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let server = UdpSocket::bind(loopback).expect("to bind");
+            let client = UdpSocket::bind(loopback).expect("to bind");
             let (client_at, server_at) = (client.local_addr().expect("bound"), server.local_addr().expect("bound"));
             client.send_to(b"x", server_at).expect("to send");
             let mut conntrack = linux.conntrack(&NetnsName::Host).expect("to open");
@@ -274,10 +322,19 @@ mod tests {
             };
             let filter = Filter { end: End::ReplySource, address: server_at.ip(), protocol: Some(17), port: Some(server_at.port()) };
             assert!(is_there(&mut conntrack));
-            conntrack.forget_one_by_one(&Filter { port: Some(1), ..filter }).expect("to forget");
+            conntrack.forget_one_by_one(&[Filter { port: Some(1), ..filter }]).expect("to forget");
             assert!(is_there(&mut conntrack));
-            conntrack.forget_one_by_one(&filter).expect("to forget");
+            conntrack.forget_one_by_one(&[filter]).expect("to forget");
             assert!(!is_there(&mut conntrack));
+            // By both ends at once.
+            client.send_to(b"x", server_at).expect("to send");
+            let elsewhere = SocketAddr::new(server_at.ip(), 1);
+            conntrack.forget_led(UDP, elsewhere, server_at).expect("to forget");
+            conntrack.forget_led(UDP, server_at, elsewhere).expect("to forget");
+            assert!(is_there(&mut conntrack));
+            conntrack.forget_led(UDP, server_at, server_at).expect("to forget");
+            assert!(!is_there(&mut conntrack));
+            }
         })
         .expect("namespaces");
     }

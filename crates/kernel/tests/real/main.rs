@@ -21,4 +21,5 @@ mod probe;
 mod reach;
 mod sample;
 mod scenarios;
+mod services;
 mod wire;

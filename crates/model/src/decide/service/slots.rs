@@ -55,21 +55,32 @@ fn best(entries: &BTreeMap<SocketAddr, Entry>, unready: Unready, asked: impl Fn(
 }
 
 /// Gives each its slot: whoever has one keeps it, where it still can be. With affinity there are never fewer slots than before while
-/// anybody serves, so that only the clients of those who went are led elsewhere.
+/// anybody serves, and who comes gets a new one: only the clients of those who went are led elsewhere, and stay there.
 pub fn place(chosen: &Chosen, was: Option<&Slots>, affinity: Affinity) -> Slots {
     let old = was.map_or(&[][..], |slots| &slots.ends);
     let old_local = was.map_or(0, |slots| usize::from(slots.local)).min(old.len());
-    let keeps = |now: usize, before: usize| match affinity {
-        Affinity::ClientIp { .. } if now > 0 => now.max(before),
-        _ => now,
-    };
-    let local = keeps(chosen.local.len(), old_local);
-    let others = keeps(chosen.others.len(), old.len() - old_local).min(SLOTS_MAX - local);
+    let (old_locals, old_others) = old.split_at(old_local);
+    let local = count(&chosen.local, old_locals, affinity);
+    let others = count(&chosen.others, old_others, affinity).min(SLOTS_MAX - local);
     let mut ends = fill(&chosen.local, old.get(..local.min(old.len())).unwrap_or_default(), local);
     ends.extend(fill(&chosen.others, old.get(local..).unwrap_or_default(), others));
     // At most `SLOTS_MAX`.
     let local = u16::try_from(local).unwrap_or(u16::MAX);
     Slots { of: 0, family: Family::V4, ends, local, rest: chosen.rest }
+}
+
+/// With affinity, so many slots for each that serves and no more: then who comes takes one that others share.
+const SLOTS_EACH: usize = 4;
+
+/// How many slots there are to be.
+fn count(ends: &[SocketAddr], old: &[SocketAddr], affinity: Affinity) -> usize {
+    if affinity == Affinity::None || ends.is_empty() {
+        return ends.len();
+    }
+    let new = ends.iter().filter(|end| !old.contains(end)).count();
+    let left = old.iter().filter(|end| !ends.contains(end)).count();
+    let wanted = (old.len() + new.saturating_sub(left)).min(SLOTS_EACH * ends.len());
+    wanted.max(old.len()).max(ends.len()).min(SLOTS_MAX)
 }
 
 /// So many slots for them: those that have a slot keep one, the others get what is left, and what is still left is shared out.
@@ -140,7 +151,8 @@ mod tests {
             (Affinity::None, "|3 4 5", "1|3 4 5", "1|4 5 3"),
             (Affinity::None, "1 2|3 4 5", "2|3 4 5", "2|5 3 4"),
             (STICKY, "1 2 3", "2 3", "2 2 3"),
-            (STICKY, "2 2 3", "2 3 4", "2 4 3"),
+            (STICKY, "2 2 3", "2 3 4", "2 2 3 4"),
+            (STICKY, "1 1 1 1 1 1 1 1", "1 2", "1 1 1 1 1 1 1 2"),
             (STICKY, "1 2 3", "2 3 4", "4 2 3"),
             (STICKY, "1 2 3", "", ""),
             (STICKY, "1 2", "3", "3 3"),
