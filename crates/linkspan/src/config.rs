@@ -4,6 +4,7 @@ mod network;
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +36,9 @@ pub struct File {
     /// `docker-group`
     #[serde(rename = "docker-group")]
     pub docker_group: Option<String>,
+    /// `kube-listen`
+    #[serde(rename = "kube-listen")]
+    pub kube_listen: Option<SocketAddr>,
     /// `log-level`
     #[serde(rename = "log-level")]
     pub log_level: Option<String>,

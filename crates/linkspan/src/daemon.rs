@@ -5,11 +5,12 @@ use std::{
     env,
     fs::{self, File},
     io,
+    net::SocketAddr,
     os::{
         linux::net::SocketAddrExt,
         unix::{
             fs::{FileTypeExt, PermissionsExt},
-            net::{SocketAddr, UnixListener, UnixStream},
+            net::{SocketAddr as UnixAddr, UnixListener, UnixStream},
         },
     },
     path::{Path, PathBuf},
@@ -36,7 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
-    admin, config, listeners,
+    admin, config, kube, listeners,
     view::{self, View},
     world::RealWorld,
 };
@@ -62,6 +63,8 @@ pub struct Setup {
     pub network_options: BTreeMap<String, String>,
     /// Registries.
     pub images: config::Images,
+    /// Where the Kubernetes API is, if anywhere.
+    pub kube_listen: Option<SocketAddr>,
     /// Whether the built-in image is put into the store.
     pub demo: bool,
 }
@@ -103,6 +106,9 @@ pub enum DaemonError {
     /// The kernel cannot be spoken to.
     #[error(transparent)]
     Kernel(#[from] netstate::Fault),
+    /// The Kubernetes face does not start.
+    #[error(transparent)]
+    Kube(#[from] kube::KubeError),
     /// The engine cannot take over.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -195,10 +201,23 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         let _ = ended.await;
     });
     let api = tokio::spawn(api);
+    let kube = match setup.kube_listen {
+        Some(listen) => {
+            let (data_root, run_dir) = (setup.data_root.clone(), setup.run_dir.clone());
+            Some(kube::Kube::open(&kube::Setup { listen, data_root, run_dir }).await?)
+        }
+        None => None,
+    };
+    if let Some(kube) = &kube {
+        info!(kubeconfig = %kube.kubeconfig().display(), "the Kubernetes API is there");
+    }
     info!(socket = %socket.display(), data_root = %setup.data_root.display(), "ready");
     notify("READY=1");
     let outcome = wait(View { engine, host: seen }, questions).await;
     notify("STOPPING=1");
+    if let Some(kube) = kube {
+        kube.close().await;
+    }
     drop(end);
     if let Err(error) = api.await {
         warn!(%error, "the Docker API ended badly");
@@ -267,7 +286,7 @@ fn lock(run_dir: &Path) -> Result<File, DaemonError> {
 /// root holds a network.
 fn lock_network() -> Result<Option<UnixListener>, DaemonError> {
     let failed = |source| DaemonError::System("hold the host's network", source);
-    let name = SocketAddr::from_abstract_name("linkspan").map_err(failed)?;
+    let name = UnixAddr::from_abstract_name("linkspan").map_err(failed)?;
     match UnixListener::bind_addr(&name) {
         Ok(lock) => Ok(Some(lock)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

@@ -5,6 +5,7 @@ mod admin;
 mod cli;
 mod config;
 mod daemon;
+mod kube;
 mod listeners;
 mod view;
 mod world;

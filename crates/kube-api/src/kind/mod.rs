@@ -2,7 +2,32 @@
 //! be asked of it, how it is printed, defaulted, validated and prepared for storing. Nothing here reads a clock or the store.
 
 pub mod config_map;
+pub mod controller_revision;
+pub mod daemon_set;
+pub mod deployment;
+pub mod endpoint_slice;
+pub mod endpoints;
 pub mod error;
+pub mod event;
+pub mod ingress;
+pub mod ingress_class;
+pub mod lease;
+pub mod local_subject_access_review;
+pub mod metadata;
+pub mod namespace;
+pub mod network_policy;
+pub mod node;
+pub mod pod;
+pub mod replica_set;
+pub mod secret;
+pub mod self_subject_access_review;
+pub mod self_subject_review;
+pub mod self_subject_rules_review;
+pub mod service;
+pub mod service_account;
+pub mod strategy;
+pub mod subject_access_review;
+pub mod token_review;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,7 +36,32 @@ pub use self::error::{Errors, FieldError, Path, Reason};
 use crate::schema::{self, Type};
 
 /// All kinds that are served.
-pub static ALL: &[&Kind] = &[&config_map::KIND];
+pub static ALL: &[&Kind] = &[
+    &config_map::KIND,
+    &controller_revision::KIND,
+    &daemon_set::KIND,
+    &deployment::KIND,
+    &endpoint_slice::KIND,
+    &endpoints::KIND,
+    &event::KIND,
+    &ingress::KIND,
+    &ingress_class::KIND,
+    &lease::KIND,
+    &local_subject_access_review::KIND,
+    &namespace::KIND,
+    &network_policy::KIND,
+    &node::KIND,
+    &pod::KIND,
+    &replica_set::KIND,
+    &secret::KIND,
+    &self_subject_access_review::KIND,
+    &self_subject_review::KIND,
+    &self_subject_rules_review::KIND,
+    &service::KIND,
+    &service_account::KIND,
+    &subject_access_review::KIND,
+    &token_review::KIND,
+];
 
 /// The kind with this plural name in this group (empty: core).
 pub fn by_plural(group: &str, plural: &str) -> Option<&'static Kind> {
@@ -102,6 +152,11 @@ impl Verbs {
     pub const CREATE: Self = Self(&["create"]);
     /// Of a part of an object.
     pub const PART: Self = Self(&["get", "patch", "update"]);
+
+    /// Of what is talked to as long as it lasts.
+    pub const STREAM: Self = Self(&["create", "get"]);
+    /// Of what is handed on.
+    pub const PROXY: Self = Self(&["create", "delete", "get", "patch", "update"]);
 
     /// Whether it can be asked.
     pub fn has(self, verb: &str) -> bool {

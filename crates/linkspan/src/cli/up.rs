@@ -1,6 +1,6 @@
 //! `linkspan up`: the daemon.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
@@ -33,6 +33,9 @@ pub struct Up {
     /// Driver option of networks that do not say otherwise, as bridge=com.docker.network.driver.mtu=1400; may be repeated
     #[arg(long, value_name = "DRIVER=KEY=VALUE", value_parser = network_option, help_heading = "Network")]
     default_network_opt: Vec<(String, String, String)>,
+    /// Serve the Kubernetes API there, as 127.0.0.1:6443; its kubeconfig is put into the run directory
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Kubernetes")]
+    kube_listen: Option<SocketAddr>,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -65,6 +68,7 @@ impl Up {
             settings: network.settings()?,
             network_options: network.default_network_opts.get("bridge").cloned().unwrap_or_default(),
             images: file.images,
+            kube_listen: self.kube_listen.or(file.kube_listen),
             demo: self.demo,
         })
     }

@@ -1,0 +1,84 @@
+//! How objects are kept: JSON whose first member is `metadata`, without a resource version, since that is known only once it is
+//! written. The version is put in when an object is served, by copying, not by reading.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::Value;
+use store::objects::Stored;
+
+use super::Look;
+
+const HEAD: &str = "{\"metadata\":{";
+
+/// An object as it is kept.
+pub fn encode(object: &Value) -> Bytes {
+    let mut text = Vec::with_capacity(1024);
+    text.extend_from_slice(HEAD.as_bytes());
+    let metadata = object.map("metadata");
+    let members = metadata.into_iter().flatten().filter(|(name, _)| *name != "resourceVersion");
+    write_members(&mut text, members);
+    text.push(b'}');
+    let others = object.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
+    for member in others {
+        text.push(b',');
+        write_members(&mut text, [member].into_iter());
+    }
+    text.push(b'}');
+    text.into()
+}
+
+fn write_members<'v>(to: &mut Vec<u8>, members: impl Iterator<Item = (&'v String, &'v Value)>) {
+    for (index, (name, value)) in members.enumerate() {
+        if index > 0 {
+            to.push(b',');
+        }
+        // A vector takes everything, and values have no keys but text.
+        let _ = serde_json::to_writer(&mut *to, name);
+        to.push(b':');
+        let _ = serde_json::to_writer(&mut *to, value);
+    }
+}
+
+/// A kept object as clients get it.
+pub fn serve(stored: &Stored) -> Bytes {
+    let Some(rest) = stored.value.strip_prefix(HEAD.as_bytes()) else {
+        return stored.value.clone();
+    };
+    let version = stored.modified.0.to_string();
+    let mut served = BytesMut::with_capacity(stored.value.len() + version.len() + 24);
+    served.put_slice(HEAD.as_bytes());
+    served.put_slice(b"\"resourceVersion\":\"");
+    served.put_slice(version.as_bytes());
+    served.put_slice(if rest.starts_with(b"}") { b"\"" } else { b"\"," });
+    served.put_slice(rest);
+    served.freeze()
+}
+
+/// A kept object, read. One that cannot be read is `null`: whoever wrote it was not this server.
+pub fn decode(stored: &Stored) -> Value {
+    let mut object: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
+    object.put("metadata.resourceVersion", stored.modified.0.to_string());
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use store::objects::Revision;
+
+    use super::*;
+
+    #[test]
+    fn a_version_is_put_in_when_it_is_served() {
+        let check = |object: Value| {
+            let value = encode(&object);
+            let stored = Stored { created: Revision(3), modified: Revision(7), value };
+            let mut expected = object;
+            expected.put("metadata.resourceVersion", "7");
+            assert_eq!(serde_json::from_slice::<Value>(&serve(&stored)).expect("JSON"), expected);
+            assert_eq!(decode(&stored), expected);
+        };
+        check(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "labels": { "a": "\"{" } } }));
+        check(json!({ "metadata": { "resourceVersion": "3", "uid": "x" }, "data": { "metadata": "{" } }));
+        check(json!({ "kind": "Pod", "metadata": {} }));
+    }
+}

@@ -1,0 +1,227 @@
+//! The server put together and opened: objects, authority, certificates, the first objects, and the tasks that serve and control.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+use ring::rand::SystemRandom;
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use serde_json::{Value, json};
+use store::objects::{Compacted, Objects, ObjectsError};
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+use crate::{
+    auth::{
+        MASTERS, User,
+        authority::{Authority, AuthorityError, Pair, ServerNames},
+    },
+    controller::{self, Pool, Ranges},
+    kind,
+    object::Look,
+    query::WriteOptions,
+    run, serve,
+    server::{Parts, Server},
+    settings::Settings,
+    status::Failure,
+    verb::{Place, create},
+    view::View,
+};
+
+/// Why the server cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The objects cannot be read.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
+    /// The objects changed faster than they could be read.
+    #[error(transparent)]
+    Compacted(#[from] Compacted),
+    /// There is no authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// Keys and certificates do not go together.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    /// What every cluster has cannot be made.
+    #[error("cannot make {0}: {1}")]
+    First(String, String),
+}
+
+/// What is needed to open a server.
+pub struct Opening {
+    /// The objects.
+    pub objects: Objects,
+    /// Where the authority's keys are.
+    pub pki: PathBuf,
+    /// What it is told.
+    pub settings: Settings,
+    /// Names and addresses that it answers to besides the usual.
+    pub names: ServerNames,
+    /// What the controllers are told.
+    pub gateway: Option<(String, String)>,
+}
+
+/// An open server.
+pub struct ApiServer {
+    server: Server,
+    authority: Authority,
+    tls: Arc<ServerConfig>,
+}
+
+impl ApiServer {
+    /// Opens a server: it reads the objects, makes what every cluster has, and serves nobody yet.
+    pub async fn open(opening: Opening) -> Result<Self, OpenError> {
+        let now = Timestamp::now();
+        let authority = Authority::open(&opening.pki, now)?;
+        let settings = opening.settings;
+        let tls = server_config(&authority, &authority.server(&names(&settings, opening.names), now)?)?;
+        let kubelet_client = authority.client("kube-apiserver-kubelet-client", MASTERS, now)?;
+        let nodes = client_config(&authority, &kubelet_client)?;
+        let told = controller::cluster::Settings {
+            root_ca: authority.certificate_pem().to_owned(),
+            service: Ranges {
+                networks: settings.service_ranges.clone(),
+                node_ports: settings.node_ports.0..=settings.node_ports.1,
+            },
+            load_balancer: Pool::default(),
+            gateway: opening.gateway,
+            ingress_controller: "linkspan.io/gateway".to_owned(),
+        };
+        let view = View::open(&opening.objects, told)?;
+        let server = Server::new(Parts {
+            objects: opening.objects,
+            view,
+            settings,
+            signer: authority.signer()?,
+            nodes: Arc::new(nodes),
+            addresses: tokio::sync::Mutex::new(()),
+            random: SystemRandom::new(),
+        });
+        first(&server).await?;
+        Ok(Self { server, authority, tls: Arc::new(tls) })
+    }
+
+    /// Serves, and runs the controllers, until `shutdown` ends.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        let controllers = tokio::spawn(run::run(self.server.clone()));
+        serve::serve(self.server.clone(), listener, Arc::clone(&self.tls), shutdown).await;
+        controllers.abort();
+    }
+
+    /// The authority of the cluster.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// A kubeconfig for a client with a certificate of its own.
+    pub fn kubeconfig(&self, server: SocketAddr, user: &str, group: &str) -> Result<Value, AuthorityError> {
+        let client = self.authority.client(user, group, Timestamp::now())?;
+        Ok(self.authority.kubeconfig(&format!("https://{server}"), user, &client))
+    }
+}
+
+/// Names and addresses that a server answers to.
+fn names(settings: &Settings, more: ServerNames) -> ServerNames {
+    let domain = &settings.domain;
+    let mut all = more;
+    let usual = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    all.names.extend(usual.map(str::to_owned));
+    all.names.push(format!("kubernetes.default.svc.{domain}"));
+    all.addresses.extend([settings.advertised.0, [127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()]);
+    all.addresses.extend(settings.service_ranges.iter().filter_map(|range| range.hosts().next()));
+    all.addresses.sort_unstable();
+    all.addresses.dedup();
+    all.names.sort_unstable();
+    all.names.dedup();
+    all
+}
+
+fn roots(authority: &Authority) -> Result<RootCertStore, OpenError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.certificate_pem().as_bytes()) {
+        let certificate = certificate.map_err(|e| OpenError::Tls(e.to_string()))?;
+        roots.add(certificate).map_err(|e| OpenError::Tls(e.to_string()))?;
+    }
+    Ok(roots)
+}
+
+fn pair(pair: &Pair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), OpenError> {
+    let wrong = |e: rustls::pki_types::pem::Error| OpenError::Tls(e.to_string());
+    let certificates = CertificateDer::pem_slice_iter(pair.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).map_err(wrong)?;
+    Ok((certificates.map_err(wrong)?, key))
+}
+
+/// TLS of a server of the cluster: clients may show a certificate of the authority.
+pub fn server_config(authority: &Authority, own: &Pair) -> Result<ServerConfig, OpenError> {
+    let wrong = |e: rustls::Error| OpenError::Tls(e.to_string());
+    let provider = Arc::new(default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| OpenError::Tls(e.to_string()))?;
+    let (certificates, key) = pair(own)?;
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(wrong)?;
+    let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(certificates, key).map_err(wrong)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn client_config(authority: &Authority, own: &Pair) -> Result<ClientConfig, OpenError> {
+    let wrong = |e: rustls::Error| OpenError::Tls(e.to_string());
+    let (certificates, key) = pair(own)?;
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(wrong)?;
+    builder.with_root_certificates(roots(authority)?).with_client_auth_cert(certificates, key).map_err(wrong)
+}
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 5] =
+    ["default", "kube-system", "kube-public", "kube-node-lease", crate::auth::role::SYSTEM_NAMESPACE];
+
+/// Makes what every cluster has, where it is not there.
+async fn first(server: &Server) -> Result<(), OpenError> {
+    for name in NAMESPACES {
+        make(server, "", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await?;
+    }
+    let (address, port) = server.settings.advertised;
+    let first = server.settings.service_ranges.first().and_then(|range| range.hosts().next());
+    if let Some(first) = first {
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": "kubernetes", "labels": { "component": "apiserver", "provider": "kubernetes" } },
+            "spec": { "clusterIP": first.to_string(), "ports": [{ "name": "https", "port": 443, "protocol": "TCP", "targetPort": port }] },
+        });
+        make(server, "default", service).await?;
+        let endpoints = json!({
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": "kubernetes", "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
+            "subsets": [{ "addresses": [{ "ip": address.to_string() }], "ports": [{ "name": "https", "port": port, "protocol": "TCP" }] }],
+        });
+        make(server, "default", endpoints).await?;
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
+            "metadata": { "name": "kubernetes", "labels": { "kubernetes.io/service-name": "kubernetes" } },
+            "endpoints": [{ "addresses": [address.to_string()], "conditions": { "ready": true } }],
+            "ports": [{ "name": "https", "port": port, "protocol": "TCP" }],
+        });
+        make(server, "default", slice).await?;
+    }
+    Ok(())
+}
+
+async fn make(server: &Server, namespace: &str, object: Value) -> Result<(), OpenError> {
+    let group = object.text("apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
+    let what = format!("{} {}", object.text("kind"), object.text("metadata.name"));
+    let Some(kind) = kind::by_kind(group, object.text("kind")) else { return Ok(()) };
+    let user = User::internal("system:apiserver");
+    let options = WriteOptions::internal("kube-apiserver");
+    match create::create(server, Place { kind, namespace }, &user, object, &options).await {
+        Err(Failure { reason, message, .. }) if reason != "AlreadyExists" => Err(OpenError::First(what, message)),
+        _ => Ok(()),
+    }
+}
