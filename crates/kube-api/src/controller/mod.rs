@@ -6,17 +6,22 @@
 pub mod change;
 mod claim;
 pub mod cluster;
+pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
+pub mod garbage_collection;
+pub mod ingress_status;
 pub mod load_balancer;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod;
+pub mod pod_gc;
 pub mod replica_set;
 pub mod scheduler;
 pub mod selector;
+pub mod service_account;
 pub mod service_address;
 mod slices;
 mod template;
@@ -28,7 +33,7 @@ pub use change::{Delete, Event, ObjectChange, Outcome, Propagation, Severity};
 pub use cluster::{Change, Cluster, Malformed, Object, ObjectRef, Settings};
 pub use load_balancer::Pool;
 pub use selector::Selector;
-pub use service_address::Ranges;
+pub use service_address::{Ranges, allocate};
 pub use wake::wakes;
 
 /// Who reconciles. Each has the file of its name.
@@ -84,7 +89,15 @@ pub fn reconcile(cluster: &Cluster, key: &Key, now: Timestamp) -> Outcome {
         Controller::EndpointSlice => endpoint_slice::reconcile(cluster, &key.object, now),
         Controller::Endpoints => endpoints::reconcile(cluster, &key.object, now),
         Controller::EndpointSliceMirroring => endpoint_slice_mirroring::reconcile(cluster, &key.object, now),
-        _ => Outcome::default(),
+        Controller::ServiceAddress => service_address::reconcile(cluster, &key.object, now),
+        Controller::Namespace => namespace::reconcile(cluster, &key.object, now),
+        Controller::ServiceAccount => service_account::reconcile(cluster, &key.object, now),
+        Controller::GarbageCollection => garbage_collection::reconcile(cluster, &key.object, now),
+        Controller::PodGc => pod_gc::reconcile(cluster, &key.object, now),
+        Controller::NodeLifecycle => node_lifecycle::reconcile(cluster, &key.object, now),
+        Controller::LoadBalancer => load_balancer::reconcile(cluster, &key.object, now),
+        Controller::IngressStatus => ingress_status::reconcile(cluster, &key.object, now),
+        Controller::DaemonSet => daemon_set::reconcile(cluster, &key.object, now),
     }
 }
 
@@ -100,6 +113,7 @@ pub fn refused(
     let told = match key.controller {
         Controller::Deployment => deployment::refused(cluster, &key.object, change, message, now),
         Controller::ReplicaSet => replica_set::refused(cluster, &key.object, change, message, now),
+        Controller::DaemonSet => daemon_set::refused(cluster, &key.object, change, message),
         _ => None,
     };
     told.unwrap_or_default()

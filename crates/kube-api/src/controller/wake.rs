@@ -20,7 +20,7 @@ pub fn wakes(cluster: &Cluster, change: &Change) -> Vec<Key> {
     match (reference.group(), reference.resource()) {
         ("core", "pods") => pod(cluster, before, after, &mut keys),
         ("core", "nodes") => node(cluster, change, &mut keys),
-        ("core", "services") => service(cluster, reference, &mut keys),
+        ("core", "services") => service(cluster, change, reference, &mut keys),
         ("core", "namespaces") => {
             keys.add(Controller::Namespace, reference.clone());
             keys.add(Controller::ServiceAccount, reference.clone());
@@ -55,8 +55,8 @@ pub fn wakes(cluster: &Cluster, change: &Change) -> Vec<Key> {
         ("networking.k8s.io", "ingressclasses") => keys.all::<Ingress>(cluster, Controller::IngressStatus),
         _ => {}
     }
-    // Whoever waits for a namespace to become empty.
-    if after.is_none() && !reference.namespace().is_empty() {
+    // Whoever empties a namespace.
+    if !reference.namespace().is_empty() {
         let namespace = ObjectRef::of::<Namespace>("", reference.namespace());
         if cluster.object(&namespace).is_some_and(Object::deleting) {
             keys.add(Controller::Namespace, namespace);
@@ -216,6 +216,7 @@ fn node(cluster: &Cluster, change: &Change, keys: &mut Keys) {
     if !same_to_others(before.and_then(Object::typed), after.and_then(Object::typed)) {
         unscheduled(cluster, keys);
         keys.all::<DaemonSet>(cluster, Controller::DaemonSet);
+        keys.all::<Ingress>(cluster, Controller::IngressStatus);
         for service in cluster.list::<Service>(None) {
             let Some(spec) = &service.spec else { continue };
             let meta = &service.metadata;
@@ -244,7 +245,7 @@ fn same_to_others(before: Option<&Node>, after: Option<&Node>) -> bool {
     before.metadata.labels == after.metadata.labels && before.spec == after.spec && status(before) == status(after)
 }
 
-fn service(cluster: &Cluster, reference: &ObjectRef, keys: &mut Keys) {
+fn service(cluster: &Cluster, change: &Change, reference: &ObjectRef, keys: &mut Keys) {
     for controller in
         [Controller::ServiceAddress, Controller::EndpointSlice, Controller::Endpoints, Controller::LoadBalancer]
     {
@@ -260,7 +261,8 @@ fn service(cluster: &Cluster, reference: &ObjectRef, keys: &mut Keys) {
         keys.all::<Ingress>(cluster, Controller::IngressStatus);
     }
     // An address or a port that has become free may be what somebody waits for.
-    if cluster.object(reference).is_none() {
+    let had = change.before.as_ref().and_then(|before| before.typed::<Service>());
+    if had.is_some_and(super::load_balancer::holds) {
         for waiting in cluster.list::<Service>(None).filter(|service| super::load_balancer::waits(service)) {
             let meta = &waiting.metadata;
             let namespace = meta.namespace.as_deref().unwrap_or_default();

@@ -1,0 +1,448 @@
+//! The addresses and node ports of Services: given when a Service is written, looked after since.
+//!
+//! The same Service gets the same address wherever it is free: it is found by a hash of its uid, beyond the first part of the range, which is
+//! left to those who choose their address themselves.
+
+mod family;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::change::{self, Event, ObjectChange, Outcome, Severity, json};
+use super::cluster::{Cluster, ObjectRef};
+use super::template::fnv32;
+use crate::kind::{Errors, Path};
+
+const COMPONENT: &str = "ipallocator-repair-controller";
+const PORT_COMPONENT: &str = "portallocator-repair-controller";
+
+/// Where Services get their addresses and ports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges {
+    /// One network for each family that Services may have; the first is the family of those that ask for none.
+    pub networks: Vec<IpNet>,
+    /// Node ports and health check node ports.
+    pub node_ports: RangeInclusive<u16>,
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        let network = IpNet::new_assert(Ipv4Addr::new(10, 96, 0, 0).into(), 16);
+        Ranges { networks: vec![network], node_ports: 30_000..=32_767 }
+    }
+}
+
+/// The fields of `spec` that are given here.
+const GIVEN: [&str; 6] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "ports", "healthCheckNodePort"];
+
+/// Completes a Service that is about to be written: families, addresses, node ports. What it has, or had before, is kept if it may have it.
+/// Whoever calls this must let no other Service be written in between. A Service that does not parse is left to the validation.
+///
+/// # Errors
+/// An address or a port that is somebody else's or out of range, families that are not there.
+pub fn allocate(cluster: &Cluster, service: &mut Value, old: Option<&Value>) -> Result<(), Errors> {
+    let Ok(mut typed) = Service::deserialize(&*service) else { return Ok(()) };
+    if let Some(old) = old.and_then(|old| Service::deserialize(old).ok()) {
+        inherit(&mut typed, &old);
+    }
+    complete(cluster, &mut typed, &cluster.settings.service)?;
+    let mut given = json(&typed.spec);
+    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
+    for field in GIVEN {
+        match given.get_mut(field).map(Value::take).filter(|value| *value != Value::Array(Vec::new())) {
+            Some(value) => spec.insert(field.into(), value),
+            None => spec.remove(field),
+        };
+    }
+    Ok(())
+}
+
+fn complete(cluster: &Cluster, service: &mut Service, ranges: &Ranges) -> Result<(), Errors> {
+    let seed = seed(service);
+    let taken = Taken::by_others(cluster, service);
+    let Some(spec) = &mut service.spec else { return Ok(()) };
+    let mut errors = Errors::default();
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return Ok(());
+    }
+    family::complete(spec, ranges, &mut errors);
+    if errors.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
+        give_addresses(spec, ranges, &taken, seed, &mut errors);
+    }
+    give_ports(spec, ranges, &taken, seed, &mut errors);
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// What an update leaves out but does not mean to change, and what the new type has no use for: the allocated values of the old object are
+/// kept, or dropped.
+fn inherit(service: &mut Service, before: &Service) {
+    let (Some(spec), Some(old)) = (&mut service.spec, &before.spec) else { return };
+    let kind = |spec: &ServiceSpec| spec.type_.clone().unwrap_or_else(|| "ClusterIP".into());
+    let (new_kind, old_kind) = (kind(spec), kind(old));
+    if new_kind == "ExternalName" {
+        if spec.cluster_ip == old.cluster_ip {
+            (spec.cluster_ip, spec.cluster_ips, spec.ip_families, spec.ip_family_policy) = (None, None, None, None);
+        }
+    } else if old_kind != "ExternalName" {
+        if spec.cluster_ip.as_deref().unwrap_or_default().is_empty() {
+            spec.cluster_ip.clone_from(&old.cluster_ip);
+            if spec.cluster_ips.as_ref().is_none_or(Vec::is_empty) {
+                spec.cluster_ips.clone_from(&old.cluster_ips);
+            }
+        }
+        if spec.ip_families.is_none() && spec.ip_family_policy == old.ip_family_policy {
+            spec.ip_families.clone_from(&old.ip_families);
+        }
+    }
+    if uses_node_ports(&new_kind) && uses_node_ports(&old_kind) {
+        keep_ports(spec, old);
+    } else if !uses_node_ports(&new_kind) {
+        for port in spec.ports.iter_mut().flatten() {
+            let was = old.ports.iter().flatten().any(|old| old.node_port == port.node_port);
+            port.node_port = port.node_port.filter(|_| !was);
+        }
+    }
+    if checks_health(spec) && spec.health_check_node_port.unwrap_or(0) == 0 {
+        spec.health_check_node_port = old.health_check_node_port;
+    } else if !checks_health(spec) && spec.health_check_node_port == old.health_check_node_port {
+        spec.health_check_node_port = None;
+    }
+}
+
+/// Gives what is missing, and tells of what two have.
+pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome {
+    let Some(service) = cluster.get::<Service>(key.namespace(), key.name()) else { return Outcome::default() };
+    let Some(spec) = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName")) else {
+        return Outcome::default();
+    };
+    let ranges = &cluster.settings.service;
+    let mut completed = service.clone();
+    if complete(cluster, &mut completed, ranges).is_ok() {
+        let repaired = completed != *service && service.metadata.deletion_timestamp.is_none();
+        return Vec::from_iter(repaired.then(|| ObjectChange::Update(json(&completed)))).into();
+    }
+    let taken = Taken::by_others(cluster, service);
+    let mut changes = Vec::new();
+    let mut tell = |reason, message, component| {
+        let about = change::about::<Service>(&service.metadata);
+        changes.push(ObjectChange::Event(Event { about, severity: Severity::Warning, reason, message, component }));
+    };
+    for address in spec.cluster_ips.iter().flatten().filter_map(|address| address.parse::<IpAddr>().ok()) {
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        if taken.addresses.contains(&address) {
+            let message =
+                format!("Cluster IP [{family}]:{address} was assigned to multiple services; please recreate service");
+            tell("ClusterIPAlreadyAllocated", message, COMPONENT);
+        } else if !ranges.networks.iter().any(|network| network.contains(&address)) {
+            let message = format!(
+                "Cluster IP [{family}]:{address} is not within any configured Service CIDR; please recreate service"
+            );
+            tell("ClusterIPOutOfRange", message, COMPONENT);
+        }
+    }
+    for port in spec.ports.iter().flatten().filter_map(|port| number(port.node_port)) {
+        if taken.ports.contains(&port) {
+            let message = format!("Port {port} was assigned to multiple services; please recreate service");
+            tell("PortAlreadyAllocated", message, PORT_COMPONENT);
+        } else if !ranges.node_ports.contains(&port) {
+            let (from, to) = (ranges.node_ports.start(), ranges.node_ports.end());
+            let message = format!("Port {port} is not within the port range {from}-{to}; please recreate service");
+            tell("PortOutOfRange", message, PORT_COMPONENT);
+        }
+    }
+    changes.into()
+}
+
+/// What other Services have.
+struct Taken {
+    addresses: BTreeSet<IpAddr>,
+    ports: BTreeSet<u16>,
+}
+
+impl Taken {
+    fn by_others(cluster: &Cluster, service: &Service) -> Taken {
+        let mut taken = Taken { addresses: BTreeSet::new(), ports: BTreeSet::new() };
+        let meta = &service.metadata;
+        let others = cluster.list::<Service>(None);
+        for other in
+            others.filter(|other| (&other.metadata.namespace, &other.metadata.name) != (&meta.namespace, &meta.name))
+        {
+            let Some(spec) = &other.spec else { continue };
+            let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
+            taken.addresses.extend(addresses.filter_map(|address| address.parse::<IpAddr>().ok()));
+            taken.ports.extend(spec.ports.iter().flatten().filter_map(|port| number(port.node_port)));
+            taken.ports.extend(number(spec.health_check_node_port));
+        }
+        taken
+    }
+}
+
+fn give_addresses(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken, seed: u32, errors: &mut Errors) {
+    let path = Path::new("spec").field("clusterIPs");
+    let mut addresses = spec.cluster_ips.clone().unwrap_or_default();
+    if addresses.is_empty() {
+        addresses.extend(spec.cluster_ip.clone().filter(|address| !address.is_empty()));
+    }
+    let families = spec.ip_families.clone().unwrap_or_default();
+    for (index, family) in families.iter().enumerate() {
+        let Some(network) = ranges.networks.iter().find(|network| family::of(&network.addr()) == family) else {
+            continue;
+        };
+        match addresses.get(index).filter(|address| !address.is_empty()) {
+            Some(wanted) => {
+                let problem = match wanted.parse::<IpAddr>() {
+                    Ok(address) if taken.addresses.contains(&address) => "provided IP is already allocated".to_string(),
+                    Ok(address) if network.contains(&address) => continue,
+                    _ => format!(
+                        "the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
+                    ),
+                };
+                let detail = format!("failed to allocate IP {wanted}: {problem}");
+                errors.invalid(&path, serde_json::json!(addresses), detail);
+            }
+            None => match free_address(network, taken, seed) {
+                Some(address) => {
+                    addresses.truncate(index);
+                    addresses.push(address.to_string());
+                }
+                None => {
+                    errors.invalid(&path, serde_json::json!(addresses), "failed to allocate a serviceIP: range is full")
+                }
+            },
+        }
+    }
+    addresses.truncate(families.len());
+    spec.cluster_ip = addresses.first().cloned();
+    spec.cluster_ips = Some(addresses);
+}
+
+fn free_address(network: &IpNet, taken: &Taken, seed: u32) -> Option<IpAddr> {
+    let bits = u32::from(network.max_prefix_len() - network.prefix_len()).min(32);
+    // The network's own address is nobody's, and in IPv4 the last one neither.
+    let size = (1_u64 << bits).saturating_sub(if network.addr().is_ipv4() { 2 } else { 1 });
+    let at = |offset: u64| match network.network() {
+        IpAddr::V4(base) => {
+            IpAddr::V4(Ipv4Addr::from(u32::from(base).wrapping_add(u32::try_from(offset + 1).unwrap_or(u32::MAX))))
+        }
+        IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from(u128::from(base).wrapping_add(u128::from(offset + 1)))),
+    };
+    let reserved = (size / 16).clamp(16, 256).min(size);
+    probe(size, reserved, seed).map(at).find(|address| !taken.addresses.contains(address))
+}
+
+/// Every number below `size` once: from a place given by the seed beyond the reserved part to the end, around, then the reserved part.
+fn probe(size: u64, reserved: u64, seed: u32) -> impl Iterator<Item = u64> {
+    let rest = size - reserved;
+    let start = if rest == 0 { 0 } else { u64::from(seed) % rest };
+    (0..rest).map(move |step| reserved + (start + step) % rest).chain(0..reserved)
+}
+
+fn give_ports(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken, seed: u32, errors: &mut Errors) {
+    let kind = spec.type_.clone().unwrap_or_else(|| "ClusterIP".into());
+    let balanced = kind == "LoadBalancer";
+    let unwanted = balanced && spec.allocate_load_balancer_node_ports == Some(false);
+    let checks_health = checks_health(spec);
+    let ports = spec.ports.get_or_insert_default();
+    let mut own: BTreeSet<u16> = ports.iter().filter_map(|port| number(port.node_port)).collect();
+    let path = Path::new("spec").field("ports");
+    if uses_node_ports(&kind) {
+        for index in 0..ports.len() {
+            let field = path.index(index).field("nodePort");
+            match number(ports[index].node_port) {
+                Some(port) => check_port(port, ranges, taken, &field, errors),
+                None if unwanted => {}
+                None => match shared(ports, index).or_else(|| free_port(ranges, taken, &own, seed)) {
+                    Some(port) => {
+                        own.insert(port);
+                        ports[index].node_port = Some(i32::from(port));
+                    }
+                    None => errors.invalid(&field, 0, "failed to allocate a nodePort: range is full"),
+                },
+            }
+        }
+    }
+    if !checks_health {
+        return;
+    }
+    let field = Path::new("spec").field("healthCheckNodePort");
+    match number(spec.health_check_node_port) {
+        Some(port) => check_port(port, ranges, taken, &field, errors),
+        None => match free_port(ranges, taken, &own, seed) {
+            Some(port) => spec.health_check_node_port = Some(i32::from(port)),
+            None => errors.invalid(&field, 0, "failed to allocate requested HealthCheck NodePort: range is full"),
+        },
+    }
+}
+
+fn check_port(port: u16, ranges: &Ranges, taken: &Taken, field: &Path, errors: &mut Errors) {
+    if !ranges.node_ports.contains(&port) {
+        let (from, to) = (ranges.node_ports.start(), ranges.node_ports.end());
+        let detail = format!("provided port is not in the valid range. The range of valid ports is {from}-{to}");
+        errors.invalid(field, port, detail);
+    } else if taken.ports.contains(&port) {
+        errors.invalid(field, port, "provided port is already allocated");
+    }
+}
+
+/// The node port of the same port with another protocol.
+fn shared(ports: &[ServicePort], index: usize) -> Option<u16> {
+    let like = ports.iter().find(|port| {
+        port.port == ports[index].port && port.protocol != ports[index].protocol && number(port.node_port).is_some()
+    });
+    like.and_then(|port| number(port.node_port))
+}
+
+fn free_port(ranges: &Ranges, taken: &Taken, own: &BTreeSet<u16>, seed: u32) -> Option<u16> {
+    let (from, to) = (u64::from(*ranges.node_ports.start()), u64::from(*ranges.node_ports.end()));
+    let size = (to + 1).saturating_sub(from);
+    let reserved = (size / 32).clamp(16, 128).min(size);
+    let mut ports = probe(size, reserved, seed).filter_map(|offset| u16::try_from(from + offset).ok());
+    ports.find(|port| !taken.ports.contains(port) && !own.contains(port))
+}
+
+fn keep_ports(spec: &mut ServiceSpec, old: &ServiceSpec) {
+    let used: BTreeSet<_> = spec.ports.iter().flatten().filter_map(|port| number(port.node_port)).collect();
+    for port in spec.ports.iter_mut().flatten().filter(|port| port.node_port.unwrap_or(0) == 0) {
+        let same = old.ports.iter().flatten().find(|old| old.port == port.port && old.protocol == port.protocol);
+        port.node_port = same.and_then(|old| old.node_port).filter(|number| *number != 0);
+        port.node_port = port.node_port.filter(|own| u16::try_from(*own).is_ok_and(|own| !used.contains(&own)));
+    }
+}
+
+fn uses_node_ports(kind: &str) -> bool {
+    matches!(kind, "NodePort" | "LoadBalancer")
+}
+
+fn checks_health(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local")
+}
+
+fn number(port: Option<i32>) -> Option<u16> {
+    port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+}
+
+fn seed(service: &Service) -> u32 {
+    let meta = &service.metadata;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let own =
+        if meta.uid.is_some() { text(&meta.uid) } else { format!("{}/{}", text(&meta.namespace), text(&meta.name)) };
+    fnv32(&[own.as_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(others: Value, spec: Value, expected: Result<Value, &str>) {
+        let network = |text: &str| text.parse::<IpNet>().unwrap();
+        let ranges =
+            Ranges { networks: vec![network("10.0.0.0/24"), network("fd00::/112")], node_ports: 30_000..=30_099 };
+        let mut cluster = Cluster::default();
+        for (index, spec) in others.as_array().unwrap().iter().enumerate() {
+            let value =
+                json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("o{index}")}, "spec": spec});
+            cluster.put(&format!("/core/services/default/o{index}"), 1, value.to_string().into()).unwrap();
+        }
+        let service = json!({"metadata": {"name": "web", "namespace": "default", "uid": "u"}, "spec": spec});
+        let mut service: Service = serde_json::from_value(service).unwrap();
+        let result = complete(&cluster, &mut service, &ranges);
+        match expected {
+            Ok(expected) => {
+                result.unwrap();
+                let spec = serde_json::to_value(service.spec).unwrap();
+                for (field, value) in expected.as_object().unwrap() {
+                    assert_eq!(&spec[field], value, "{field} in {spec}");
+                }
+                let copy: Service =
+                    serde_json::from_value(json!({"metadata": service.metadata, "spec": spec})).unwrap();
+                let mut again = copy.clone();
+                complete(&cluster, &mut again, &ranges).unwrap();
+                assert_eq!(again, copy, "a second time changes nothing");
+            }
+            Err(message) => assert_eq!(result.unwrap_err().to_string(), message),
+        }
+    }
+
+    #[test]
+    fn addresses_and_families() {
+        check(
+            json!([]),
+            json!({"clusterIP": "10.0.0.9"}),
+            Ok(json!({"clusterIPs": ["10.0.0.9"], "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack"})),
+        );
+        check(
+            json!([]),
+            json!({"clusterIP": "fd00::9"}),
+            Ok(json!({"clusterIPs": ["fd00::9"], "ipFamilies": ["IPv6"]})),
+        );
+        check(
+            json!([]),
+            json!({"clusterIP": "None", "selector": {"a": "b"}}),
+            Ok(json!({"clusterIPs": ["None"],
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"})),
+        );
+        check(
+            json!([]),
+            json!({"clusterIP": "None"}),
+            Ok(json!({"ipFamilies": ["IPv4", "IPv6"],
+            "ipFamilyPolicy": "RequireDualStack"})),
+        );
+        check(
+            json!([]),
+            json!({"ipFamilyPolicy": "PreferDualStack", "clusterIP": "10.0.0.9"}),
+            Ok(json!({"ipFamilies": ["IPv4", "IPv6"], "clusterIP": "10.0.0.9"})),
+        );
+        check(
+            json!([{"clusterIP": "10.0.0.9"}]),
+            json!({"clusterIP": "10.0.0.9"}),
+            Err(
+                "spec.clusterIPs: Invalid value: [\"10.0.0.9\"]: failed to allocate IP 10.0.0.9: provided IP is already allocated",
+            ),
+        );
+        check(
+            json!([]),
+            json!({"clusterIP": "10.1.0.9"}),
+            Err("spec.clusterIPs: Invalid value: [\"10.1.0.9\"]: failed to \
+            allocate IP 10.1.0.9: the provided IP (10.1.0.9) is not in the valid range. The range of valid IPs is 10.0.0.0/24"),
+        );
+    }
+
+    #[test]
+    fn node_ports() {
+        let node = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]});
+        check(json!([]), node.clone(), Ok(json!({"ports": [{"port": 80, "nodePort": 30001}]})));
+        check(
+            json!([{"ports": [{"port": 1, "nodePort": 30001}]}]),
+            node,
+            Err("spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated"),
+        );
+        check(
+            json!([]),
+            json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 29999}]}),
+            Err("spec.ports[0].nodePort: \
+            Invalid value: 29999: provided port is not in the valid range. The range of valid ports is 30000-30099"),
+        );
+        check(
+            json!([]),
+            json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}]}),
+            Ok(json!({"ports": [{"port": 80}]})),
+        );
+    }
+
+    #[test]
+    fn every_free_number_is_found() {
+        let mut all: Vec<_> = probe(100, 16, 77).collect();
+        assert!(all[..84].iter().all(|number| *number >= 16));
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+    }
+}
