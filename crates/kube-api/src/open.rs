@@ -118,6 +118,12 @@ impl ApiServer {
         &self.authority
     }
 
+    /// TLS of a node's own API: it answers only to who shows a certificate of the authority.
+    pub fn kubelet_tls(&self, names: &ServerNames) -> Result<Arc<ServerConfig>, OpenError> {
+        let own = self.authority.server(names, Timestamp::now())?;
+        Ok(Arc::new(server_config(&self.authority, &own)?))
+    }
+
     /// A kubeconfig for a client with a certificate of its own.
     pub fn kubeconfig(&self, server: SocketAddr, user: &str, group: &str) -> Result<Value, AuthorityError> {
         let client = self.authority.client(user, group, Timestamp::now())?;

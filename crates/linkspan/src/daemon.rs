@@ -203,8 +203,14 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
     let api = tokio::spawn(api);
     let kube = match setup.kube_listen {
         Some(listen) => {
-            let (data_root, run_dir) = (setup.data_root.clone(), setup.run_dir.clone());
-            Some(kube::Kube::open(&kube::Setup { listen, data_root, run_dir }).await?)
+            let kube = kube::Setup {
+                listen,
+                data_root: setup.data_root.clone(),
+                run_dir: setup.run_dir.clone(),
+                engine: engine.clone(),
+                registries: registries(&setup.images),
+            };
+            Some(kube::Kube::open(&kube).await?)
         }
         None => None,
     };

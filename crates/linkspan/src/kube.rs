@@ -1,13 +1,25 @@
 //! The Kubernetes face put together: objects, API server, its kubeconfig, and the node. Nothing is decided here.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use kube_api::{ApiServer, OpenError, Opening, auth::MASTERS, auth::authority::AuthorityError, settings::Settings};
+use engine::{Engine, Places};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube_agent::{Agent, ClusterNames, Kubelet, NodeSettings};
+use kube_api::{
+    ApiServer, OpenError, Opening,
+    auth::{
+        MASTERS, NODES,
+        authority::{AuthorityError, ServerNames},
+    },
+    settings::{KUBERNETES, Settings},
+};
+use runtime::image::RegistrySettings;
 use store::objects::{Objects, ObjectsError, Options};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -18,6 +30,12 @@ const SERVICE_RANGE: &str = "10.96.0.0/16";
 const POD_RANGE: &str = "10.244.0.0/16";
 /// Ports of services on every node.
 const NODE_PORTS: (u16, u16) = (30000, 32767);
+/// Where the cluster's DNS server is.
+const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// Addresses of this node's pods.
+const POD_CIDR: &str = "10.244.0.0/24";
+/// The port of the node's own API.
+const KUBELET_PORT: u16 = 10250;
 /// The domain of the cluster's names.
 const DOMAIN: &str = "cluster.local";
 
@@ -29,6 +47,10 @@ pub struct Setup {
     pub data_root: PathBuf,
     /// Where its kubeconfig goes.
     pub run_dir: PathBuf,
+    /// Containers and networks.
+    pub engine: Engine,
+    /// Where images come from.
+    pub registries: RegistrySettings,
 }
 
 /// Why it does not start.
@@ -46,6 +68,9 @@ pub enum KubeError {
     /// The server cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The node's client cannot be made.
+    #[error("the node cannot speak to the Kubernetes API: {0}")]
+    Client(String),
     /// No certificate can be made.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -56,6 +81,7 @@ pub struct Kube {
     objects: Objects,
     end: oneshot::Sender<()>,
     served: JoinHandle<()>,
+    node: JoinHandle<()>,
     kubeconfig: PathBuf,
 }
 
@@ -77,13 +103,19 @@ impl Kube {
         let kubeconfig = setup.run_dir.join("kubeconfig");
         let admin = server.kubeconfig(reachable(local), "kubernetes-admin", MASTERS)?;
         private(&kubeconfig, &format!("{admin:#}\n")).map_err(|e| KubeError::File(kubeconfig.clone(), e))?;
+        let agent = agent(setup, &server, reachable(local)).await?;
         let (end, ended) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
             // A dropped sender is the end too.
             let until = async { drop(ended.await) };
             server.serve(listener, until).await;
         });
-        Ok(Self { objects, end, served, kubeconfig })
+        let node = tokio::spawn(async move {
+            if let Err(error) = kube_agent::run(agent).await {
+                tracing::error!(%error, "this node runs no pods");
+            }
+        });
+        Ok(Self { objects, end, served, node, kubeconfig })
     }
 
     /// Where its kubeconfig is.
@@ -93,12 +125,68 @@ impl Kube {
 
     /// Ends serving; what was acknowledged is kept.
     pub async fn close(self) {
+        self.node.abort();
         drop(self.end);
         drop(self.served.await);
         self.objects.close().await;
         // Nobody answers there any more.
         let _ = fs::remove_file(&self.kubeconfig);
     }
+}
+
+/// What runs this machine's pods. It knows the server by its URL, as on any cluster.
+async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Agent, KubeError> {
+    let name = node_name();
+    let address = own_address();
+    let config = server.kubeconfig(api, &format!("system:node:{name}"), NODES)?;
+    let client = client(&config.to_string()).await.map_err(|e| KubeError::Client(e.to_string()))?;
+    let at = SocketAddr::new(address, KUBELET_PORT);
+    let listener = TcpListener::bind(at).await.map_err(|e| KubeError::Listen(at, e))?;
+    let names = ServerNames { names: vec![name.clone()], addresses: vec![address] };
+    let tls = server.kubelet_tls(&names)?;
+    let (major, minor) = KUBERNETES;
+    Ok(Agent {
+        client,
+        engine: setup.engine.clone(),
+        places: Places { data_root: setup.data_root.clone(), run_dir: setup.run_dir.clone() },
+        registries: setup.registries.clone(),
+        node: NodeSettings {
+            name,
+            addresses: vec![address],
+            labels: BTreeMap::new(),
+            pod_cidr: POD_CIDR.parse().map_err(|_| KubeError::Client("the pods' range is none".to_owned()))?,
+            names: ClusterNames { server: DNS, domain: DOMAIN.to_owned() },
+            kubelet_port: KUBELET_PORT,
+            kubernetes_version: format!("v{major}.{minor}.0"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        kubelet: Some(Kubelet { listener, tls }),
+    })
+}
+
+async fn client(kubeconfig: &str) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
+    let config = Kubeconfig::from_yaml(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// The host's name, as names of nodes are written.
+fn node_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let name: String = name.chars().map(|c| if good(c) { c } else { '-' }).collect();
+    let name = name.trim_matches(['-', '.']).to_owned();
+    if name.is_empty() { "node".to_owned() } else { name }
+}
+
+/// The address by which this host is known to others: that of its default route; without one, the loopback address. Nothing is sent.
+fn own_address() -> IpAddr {
+    let known = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        // An address for documentation (RFC 5737): only the route to it is looked at.
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    known.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
 fn settings(listen: SocketAddr) -> Settings {
