@@ -74,6 +74,7 @@ struct Worker {
     watched: BTreeMap<ContainerId, AbortHandle>,
     jobs: BTreeSet<String>,
     reported: Option<PodStatus>,
+    clearing: bool,
     deleted: bool,
     back: mpsc::UnboundedSender<Back>,
 }
@@ -94,6 +95,7 @@ pub async fn work(shared: Arc<Shared>, pod: Arc<Pod>, mut notes: mpsc::Unbounded
         watched: BTreeMap::new(),
         jobs: BTreeSet::new(),
         reported: None,
+        clearing: false,
         deleted: false,
         back,
     };
@@ -131,8 +133,9 @@ impl Worker {
     /// Looks, tells, and has done what is next. How long it may sleep at most; none when there is nothing left to do, ever.
     async fn step(&mut self) -> Option<Option<Duration>> {
         let now = Timestamp::now();
-        let seen = self.look(now);
+        let mut seen = self.look(now);
         self.watch_running(&seen);
+        seen.checks.clone_from(&self.checks);
         let mut wake = self.tell(&seen, now).await;
         let actions = next(&self.pod, &seen, now);
         if (self.deleted || (self.gone && actions.is_empty())) && self.jobs.is_empty() {
@@ -157,6 +160,7 @@ impl Worker {
         if !self.jobs.insert(name.clone()) {
             return;
         }
+        self.clearing |= action == Action::Clear;
         let job = self.job();
         let back = self.back.clone();
         tokio::spawn(async move {
@@ -326,10 +330,8 @@ impl Worker {
 
     /// Tells the API how the pod is, if that is news. When it must be told again.
     async fn tell(&mut self, seen: &Seen, now: Timestamp) -> Option<Duration> {
-        if self.gone
-            || self.deleted
-            || (self.is_ending() && self.volumes == Volumes::Missing && self.reported.is_some())
-        {
+        // What is told of a pod that goes is how it ended, not how it is taken apart.
+        if self.gone || self.deleted || (self.is_ending() && (self.clearing || seen.attempts.is_empty())) {
             return None;
         }
         let status = status(&self.pod, seen, now);

@@ -22,6 +22,8 @@ const ERROR_SHOWN_S: i64 = 3;
 
 /// The status of a pod.
 pub fn status(pod: &Pod, seen: &Seen, now: Timestamp) -> PodStatus {
+    // As exact as it is written.
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let spec = spec::of(pod);
     let before = pod.status.clone().unwrap_or_default();
     let view = View { pod, spec: &spec, seen, now, before: &before };
