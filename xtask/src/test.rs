@@ -15,6 +15,7 @@ const PEERS: &[&str] = &[
     "curl",
     "docker-compose",
     "docker-registry",
+    "etcd-server",
     "gcc",
     "iproute2",
     "iputils-ping",

@@ -13,6 +13,36 @@ pub enum ObjectsError {
     /// Their file.
     #[error(transparent)]
     File(#[from] Arc<StoreError>),
+    /// No etcd answers.
+    #[error("cannot reach etcd at {endpoint}: {what}; see that it runs and that the address is right")]
+    Unreachable {
+        /// Where the last attempt was made.
+        endpoint: String,
+        /// Why.
+        what: String,
+    },
+    /// The way to etcd broke before it answered: a write may have been done or not.
+    #[error("etcd at {endpoint} did not answer: {what}; what was asked may have been done")]
+    Unanswered {
+        /// Who was asked.
+        endpoint: String,
+        /// Why.
+        what: String,
+    },
+    /// Etcd refused.
+    #[error("etcd refused: {what}")]
+    Refused {
+        /// Why.
+        what: String,
+    },
+    /// What it was told of etcd cannot be used.
+    #[error("cannot use the etcd {given:?}: {what}")]
+    Given {
+        /// The address.
+        given: String,
+        /// Why.
+        what: String,
+    },
     /// The revision is not here yet.
     #[error("revision {asked} is not here yet: the newest is {newest}; try again, or list anew")]
     Ahead {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,7 @@ pub(super) struct Memory {
     places: Mutex<Vec<Weak<Place>>>,
     /// Past snapshots that were asked for, oldest first.
     kept: Mutex<VecDeque<Kept>>,
+    closed: AtomicBool,
 }
 
 struct Kept {
@@ -39,6 +43,7 @@ impl Memory {
             options,
             places: Mutex::default(),
             kept: Mutex::default(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -60,7 +65,12 @@ impl Memory {
 
     /// Ends all watches.
     pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         self.each_place(Place::close);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     fn each_place(&self, tell: impl Fn(&Place)) {
@@ -101,6 +111,9 @@ impl Memory {
     pub fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Watch, Compacted> {
         let place = Arc::new(Place::new(prefix, self.world.load().place_after(after)?));
         lock(&self.places).push(Arc::downgrade(&place));
+        if self.is_closed() {
+            place.close();
+        }
         Ok(Watch::new(Arc::clone(self), place, after))
     }
 

@@ -6,6 +6,7 @@
 //! Keys are `/GROUP/RESOURCE/NAMESPACE/NAME`; nothing here depends on it. What an object is, is the caller's business.
 
 mod error;
+mod etcd;
 mod memory;
 mod object;
 mod snapshot;
@@ -23,6 +24,7 @@ use std::{
 use bytes::Bytes;
 
 pub use error::{Compacted, CutOff, ObjectsError, WriteError};
+pub use etcd::{Credentials, Etcd};
 pub use object::{Event, Expect, Revision, Stored, Written};
 pub use snapshot::Snapshot;
 pub use watch::Watch;
@@ -99,6 +101,7 @@ pub struct Objects {
 #[derive(Debug, Clone)]
 enum Home {
     Sqlite(sqlite::Writer),
+    Etcd(Arc<etcd::Remote>),
 }
 
 impl Objects {
@@ -108,10 +111,17 @@ impl Objects {
         Ok(Self { memory, home: Home::Sqlite(writer) })
     }
 
+    /// Goes to an etcd, 3.4 or newer, which others may use at the same time.
+    pub async fn open_etcd(etcd: Etcd, options: Options) -> Result<Self, ObjectsError> {
+        let (memory, remote) = etcd::open(etcd, options).await?;
+        Ok(Self { memory, home: Home::Etcd(remote) })
+    }
+
     /// The newest objects: all that was written before this call, by whomever.
     pub async fn snapshot(&self) -> Result<Snapshot, ObjectsError> {
         match &self.home {
-            Home::Sqlite(_) => Ok(self.memory.world().snapshot.clone()),
+            Home::Sqlite(_) => Ok(self.cached()),
+            Home::Etcd(remote) => remote.snapshot().await,
         }
     }
 
@@ -128,7 +138,10 @@ impl Objects {
 
     /// Objects not older than a revision. One that is not here yet is waited for, but not long: then it is [`ObjectsError::Ahead`].
     pub async fn snapshot_since(&self, revision: Revision) -> Result<Snapshot, ObjectsError> {
-        self.memory.wait_for(revision, self.memory.options.patience).await
+        match &self.home {
+            Home::Sqlite(_) => self.memory.wait_for(revision, self.memory.options.patience).await,
+            Home::Etcd(remote) => remote.snapshot_since(revision).await,
+        }
     }
 
     /// Writes an object, or deletes it when there is no value. When this returns, a crash cannot lose it, and every read has it. A
@@ -136,6 +149,7 @@ impl Objects {
     pub async fn write(&self, key: &str, expect: Expect, value: Option<Bytes>) -> Result<Written, WriteError> {
         match &self.home {
             Home::Sqlite(writer) => writer.write(key, expect, value).await,
+            Home::Etcd(remote) => remote.write(key, expect, value).await,
         }
     }
 
@@ -146,9 +160,10 @@ impl Objects {
 
     /// Ends all watches, refuses writes from now on, and lets go of the file or the etcd when what was asked before is done.
     pub async fn close(&self) {
+        self.memory.close();
         match &self.home {
             Home::Sqlite(writer) => writer.close().await,
+            Home::Etcd(remote) => remote.close(),
         }
-        self.memory.close();
     }
 }

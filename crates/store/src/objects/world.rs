@@ -62,6 +62,19 @@ impl World {
         self.history.len() > keep.events || self.bytes > keep.bytes || now_ms.saturating_sub(oldest.at_ms) > keep.age_ms
     }
 
+    /// The objects listed anew, when what happened in between cannot be known: a watch that has not yet told the newest event of this
+    /// world has lost its place.
+    pub fn relisted(&self, snapshot: Snapshot) -> Self {
+        let compacted = snapshot.revision;
+        let first = self.end() + 1;
+        Self { first, listed: first, ..Self::new(snapshot, compacted) }
+    }
+
+    /// Nothing happened up to this revision.
+    pub fn advance(&mut self, revision: Revision) {
+        self.snapshot.revision = self.snapshot.revision.max(revision);
+    }
+
     /// The place of the oldest event.
     pub fn first(&self) -> u64 {
         self.first

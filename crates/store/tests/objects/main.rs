@@ -1,5 +1,6 @@
 //! The objects: one suite for each home, and what only one home has.
 
+mod etcd;
 mod history;
 mod sqlite;
 mod suite;

@@ -259,4 +259,5 @@ async fn closing(objects: Objects) {
     assert_eq!(next(&mut watch).await, Err(CutOff::Closed));
     let error = objects.write("/a", Expect::Any, text("2")).await.unwrap_err();
     assert!(matches!(error, WriteError::Failed(ObjectsError::Closed)), "{error}");
+    assert_eq!(objects.watch("/", start).unwrap().try_next(), Err(CutOff::Closed));
 }
