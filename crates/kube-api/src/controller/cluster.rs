@@ -197,6 +197,8 @@ pub struct Settings {
 pub struct Cluster {
     /// What does not change while the server runs.
     pub settings: Arc<Settings>,
+    /// The newest revision of any object.
+    pub revision: u64,
     objects: OrdMap<Arc<str>, Arc<Object>>,
     /// Under "KIND-OF-INDEX NUL WHAT NUL KEY", every object for each thing that it is found by.
     index: OrdMap<Arc<str>, Arc<Object>>,
@@ -239,6 +241,7 @@ impl Cluster {
         let mut head: Head =
             serde_json::from_slice(&value).map_err(|source| Malformed::Value { key: key.into(), source })?;
         head.metadata.resource_version = Some(revision.to_string());
+        self.revision = self.revision.max(revision);
         let found_by = head.spec.as_ref().and_then(|spec| found_by(&reference, spec));
         let object = Arc::new(Object {
             reference: reference.clone(),

@@ -67,12 +67,13 @@ pub fn restarts(pod: &Pod) -> i32 {
     statuses.map(|status| status.restart_count).max().unwrap_or(0)
 }
 
-/// The pod that `owner` makes of its template. `salt` is what tells one name from the next.
+/// The pod that `owner` makes of its template. `salt` is the cluster's revision and the number of the pod among those made at it: whoever makes
+/// the same pod twice finds that it is there.
 pub fn from_template(
     template: &PodTemplateSpec,
     owner: OwnerReference,
     namespace: Option<&String>,
-    salt: (Timestamp, usize),
+    salt: (u64, usize),
 ) -> Pod {
     let meta = template.metadata.clone().unwrap_or_default();
     let generate_name = format!("{}-", owner.name);
@@ -93,10 +94,10 @@ pub fn from_template(
 }
 
 /// A name like those that the server generates, but the same for the same salt: a controller can tell of the pod that it makes.
-fn name(generate_name: &str, uid: &str, (now, number): (Timestamp, usize)) -> String {
+fn name(generate_name: &str, uid: &str, (revision, number): (u64, usize)) -> String {
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     const SUFFIX: usize = 5;
-    let salt = format!("{uid}/{}/{number}", now.as_nanosecond());
+    let salt = format!("{uid}/{revision}/{number}");
     let mut hash =
         u64::from(template::fnv32(&[salt.as_bytes()])) << 32 | u64::from(template::fnv32(&[b"-", salt.as_bytes()]));
     let mut name: String = generate_name.chars().take(63 - SUFFIX).collect();

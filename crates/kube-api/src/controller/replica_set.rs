@@ -33,7 +33,7 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, now: Timestamp) -> Outcome 
     if set.metadata.deletion_timestamp.is_none() {
         let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
         if active.len() < wanted {
-            create(set, spec, wanted - active.len(), now, &mut outcome);
+            create(set, spec, wanted - active.len(), cluster.revision, &mut outcome);
         } else {
             remove(cluster, set, &active, active.len() - wanted, now, &mut outcome);
         }
@@ -80,11 +80,11 @@ pub fn refused(
     Some(changes)
 }
 
-fn create(set: &ReplicaSet, spec: &ReplicaSetSpec, missing: usize, now: Timestamp, outcome: &mut Outcome) {
+fn create(set: &ReplicaSet, spec: &ReplicaSetSpec, missing: usize, revision: u64, outcome: &mut Outcome) {
     let template = spec.template.clone().unwrap_or_default();
     for number in 0..missing.min(BURST) {
         let owner = controller_of::<ReplicaSet>(&set.metadata);
-        let pod = pod::from_template(&template, owner, set.metadata.namespace.as_ref(), (now, number));
+        let pod = pod::from_template(&template, owner, set.metadata.namespace.as_ref(), (revision, number));
         outcome.changes.push(ObjectChange::Create(json(&pod)));
         let message = format!("Created pod: {}", pod.metadata.name.unwrap_or_default());
         outcome.changes.push(event(set, Severity::Normal, "SuccessfulCreate", message));

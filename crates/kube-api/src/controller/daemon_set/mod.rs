@@ -50,7 +50,7 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, now: Timestamp) -> Outcome 
         (needing, deleted) = daemons.roll();
     }
     for (number, node) in needing.into_iter().enumerate() {
-        let pod = template::pod(set, spec, node, &history.hash, (now, number));
+        let pod = template::pod(set, spec, node, &history.hash, (cluster.revision, number));
         outcome.changes.push(ObjectChange::Create(json(&pod)));
         let message = format!("Created pod: {}", pod.metadata.name.unwrap_or_default());
         outcome.changes.push(event(set, Severity::Normal, "SuccessfulCreate", message));

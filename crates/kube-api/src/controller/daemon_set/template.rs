@@ -1,6 +1,5 @@
 //! The pod of a daemon set for one node.
 
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec};
 use k8s_openapi::api::core::v1::{
     Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
@@ -39,7 +38,7 @@ pub fn tolerant(mut spec: PodSpec) -> PodSpec {
 }
 
 /// The pod, which only that node suits.
-pub fn pod(set: &DaemonSet, spec: &DaemonSetSpec, node: &Node, hash: &str, salt: (Timestamp, usize)) -> Pod {
+pub fn pod(set: &DaemonSet, spec: &DaemonSetSpec, node: &Node, hash: &str, salt: (u64, usize)) -> Pod {
     let mut template = spec.template.clone();
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.insert(HASH_LABEL.into(), hash.into());

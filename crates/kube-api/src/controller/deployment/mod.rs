@@ -145,8 +145,7 @@ impl Rollout<'_> {
         self.old().any(|index| {
             let set = &self.sets[index];
             let uid = set.metadata.uid.as_deref().unwrap_or_default();
-            set.status.as_ref().is_some_and(|status| status.replicas > 0)
-                || self.cluster.controlled_by::<Pod>(uid).any(|pod| !pod::finished(pod))
+            replicas(set) > 0 || self.cluster.controlled_by::<Pod>(uid).any(|pod| !pod::finished(pod))
         })
     }
 
@@ -159,8 +158,7 @@ impl Rollout<'_> {
         old.sort_by_key(|set| (revision::of(set), age(set)));
         let empty = |set: &&&ReplicaSet| {
             let observed = set.status.as_ref().and_then(|status| status.observed_generation);
-            let replicas = set.status.as_ref().map_or(0, |status| status.replicas);
-            size(set) == 0 && replicas == 0 && set.metadata.generation <= observed
+            size(set) == 0 && replicas(set) == 0 && set.metadata.generation <= observed
         };
         self.deleted = old.iter().take(surplus).filter(empty).map(|set| delete::<ReplicaSet>(&set.metadata)).collect();
     }
@@ -191,6 +189,13 @@ impl Rollout<'_> {
         }
         outcome.again = self.deadline_in(&status);
         outcome
+    }
+
+    /// The status of a set may not know yet of what it has just made.
+    fn pods_of(&self, set: &ReplicaSet) -> i32 {
+        let uid = set.metadata.uid.as_deref().unwrap_or("none yet");
+        let pods = self.cluster.controlled_by::<Pod>(uid).filter(|pod| pod::active(pod));
+        i32::try_from(pods.count()).unwrap_or(i32::MAX)
     }
 
     fn key(&self) -> ObjectRef {
@@ -271,6 +276,11 @@ fn age(set: &ReplicaSet) -> (Option<Timestamp>, Option<&str>) {
 
 fn size(set: &ReplicaSet) -> i32 {
     set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+/// How many pods it has.
+fn replicas(set: &ReplicaSet) -> i32 {
+    set.status.as_ref().map_or(0, |status| status.replicas)
 }
 
 fn available(set: &ReplicaSet) -> i32 {

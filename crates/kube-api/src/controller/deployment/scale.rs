@@ -118,7 +118,9 @@ impl Rollout<'_> {
         if self.recreates() {
             return self.wanted();
         }
-        let room = self.wanted() + self.slack().0 - self.sets.iter().map(size).sum::<i32>();
+        // A set that was told to shrink has its pods until it has done so.
+        let occupied = |set| size(set).max(self.pods_of(set));
+        let room = self.wanted() + self.slack().0 - self.sets.iter().map(occupied).sum::<i32>();
         if room <= 0 { new } else { new + room.min(self.wanted() - new) }
     }
 
@@ -148,7 +150,8 @@ impl Rollout<'_> {
             spare -= unhealthy;
             self.resize(*index, size(set) - unhealthy);
         }
-        let mut surplus = self.sets.iter().map(available).sum::<i32>() - needed;
+        // What a set was told to give up is no longer to be counted on.
+        let mut surplus = self.sets.iter().map(|set| available(set).min(size(set))).sum::<i32>() - needed;
         for index in &old {
             let set = &self.sets[*index];
             let down = size(set).min(surplus.max(0));

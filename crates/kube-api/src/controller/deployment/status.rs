@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentSpec, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Ending, Rollout, available, has_deadline, size};
+use super::{Ending, Rollout, available, has_deadline, replicas, size};
 
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 const AVAILABLE: &str = "NewReplicaSetAvailable";
@@ -92,7 +92,6 @@ impl Rollout<'_> {
 
     fn counts(&self) -> DeploymentStatus {
         let sum = |count: fn(&ReplicaSet) -> i32| self.sets.iter().map(count).sum::<i32>();
-        let replicas = |set: &ReplicaSet| set.status.as_ref().map_or(0, |status| status.replicas);
         let ready = |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
         let terminating = self.sets.iter().map(|set| set.status.as_ref().map_or(Some(0), |s| s.terminating_replicas));
         let available = sum(available);
