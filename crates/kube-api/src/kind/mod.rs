@@ -1,19 +1,25 @@
 //! The kinds: one file each, listed in [`ALL`]. A descriptor says all that the server must know of a kind beyond its schema: names, what can
 //! be asked of it, how it is printed, defaulted, validated and prepared for storing. Nothing here reads a clock or the store.
 
+pub mod column;
+pub mod error;
+pub mod metadata;
+pub mod selector;
+pub mod strategy;
+pub mod syntax;
+
+pub mod binding;
 pub mod config_map;
 pub mod controller_revision;
 pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
-pub mod error;
 pub mod event;
 pub mod ingress;
 pub mod ingress_class;
 pub mod lease;
 pub mod local_subject_access_review;
-pub mod metadata;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;
@@ -25,9 +31,9 @@ pub mod self_subject_review;
 pub mod self_subject_rules_review;
 pub mod service;
 pub mod service_account;
-pub mod strategy;
 pub mod subject_access_review;
 pub mod token_review;
+pub mod workload;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -37,30 +43,32 @@ use crate::schema::{self, Type};
 
 /// All kinds that are served.
 pub static ALL: &[&Kind] = &[
+    &binding::KIND,
     &config_map::KIND,
+    &endpoints::KIND,
+    &event::CORE,
+    &namespace::KIND,
+    &node::KIND,
+    &pod::KIND,
+    &secret::KIND,
+    &service_account::KIND,
+    &service::KIND,
     &controller_revision::KIND,
     &daemon_set::KIND,
     &deployment::KIND,
-    &endpoint_slice::KIND,
-    &endpoints::KIND,
-    &event::KIND,
-    &ingress::KIND,
-    &ingress_class::KIND,
-    &lease::KIND,
-    &local_subject_access_review::KIND,
-    &namespace::KIND,
-    &network_policy::KIND,
-    &node::KIND,
-    &pod::KIND,
     &replica_set::KIND,
-    &secret::KIND,
-    &self_subject_access_review::KIND,
+    &event::GROUP,
     &self_subject_review::KIND,
-    &self_subject_rules_review::KIND,
-    &service::KIND,
-    &service_account::KIND,
-    &subject_access_review::KIND,
     &token_review::KIND,
+    &local_subject_access_review::KIND,
+    &self_subject_access_review::KIND,
+    &self_subject_rules_review::KIND,
+    &subject_access_review::KIND,
+    &ingress_class::KIND,
+    &ingress::KIND,
+    &network_policy::KIND,
+    &lease::KIND,
+    &endpoint_slice::KIND,
 ];
 
 /// The kind with this plural name in this group (empty: core).
@@ -152,7 +160,6 @@ impl Verbs {
     pub const CREATE: Self = Self(&["create"]);
     /// Of a part of an object.
     pub const PART: Self = Self(&["get", "patch", "update"]);
-
     /// Of what is talked to as long as it lasts.
     pub const STREAM: Self = Self(&["create", "get"]);
     /// Of what is handed on.
@@ -222,6 +229,22 @@ impl Kind {
     /// Group and version as objects have them: `v1`, `apps/v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Finds all that is wrong with an object (new; old, if it is an update), its metadata included.
+    pub fn check(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+        metadata::validate(self, object, old, errors);
+        schema::check_values(self.schema(), object, errors);
+        (self.validate)(object, errors);
+        if let Some(old) = old {
+            (self.validate_update)(object, old, errors);
+        }
+    }
+
+    /// Fills in what is left out: the schema's constants, then what only the kind knows.
+    pub fn fill(&self, object: &mut Value) {
+        schema::fill_defaults(self.schema(), object);
+        (self.default)(object);
     }
 
     /// The type of its objects.

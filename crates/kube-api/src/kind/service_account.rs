@@ -1,8 +1,9 @@
 //! `v1 ServiceAccount`.
 
-use super::{Kind, Subresource, Verbs};
+use super::{Column, Kind, Subresource, Verbs, column};
+use crate::object::Look;
 
-/// Who a pod is to the server.
+/// Whom pods act as.
 pub static KIND: Kind = Kind {
     kind: "ServiceAccount",
     plural: "serviceaccounts",
@@ -16,5 +17,12 @@ pub static KIND: Kind = Kind {
         verbs: Verbs::CREATE,
     }],
     schema: "ServiceAccount",
+    columns: COLUMNS,
     ..Kind::BASE
 };
+
+const COLUMNS: &[Column] = &[
+    column::NAME,
+    column::text("Secrets", "How many Secrets it names.", |object, _| object.list("secrets").len().into()),
+    column::AGE,
+];

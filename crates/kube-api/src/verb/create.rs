@@ -56,8 +56,8 @@ async fn born(
     options: &WriteOptions,
 ) -> Result<Value, Failure> {
     let kind = place.kind;
-    (kind.prepare)(&mut object, None);
     write::default(kind, &mut object);
+    (kind.prepare)(&mut object, None);
     let snapshot = server.objects.snapshot().await?;
     let name = object.text("metadata.name").to_owned();
     if snapshot.get(&place.key(&name)).is_some() {

@@ -112,12 +112,13 @@ async fn once(
     }
     warnings.extend(write::check_fields(kind, &mut new, update.options.validation)?);
     meta::kept(&mut new, &old);
+    // What is prepared is compared with the old one, which has its defaults.
+    write::default(kind, &mut new);
     match update.part {
         Part::Whole => (kind.prepare)(&mut new, Some(&old)),
         Part::Other(_) => {}
         Part::Status => status_only(&mut new, &old),
     }
-    write::default(kind, &mut new);
     let _held = match update.part {
         Part::Whole => admit::update(server, place, update.user, &mut new, &old).await?,
         Part::Other(_) | Part::Status => None,

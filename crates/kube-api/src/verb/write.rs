@@ -82,18 +82,13 @@ pub fn check_fields(kind: &Kind, object: &mut Value, validation: FieldValidation
 
 /// Fills in what is left out.
 pub fn default(kind: &Kind, object: &mut Value) {
-    schema::fill_defaults(kind.schema(), object);
-    (kind.default)(object);
+    kind.fill(object);
 }
 
 /// Refuses an object that is not as it must be.
 pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Failure> {
     let mut errors = Errors::default();
-    crate::kind::metadata::validate(kind, object, old, &mut errors);
-    (kind.validate)(object, &mut errors);
-    if let Some(old) = old {
-        (kind.validate_update)(object, old, &mut errors);
-    }
+    kind.check(object, old, &mut errors);
     if errors.is_empty() {
         return Ok(());
     }

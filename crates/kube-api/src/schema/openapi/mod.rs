@@ -32,7 +32,7 @@ fn reachable(roots: impl Iterator<Item = &'static Type>) -> BTreeMap<&'static st
 /// The types of a kind: its own, its list's, and what its requests and answers hold.
 fn roots(kind: &'static Kind) -> impl Iterator<Item = &'static Type> {
     let list = super::lookup(&format!("{}List", kind.schema));
-    let subresources = kind.subresources.iter().filter_map(|one| kind::by_kind(one.group, one.kind)).map(Kind::schema);
+    let subresources = kind.subresources.iter().filter_map(|one| super::lookup(one.kind));
     std::iter::once(kind.schema())
         .chain(list)
         .chain(subresources)

@@ -54,8 +54,7 @@ pub fn paths(kind: &Kind) -> Vec<(String, Vec<Operation>)> {
         paths.push((format!("{root}/{}", kind.plural), list));
     }
     for part in kind.subresources {
-        let told =
-            crate::kind::by_kind(part.group, part.kind).map_or(own.definition.clone(), |k| k.schema().definition());
+        let told = schema::lookup(part.kind).map_or_else(|| own.definition.clone(), schema::Type::definition);
         let told = Told { group: part.group, version: part.version, kind: part.kind, definition: told };
         paths.push((format!("{one}/{}", part.name), part_operations(part.verbs, &told, &named)));
     }
