@@ -17,6 +17,7 @@ mod network;
 mod objects;
 mod pods;
 mod random;
+mod services;
 mod tls;
 mod worker;
 
@@ -77,6 +78,7 @@ pub(crate) struct Shared {
 pub async fn run(agent: Agent) -> Result<(), AgentError> {
     let Agent { client, engine, places, registries, node, kubelet } = agent;
     let network = network::ensure(&engine, &node).await.map_err(AgentError::Network)?;
+    network::join(&engine, &node, &network).await.map_err(AgentError::Network)?;
     let (recorder, telling) = Recorder::new(client.clone(), node.name.clone());
     let capacity = node::capacity();
     let shared = Arc::new(Shared { client, engine, places, registries, node, recorder, network, capacity });
@@ -87,6 +89,7 @@ pub async fn run(agent: Agent) -> Result<(), AgentError> {
     if let Some(kubelet) = kubelet {
         tasks.spawn(kubelet::serve(kubelet, Arc::clone(&shared), known.clone()).await.map_err(AgentError::Kubelet)?);
     }
+    tasks.spawn(services::follow(Arc::clone(&shared)));
     tasks.spawn(pods::follow(shared, known));
     // They end with the set, when whoever runs the agent lets go of it.
     while tasks.join_next().await.is_some() {}

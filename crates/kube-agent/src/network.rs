@@ -7,6 +7,7 @@ use engine::{Engine, EngineError};
 use model::{
     Command, Document, NetworkId, Refusal,
     network::{BridgeWish, DriverWish, FamilyWish, Names, NetworkWish, Origin, Others, SubnetWish},
+    service::{Cluster, ClusterDns},
 };
 
 use crate::{identity, node::NodeSettings};
@@ -40,4 +41,16 @@ pub async fn ensure(engine: &Engine, node: &NodeSettings) -> Result<NetworkId, E
         Ok(_) | Err(EngineError::Refused(Refusal::NetworkNameInUse { .. })) => Ok(id),
         Err(error) => Err(error),
     }
+}
+
+/// Tells the engine which cluster the host is a node of.
+pub async fn join(engine: &Engine, node: &NodeSettings, network: &NetworkId) -> Result<(), EngineError> {
+    let cluster = Cluster {
+        pod_ranges: node.pod_ranges.clone(),
+        service_ranges: node.service_ranges.clone(),
+        node_addresses: node.addresses.clone(),
+        pod_network: Some(network.clone()),
+        dns: Some(ClusterDns { addresses: vec![IpAddr::V4(node.names.server)], domain: node.names.domain.clone() }),
+    };
+    engine.submit(Command::SetCluster(Box::new(cluster))).await.map(drop)
 }

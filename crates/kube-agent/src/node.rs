@@ -35,6 +35,10 @@ pub struct NodeSettings {
     pub labels: BTreeMap<String, String>,
     /// Where its pods get their addresses from.
     pub pod_cidr: IpNet,
+    /// Where all pods of the cluster get their addresses from.
+    pub pod_ranges: Vec<IpNet>,
+    /// Where services get their addresses from.
+    pub service_ranges: Vec<IpNet>,
     /// The names of the cluster.
     pub names: crate::pod::network::ClusterNames,
     /// The port of kubelet's API.

@@ -155,6 +155,8 @@ async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Age
             addresses: vec![address],
             labels: BTreeMap::new(),
             pod_cidr: POD_CIDR.parse().map_err(|_| KubeError::Client("the pods' range is none".to_owned()))?,
+            pod_ranges: range(POD_RANGE),
+            service_ranges: range(SERVICE_RANGE),
             names: ClusterNames { server: DNS, domain: DOMAIN.to_owned() },
             kubelet_port: KUBELET_PORT,
             kubernetes_version: format!("v{major}.{minor}.0"),
@@ -190,7 +192,6 @@ fn own_address() -> IpAddr {
 }
 
 fn settings(listen: SocketAddr) -> Settings {
-    let range = |text: &str| text.parse().ok().into_iter().collect();
     Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         advertised: (listen.ip(), listen.port()),
@@ -200,6 +201,11 @@ fn settings(listen: SocketAddr) -> Settings {
         pod_ranges: range(POD_RANGE),
         domain: DOMAIN.to_owned(),
     }
+}
+
+/// A range that is written here.
+fn range(text: &str) -> Vec<ipnet::IpNet> {
+    text.parse().ok().into_iter().collect()
 }
 
 /// An address by which one on this host reaches a listener.
