@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{TcpListener, UdpSocket},
+    net::{IpAddr, TcpListener, UdpSocket},
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -47,6 +47,10 @@ impl World for MadeWorld {
 
     fn name_sockets(&mut self, _: &SandboxId) -> io::Result<(UdpSocket, TcpListener)> {
         Ok((UdpSocket::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?))
+    }
+
+    fn cluster_name_sockets(&mut self, _: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 
     fn resolv_conf(&self) -> ResolvConf {

@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use arc_swap::ArcSwap;
 use model::{
-    Change, ContainerId, Endpoint, EndpointId, NetworkId, Record, RecordKey, SandboxId, State, network::Names,
-    sandbox::Up,
+    Change, ContainerId, Endpoint, EndpointId, NamespacedName, NetworkId, Record, RecordKey, SandboxId, State,
+    network::Names, sandbox::Up,
 };
 use plan::{
-    dns::{NetworkNames, dns_view, endpoint_names, network_names},
+    dns::{NetworkNames, cluster_names, dns_view, endpoint_names, host_servers, network_names},
     listener::{ListenerTable, forwardings},
 };
 use proxy::dns::Server;
@@ -39,6 +39,8 @@ impl Userspace {
         for sandbox in state.sandboxes.keys() {
             self.serve(state, sandbox, world);
         }
+        self.names.set_cluster_names(Arc::new(cluster_names(state).unwrap_or_default()));
+        self.serve_cluster(state, world);
         let all = state.sandboxes.keys().flat_map(|sandbox| forwardings(state, sandbox));
         self.listeners.store(Arc::new(all.collect()));
     }
@@ -56,12 +58,15 @@ impl Userspace {
             self.serve(after, sandbox, world);
         }
         self.follow_listeners(before, after, &touched.sandboxes);
+        self.follow_cluster(before, after, &touched, world);
     }
 
     /// Serves nothing any more.
     pub fn close(&mut self) {
         let all: Vec<_> = self.names.sandboxes().cloned().collect();
         all.iter().for_each(|sandbox| self.names.stop(sandbox));
+        let addresses: Vec<_> = self.names.cluster_addresses().copied().collect();
+        addresses.iter().for_each(|address| self.names.stop_cluster(address));
         self.listeners.store(Arc::default());
     }
 
@@ -95,6 +100,38 @@ impl Userspace {
         });
         if let Err(error) = served {
             warn!(%sandbox, error, "names cannot be resolved in this sandbox");
+        }
+    }
+
+    fn follow_cluster(&mut self, before: &State, after: &State, touched: &Touched, world: &mut dyn World) {
+        if before.cluster != after.cluster {
+            self.names.set_cluster_names(Arc::new(cluster_names(after).unwrap_or_default()));
+            return self.serve_cluster(after, world);
+        }
+        let named = after.cluster.as_ref().is_some_and(|cluster| cluster.dns.is_some());
+        if named && !touched.services.is_empty() {
+            let mut names = (*self.names.cluster_names()).clone();
+            touched.services.iter().for_each(|service| names.update(after, service));
+            self.names.set_cluster_names(Arc::new(names));
+        }
+    }
+
+    /// Answers at the addresses of the cluster's name service, and nowhere else.
+    fn serve_cluster(&mut self, state: &State, world: &mut dyn World) {
+        let dns = state.cluster.as_ref().and_then(|cluster| cluster.dns.as_ref());
+        let wanted = dns.map_or(&[][..], |dns| &dns.addresses);
+        let served: Vec<_> = self.names.cluster_addresses().copied().collect();
+        for address in served.iter().filter(|address| !wanted.contains(address)) {
+            self.names.stop_cluster(address);
+        }
+        for address in wanted.iter().filter(|address| !served.contains(address)) {
+            let host = world.resolv_conf();
+            let outside = host_servers(&host).filter(|server| !wanted.contains(&server.address.ip())).collect();
+            let sockets = world.cluster_name_sockets(*address);
+            let served = sockets.and_then(|sockets| self.names.serve_cluster(*address, sockets, outside));
+            if let Err(error) = served {
+                warn!(%address, %error, "the names of the cluster cannot be resolved here");
+            }
         }
     }
 
@@ -134,6 +171,7 @@ struct Touched {
     networks: BTreeSet<NetworkId>,
     sandboxes: BTreeSet<SandboxId>,
     endpoints: BTreeSet<EndpointId>,
+    services: BTreeSet<NamespacedName>,
 }
 
 impl Touched {
@@ -153,9 +191,12 @@ impl Touched {
                 | RecordKey::Container(_)
                 | RecordKey::Document(_)
                 | RecordKey::Volume(_)
-                | RecordKey::Cluster
-                | RecordKey::Service(_)
-                | RecordKey::EndpointSlice(_) => {}
+                | RecordKey::Cluster => {}
+                RecordKey::Service(name) => drop(touched.services.insert(name)),
+                RecordKey::EndpointSlice(name) => {
+                    let of = |state: &State| state.slices.get(&name).map(|slice| slice.service.clone());
+                    touched.services.extend([of(before), of(after)].into_iter().flatten());
+                }
             }
         }
         for sandbox in &touched.sandboxes {

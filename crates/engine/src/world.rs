@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{TcpListener, UdpSocket},
+    net::{IpAddr, TcpListener, UdpSocket},
 };
 
 use model::{Command, Facts, SandboxId, State};
@@ -15,6 +15,9 @@ pub trait World: Send {
 
     /// The sockets at 127.0.0.11 in a sandbox's namespace.
     fn name_sockets(&mut self, sandbox: &SandboxId) -> io::Result<(UdpSocket, TcpListener)>;
+
+    /// The sockets at an address of the cluster's name service, which the host has or is about to have.
+    fn cluster_name_sockets(&mut self, address: IpAddr) -> io::Result<(UdpSocket, TcpListener)>;
 
     /// The host's own name servers and search list.
     fn resolv_conf(&self) -> ResolvConf;

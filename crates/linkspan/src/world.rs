@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Read},
-    net::{TcpListener, UdpSocket},
+    net::{IpAddr, TcpListener, UdpSocket},
     ops::RangeInclusive,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -117,6 +117,10 @@ impl World for RealWorld {
 
     fn name_sockets(&mut self, sandbox: &SandboxId) -> io::Result<(UdpSocket, TcpListener)> {
         kernel::socket::dns_sockets(&self.places.namespace(sandbox))
+    }
+
+    fn cluster_name_sockets(&mut self, address: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
+        proxy::dns::sockets_at(address)
     }
 
     fn resolv_conf(&self) -> ResolvConf {

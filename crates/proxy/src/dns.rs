@@ -5,6 +5,7 @@
 //! container that comes or goes costs one swap, whatever the number of sandboxes that see it.
 
 mod answer;
+mod cluster;
 mod door;
 mod forward;
 #[cfg(any(test, fuzzing))]
@@ -16,14 +17,15 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kernel::socket::SocketThread;
 use model::{NetworkId, SandboxId};
-use plan::dns::{DnsView, NetworkNames};
+use plan::dns::{ClusterNames, DnsView, Forward, NetworkNames, Unqualified, Upstream};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -71,6 +73,29 @@ pub struct ServeError {
     pub source: io::Error,
 }
 
+/// Sockets at port 53 of an address that this host has, or is about to have.
+pub fn sockets_at(address: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+    let at = SocketAddr::new(address, 53);
+    let open = |kind| -> io::Result<OwnedFd> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        if address.is_ipv4() {
+            sockopt::set_ip_freebind(&socket, true)?;
+        } else {
+            sockopt::set_ipv6_freebind(&socket, true)?;
+        }
+        if kind == SocketType::STREAM {
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+        }
+        net::bind(&socket, &at)?;
+        Ok(socket)
+    };
+    let (udp, tcp) = (open(SocketType::DGRAM)?, open(SocketType::STREAM)?);
+    net::listen(&tcp, 1024)?;
+    Ok((udp.into(), tcp.into()))
+}
+
 /// The servers of all sandboxes.
 #[derive(Debug)]
 pub struct Server {
@@ -80,6 +105,9 @@ pub struct Server {
     sockets: Arc<SocketThread>,
     networks: BTreeMap<NetworkId, Arc<ArcSwap<NetworkNames>>>,
     sandboxes: BTreeMap<SandboxId, Serving>,
+    cluster_names: Arc<ArcSwap<ClusterNames>>,
+    /// Its tasks, one for each address.
+    cluster: BTreeMap<IpAddr, JoinSet<()>>,
 }
 
 #[derive(Debug)]
@@ -100,6 +128,8 @@ impl Server {
             sockets: Arc::default(),
             networks: BTreeMap::new(),
             sandboxes: BTreeMap::new(),
+            cluster_names: Arc::default(),
+            cluster: BTreeMap::new(),
         }
     }
 
@@ -151,6 +181,54 @@ impl Server {
         Ok(())
     }
 
+    /// Swaps the names of the cluster.
+    pub fn set_cluster_names(&mut self, names: Arc<ClusterNames>) {
+        self.cluster_names.store(names);
+    }
+
+    /// The present names of the cluster.
+    pub fn cluster_names(&self) -> Arc<ClusterNames> {
+        self.cluster_names.load_full()
+    }
+
+    /// The addresses at which the cluster's names are answered, in order.
+    pub fn cluster_addresses(&self) -> impl Iterator<Item = &IpAddr> {
+        self.cluster.keys()
+    }
+
+    /// Starts answering at one more address of the cluster's name service. Other names are asked of the servers outside.
+    ///
+    /// # Errors
+    /// When the sockets cannot be registered with the event loop.
+    pub fn serve_cluster(
+        &mut self,
+        address: IpAddr,
+        (udp, tcp): (UdpSocket, TcpListener),
+        outside: Vec<Upstream>,
+    ) -> io::Result<()> {
+        let sockets = {
+            let _runtime = self.runtime.enter();
+            sandbox::Sockets::new(udp, tcp)?
+        };
+        let forward = Forward::Upstream(outside);
+        let view = Arc::new(DnsView { networks: Vec::new(), forward, unqualified: Unqualified::Forward });
+        let scope = Scope { view, networks: Vec::new(), cluster: Some(self.cluster_names.clone()) };
+        let door = Door::new(sockets.udp(), self.sockets.clone());
+        let scope = Arc::new(ArcSwap::from_pointee(scope));
+        // All pods share it.
+        let limits = Limits { forwards_per_sandbox: self.limits.forwards, tcp_clients: 1024, ..self.limits };
+        let shared = sandbox::Shared::new(scope, self.forwards.clone(), limits, door);
+        let mut task = JoinSet::new();
+        task.spawn_on(sandbox::serve(sockets, shared), &self.runtime);
+        self.cluster.insert(address, task);
+        Ok(())
+    }
+
+    /// Stops answering at an address of the cluster's name service.
+    pub fn stop_cluster(&mut self, address: &IpAddr) {
+        self.cluster.remove(address);
+    }
+
     /// Swaps the view of one sandbox. A sandbox that is not served is left alone.
     pub fn update(&mut self, sandbox: &SandboxId, view: Arc<DnsView>) {
         let scope = self.scope(view);
@@ -174,6 +252,6 @@ impl Server {
         let empty = || Arc::new(ArcSwap::from_pointee(NetworkNames::new("")));
         let table = |network: &NetworkId| self.networks.entry(network.clone()).or_insert_with(empty).clone();
         let networks = view.networks.iter().map(|attached| &attached.network).map(table).collect();
-        Scope { view, networks }
+        Scope { view, networks, cluster: None }
     }
 }

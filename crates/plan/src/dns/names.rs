@@ -126,7 +126,8 @@ impl Addresses {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    fn insert(&mut self, address: IpAddr) {
+    /// Adds an address.
+    pub(super) fn insert(&mut self, address: IpAddr) {
         match address {
             IpAddr::V4(address) => insert_sorted(&mut self.v4, address),
             IpAddr::V6(address) => insert_sorted(&mut self.v6, address),

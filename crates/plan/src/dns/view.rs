@@ -85,6 +85,12 @@ pub fn dns_view(state: &State, sandbox: &SandboxId, host: &ResolvConf) -> Option
     })
 }
 
+/// The host's own servers, asked by the host.
+pub fn host_servers(host: &ResolvConf) -> impl Iterator<Item = Upstream> + '_ {
+    let server = |ip: &IpAddr| Upstream { address: (*ip, 53).into(), by: Way::Host };
+    host.servers.iter().map(server).take(MAX_SERVERS)
+}
+
 /// The most servers that one query may try, as in the C library (`MAXNS`).
 const MAX_SERVERS: usize = 3;
 

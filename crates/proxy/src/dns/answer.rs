@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use plan::dns::{Addresses, DnsView, Forward, NetworkNames, Unqualified};
+use plan::dns::{Addresses, ClusterNames, DnsView, Forward, NetworkNames, Unqualified};
 
+use super::cluster;
 use super::wire::{self, Answer, LowerName, Query, Rcode, Rejected, kind};
 
 /// Lifetime of our records in seconds. Short, because clients such as reverse proxies keep an address for as long as it says
@@ -18,6 +19,8 @@ pub struct Scope {
     pub view: Arc<DnsView>,
     /// The table of each network of the view, in the same order.
     pub networks: Vec<Arc<ArcSwap<NetworkNames>>>,
+    /// The names of the cluster, where it is its name service.
+    pub cluster: Option<Arc<ArcSwap<ClusterNames>>>,
 }
 
 /// How a query came, and so how large its answer may be.
@@ -30,7 +33,7 @@ pub enum Transport {
 }
 
 /// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The answer is in the buffer.
     Reply,
@@ -38,6 +41,11 @@ pub enum Verdict {
     Forward {
         /// Octets of name, type and class behind the header.
         question: usize,
+    },
+    /// The name stands for another, of which the servers outside are to be asked.
+    Follow {
+        /// That name.
+        target: String,
     },
     /// No answer is due.
     Drop,
@@ -56,6 +64,16 @@ pub fn answer(scope: &Scope, packet: &[u8], transport: Transport, turn: usize, o
     if query.edns.is_some_and(|edns| edns.version != 0) {
         return reply(&query, transport, out, Rcode::BadVers, |_| {});
     }
+    if let Some(names) = &scope.cluster {
+        let names = names.load();
+        if let Some(found) = cluster::find(&names, &query) {
+            if let Some(target) = cluster::outside(&names, &found, query.kind) {
+                return Verdict::Follow { target };
+            }
+            let rcode = cluster::rcode(&found);
+            return reply(&query, transport, out, rcode, |answer| cluster::write(&names, &found, &query, turn, answer));
+        }
+    }
     if let Some(name) = &query.name
         && let Some(found) = scope.find(name, query.kind)
     {
@@ -65,6 +83,13 @@ pub fn answer(scope: &Scope, packet: &[u8], transport: Transport, turn: usize, o
         _ if scope.keeps(&query) => reply(&query, transport, out, Rcode::NoError, |_| {}),
         Forward::Upstream(servers) if !servers.is_empty() => Verdict::Forward { question: query.question.len() },
         Forward::Upstream(_) | Forward::Refuse => reply(&query, transport, out, Rcode::ServFail, |_| {}),
+    }
+}
+
+/// Writes the answer for a query of a name that stands for another, with what was heard of that one.
+pub fn follow(packet: &[u8], target: &str, heard: &[u8], transport: Transport, out: &mut Vec<u8>) {
+    if let Ok(query) = Query::parse(packet) {
+        reply(&query, transport, out, Rcode::NoError, |answer| cluster::write_heard(target, heard, query.kind, answer));
     }
 }
 
@@ -167,7 +192,7 @@ fn has(addresses: &Addresses, kind: u16) -> bool {
     }
 }
 
-fn rotated<T>(list: &[T], turn: usize) -> impl Iterator<Item = &T> {
+pub(super) fn rotated<T>(list: &[T], turn: usize) -> impl Iterator<Item = &T> {
     let (front, back) = list.split_at(turn.checked_rem(list.len()).unwrap_or(0));
     back.iter().chain(front)
 }

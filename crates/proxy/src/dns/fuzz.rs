@@ -22,7 +22,7 @@ static SCOPE: LazyLock<Scope> = LazyLock::new(|| {
     let attached = Attached { network: NetworkId::from_bytes([1; 32]), links: [("db".into(), "web".into())].into() };
     let forward = Forward::Upstream(vec![Upstream { address: ([192, 0, 2, 53], 53).into(), by: Way::Host }]);
     let view = DnsView { networks: vec![attached], forward, unqualified: Unqualified::Keep };
-    Scope { view: Arc::new(view), networks: vec![Arc::new(ArcSwap::from_pointee(names))] }
+    Scope { view: Arc::new(view), networks: vec![Arc::new(ArcSwap::from_pointee(names))], cluster: None }
 });
 
 /// A packet as a query and as an answer from outside. What is replied is a response to it, no longer than its sender takes.
@@ -31,6 +31,10 @@ pub fn dns_messages(packet: &[u8]) {
         let mut reply = Vec::new();
         match answer::answer(&SCOPE, packet, transport, 3, &mut reply) {
             Verdict::Drop => assert!(reply.is_empty()),
+            Verdict::Follow { target } => {
+                answer::follow(packet, &target, packet, transport, &mut reply);
+                check(packet, transport, &reply);
+            }
             Verdict::Reply => check(packet, transport, &reply),
             Verdict::Forward { question } => {
                 answer::fail(packet, transport, &mut reply);
@@ -40,6 +44,8 @@ pub fn dns_messages(packet: &[u8]) {
             }
         }
     }
+    // As what was heard of a name outside.
+    let _ = wire::answered(packet).count();
     for question in [&b""[..], b"\x03web\0\0\x01\0\x01"] {
         wire::answers(packet, wire::id(packet), question);
     }

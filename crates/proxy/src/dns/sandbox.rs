@@ -78,6 +78,22 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Asks the servers outside for the addresses of a name that the one in question stands for.
+    async fn follow(&self, packet: &[u8], target: &str, transport: Transport) -> Vec<u8> {
+        let mut out = Vec::new();
+        let kind = wire::Query::parse(packet).map_or(wire::kind::A, |query| query.kind);
+        let Some(asked) = wire::ask(target, kind) else {
+            answer::fail(packet, transport, &mut out);
+            return out;
+        };
+        let question = asked.len() - wire::HEADER;
+        let heard = self.forward(Outgoing { packet: asked, question, transport }).await;
+        answer::follow(packet, target, &heard, transport, &mut out);
+        out
+    }
+}
+
 /// Serves until it is aborted.
 pub async fn serve(sockets: Sockets, shared: Arc<Shared>) {
     let mut waiting = JoinSet::new();
@@ -123,6 +139,11 @@ fn drain(udp: &Arc<UdpSocket>, shared: &Arc<Shared>, waiting: &mut JoinSet<()>) 
                 let (udp, shared) = (udp.clone(), shared.clone());
                 waiting.spawn(async move { send(&udp, &shared.forward(outgoing).await, client) });
             }
+            Verdict::Follow { target } => {
+                let (udp, shared, packet) = (udp.clone(), shared.clone(), packet[..length].to_vec());
+                waiting
+                    .spawn(async move { send(&udp, &shared.follow(&packet, &target, Transport::Udp).await, client) });
+            }
         }
     }
     Ok(())
@@ -155,6 +176,7 @@ async fn serve_messages(stream: &mut TcpStream, shared: &Shared) -> io::Result<(
             Verdict::Forward { question } => {
                 out = shared.forward(Outgoing { packet, question, transport: Transport::Tcp }).await;
             }
+            Verdict::Follow { target } => out = shared.follow(&packet, &target, Transport::Tcp).await,
         }
         timeout(shared.limits.tcp_idle, forward::write_message(stream, &out)).await??;
     }

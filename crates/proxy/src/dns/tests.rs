@@ -32,6 +32,7 @@ fn scope() -> Scope {
         links: links.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect(),
     };
     Scope {
+        cluster: None,
         view: Arc::new(DnsView {
             networks: vec![attached(1, &[("db", "database")]), attached(2, &[])],
             forward: Forward::Upstream(vec![Upstream {
@@ -65,7 +66,7 @@ fn with(change: impl FnOnce(&mut DnsView)) -> Scope {
     scope
 }
 
-fn query(name: &str, kind: &str) -> Message {
+pub(super) fn query(name: &str, kind: &str) -> Message {
     let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     let name = Name::from_ascii(format!("{name}.")).unwrap();
@@ -74,7 +75,7 @@ fn query(name: &str, kind: &str) -> Message {
 }
 
 /// The verdict as text: `forward`, `drop`, or the code and the records, with flags that are not always the same.
-fn ask(scope: &Scope, message: &Message, transport: Transport, turn: usize) -> String {
+pub(super) fn ask(scope: &Scope, message: &Message, transport: Transport, turn: usize) -> String {
     let packet = message.to_vec().unwrap();
     let mut out = Vec::new();
     match answer(scope, &packet, transport, turn, &mut out) {
@@ -83,6 +84,7 @@ fn ask(scope: &Scope, message: &Message, transport: Transport, turn: usize) -> S
             assert_eq!(question, packet.len() - wire::HEADER);
             "forward".into()
         }
+        Verdict::Follow { target } => format!("follow {target}"),
         Verdict::Reply => text(message, &out),
     }
 }

@@ -17,10 +17,18 @@ pub const MAX_TCP: usize = 65_535;
 pub mod kind {
     /// IPv4 address.
     pub const A: u16 = 1;
+    /// Another name.
+    pub const CNAME: u16 = 5;
+    /// Who speaks for a zone.
+    pub const SOA: u16 = 6;
     /// Name of an address.
     pub const PTR: u16 = 12;
+    /// Text.
+    pub const TXT: u16 = 16;
     /// IPv6 address.
     pub const AAAA: u16 = 28;
+    /// Place of a service.
+    pub const SRV: u16 = 33;
     /// EDNS options.
     pub const OPT: u16 = 41;
     /// Whatever there is.
@@ -36,6 +44,8 @@ pub enum Rcode {
     FormErr = 1,
     /// Try later, or elsewhere.
     ServFail = 2,
+    /// There is no such name, nor any below it.
+    NxDomain = 3,
     /// Not a kind of query we do.
     NotImp = 4,
     /// An EDNS version that we do not speak.
@@ -196,6 +206,7 @@ pub struct Answer<'o> {
     limit: usize,
     edns: Option<Edns>,
     records: u16,
+    authority: u16,
 }
 
 impl<'o> Answer<'o> {
@@ -207,25 +218,41 @@ impl<'o> Answer<'o> {
         out.extend_from_slice(&[0x80 | flags[0] & 0x01, 0x80 | flags[1] & 0x10, 0, 1, 0, 0, 0, 0, 0, 0]);
         out.extend_from_slice(query.question);
         let reserved = if query.edns.is_some() { OPT_LENGTH } else { 0 };
-        Self { out, limit: limit.saturating_sub(reserved), edns: query.edns, records: 0 }
+        Self { out, limit: limit.saturating_sub(reserved), edns: query.edns, records: 0, authority: 0 }
     }
 
     /// Adds a record that belongs to the name in question.
     pub fn record(&mut self, kind: u16, ttl_s: u32, data: &[u8]) {
-        // A pointer to the question's name, type, class IN, lifetime, length of the data.
-        const FIXED: usize = 2 + 2 + 2 + 4 + 2;
-        let Ok(length) = u16::try_from(data.len()) else { return };
-        if self.out.len() + FIXED + data.len() > self.limit {
+        // A pointer to the question's name.
+        self.records += u16::from(self.put(&[0xc0, HEADER as u8], kind, ttl_s, data));
+    }
+
+    /// Adds a record that belongs to another name, in wire form.
+    pub fn record_of(&mut self, owner: &[u8], kind: u16, ttl_s: u32, data: &[u8]) {
+        self.records += u16::from(self.put(owner, kind, ttl_s, data));
+    }
+
+    /// Says whose word it is that there is nothing, and for how long that holds (RFC 2308), once all records are there.
+    pub fn authority(&mut self, owner: &[u8], ttl_s: u32, data: &[u8]) {
+        self.authority += u16::from(self.put(owner, kind::SOA, ttl_s, data));
+    }
+
+    /// Whether there was room.
+    fn put(&mut self, owner: &[u8], kind: u16, ttl_s: u32, data: &[u8]) -> bool {
+        // Type, class IN, lifetime, length of the data.
+        const FIXED: usize = 2 + 2 + 4 + 2;
+        let Ok(length) = u16::try_from(data.len()) else { return false };
+        if self.out.len() + owner.len() + FIXED + data.len() > self.limit {
             self.out[2] |= 0x02;
-            return;
+            return false;
         }
-        self.out.extend_from_slice(&[0xc0, HEADER as u8]);
+        self.out.extend_from_slice(owner);
         self.out.extend_from_slice(&kind.to_be_bytes());
         self.out.extend_from_slice(&[0, 1]);
         self.out.extend_from_slice(&ttl_s.to_be_bytes());
         self.out.extend_from_slice(&length.to_be_bytes());
         self.out.extend_from_slice(data);
-        self.records += 1;
+        true
     }
 
     /// Sets the counts and the code, and answers EDNS with EDNS.
@@ -233,6 +260,7 @@ impl<'o> Answer<'o> {
         let code = rcode as u16;
         self.out[3] |= (code & 0x0f) as u8;
         self.out[6..8].copy_from_slice(&self.records.to_be_bytes());
+        self.out[8..10].copy_from_slice(&self.authority.to_be_bytes());
         let Some(edns) = self.edns else { return };
         self.out[11] = 1;
         let dnssec = if edns.dnssec_ok { 0x80 } else { 0 };
@@ -242,6 +270,33 @@ impl<'o> Answer<'o> {
 }
 
 const OPT_LENGTH: usize = 11;
+
+/// A query that asks recursively, and nothing more. None if the name does not fit.
+pub fn ask(name: &str, kind: u16) -> Option<Vec<u8>> {
+    let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    packet.extend(encode_name(name)?);
+    packet.extend_from_slice(&kind.to_be_bytes());
+    packet.extend_from_slice(&[0, 1]);
+    Some(packet)
+}
+
+/// Kind and data of the records in the answer of a message, as far as it can be read.
+pub fn answered(message: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let count = |at: usize| message.get(at..at + 2).map_or(0, |n| u16::from_be_bytes([n[0], n[1]]));
+    let mut cursor = Cursor { packet: message, at: HEADER };
+    let questions = (0..count(4)).all(|_| cursor.skip_name().and_then(|()| cursor.take(4).map(|_| ())).is_some());
+    let mut left = if questions { count(6) } else { 0 };
+    std::iter::from_fn(move || {
+        left = left.checked_sub(1)?;
+        cursor.skip_name()?;
+        let kind = cursor.u16()?;
+        cursor.take(6)?;
+        let length = usize::from(cursor.u16()?);
+        let data = message.get(cursor.at..cursor.at + length)?;
+        cursor.at += length;
+        Some((kind, data))
+    })
+}
 
 /// A name in wire form; none if a label has not 1 to 63 octets or the whole more than 255.
 pub fn encode_name(name: &str) -> Option<Vec<u8>> {
@@ -304,21 +359,23 @@ impl Cursor<'_> {
         Some(plain.then_some(name))
     }
 
-    /// Steps over one record. None: malformed; some none: anything but EDNS.
-    fn record(&mut self) -> Option<Option<Edns>> {
+    /// Steps over a name, which may point to another.
+    fn skip_name(&mut self) -> Option<()> {
         loop {
             match self.u8()? {
-                0 => break,
-                0xc0.. => {
-                    self.u8()?;
-                    break;
-                }
+                0 => return Some(()),
+                0xc0.. => return self.u8().map(drop),
                 length @ 1..64 => {
                     self.take(usize::from(length))?;
                 }
                 _ => return None,
             }
         }
+    }
+
+    /// Steps over one record. None: malformed; some none: anything but EDNS.
+    fn record(&mut self) -> Option<Option<Edns>> {
+        self.skip_name()?;
         let kind = self.u16()?;
         let payload = self.u16()?;
         let [_, version, flags, _] = *self.take(4)?.first_chunk()?;

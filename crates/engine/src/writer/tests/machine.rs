@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    net::{TcpListener, UdpSocket},
+    net::{IpAddr, TcpListener, UdpSocket},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -202,6 +202,10 @@ impl World for Told {
     }
 
     fn name_sockets(&mut self, _: &SandboxId) -> io::Result<(UdpSocket, TcpListener)> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    fn cluster_name_sockets(&mut self, _: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 
