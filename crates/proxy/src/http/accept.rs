@@ -81,20 +81,25 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, tls: bool, places: A
     };
     tokio::pin!(closing);
     loop {
-        let place = tokio::select! {
+        // Until there is a place; whoever listens at the other port may want the same one, so it is taken after accepting.
+        let free = tokio::select! {
             biased;
-            place = places.clone().acquire_owned() => place,
+            free = places.acquire() => free.is_ok(),
             () = &mut closing => break,
         };
-        // The semaphore is never closed.
-        let Ok(place) = place else { return };
+        if !free {
+            return;
+        }
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,
             () = &mut closing => break,
         };
         match accepted {
-            Ok((client, from)) => start(&worker, client, Arrived { from, tls, place }),
+            Ok((client, from)) => {
+                let Ok(place) = places.clone().acquire_owned().await else { return };
+                start(&worker, client, Arrived { from, tls, place });
+            }
             Err(error) if is_theirs(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "a client was not accepted");

@@ -109,6 +109,10 @@ pub fn fuzz(data: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -142,5 +146,10 @@ mod tests {
             assert_eq!(normalise(path), expected, "{path}");
             fuzz(path.as_bytes());
         }
+    }
+
+    #[test]
+    fn corpus() {
+        super::replay::replay("request_paths", fuzz);
     }
 }

@@ -195,6 +195,10 @@ pub fn fuzz(data: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -258,5 +262,10 @@ mod tests {
         ] {
             assert!(parse(&[&SIGNATURE[..], octets].concat()).is_err(), "{why}");
         }
+    }
+
+    #[test]
+    fn corpus() {
+        super::replay::replay("proxy_headers", fuzz);
     }
 }
