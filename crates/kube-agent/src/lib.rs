@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod event;
+pub mod gateway;
+pub mod ingress;
 pub mod kubelet;
 pub mod node;
 pub mod pod;

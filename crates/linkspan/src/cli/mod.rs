@@ -5,6 +5,7 @@ mod diff;
 mod doctor;
 mod down;
 mod explain;
+mod gateway;
 mod map;
 mod trace;
 mod up;
@@ -33,6 +34,7 @@ enum Verb {
     Explain(explain::Explain),
     Trace(trace::Trace),
     Doctor(doctor::Doctor),
+    Gateway(Box<gateway::Gateway>),
     Demo(demo::Demo),
 }
 
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(verb) => verb.run(),
         Verb::Trace(verb) => verb.run(),
         Verb::Doctor(verb) => verb.run(),
+        Verb::Gateway(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
     };
     match result {
