@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask up | test | vm-test | bench | dist`.
 
 mod bench;
+mod bench_gateway;
 mod dist;
 mod packages;
 mod run;
@@ -23,6 +24,7 @@ enum Task {
     VmTest(vm::VmTest),
     /// Measure beside Docker Engine and print the ratios
     Bench(bench::Bench),
+    BenchGateway(bench_gateway::BenchGateway),
     /// Build the static release binary into target/dist
     Dist,
 }
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::VmTest(test) => test.run(),
         Task::Bench(bench) => bench.run(),
+        Task::BenchGateway(bench) => bench.run(),
         Task::Dist => dist::run().map(|_| ()),
     };
     match result {
