@@ -7,7 +7,7 @@ use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -82,7 +82,8 @@ impl BenchGateway {
     fn all(&self, folder: &Path) -> Result<()> {
         let binary = self.binary.as_ref().ok_or("no binary")?;
         let _origin = nginx(folder, "origin", &origin())?;
-        let mut linkspan = command(binary, ["127.0.0.1:8003", ORIGIN]);
+        let mut linkspan = Command::new(binary);
+        linkspan.args(["127.0.0.1:8003", ORIGIN]);
         linkspan.stdin(Stdio::null());
         let running = [
             nginx(folder, "nginx", &front_nginx())?,
