@@ -44,7 +44,7 @@ pub fn apply(
     }
     let view = View::Object(of);
     typed::check(view, config, &mut Vec::new()).map_err(|error| untyped(&error, config))?;
-    let config = &typed::remove(view, config, writer.untouched).unwrap_or_else(|| json!({}));
+    let config = &typed::remove(view, &typed::said(view, config), writer.untouched).unwrap_or_else(|| json!({}));
     let mut entries = tracked(of, live, writer);
     let live_bare = managed::bare(live);
     let mut own = Entry {
@@ -61,7 +61,8 @@ pub fn apply(
     // What nobody can own, such as the name, is applied all the same, and stays.
     if let Some(last) = before.as_ref().map(|before| &before.set) {
         let all = entries.iter().fold(own.set.clone(), |all, entry| all.union(entry.set.clone()));
-        merged = prune(view, &merged, last, &all);
+        // What is applied has nothing in it but what was removed, perhaps: then it stays, empty.
+        merged = typed::merge(view, Some(&prune(view, &merged, last, &all)), config);
     }
     let differences = managed::differences(of, &live_bare, &merged, writer);
     let changed = differences.added.clone().union(differences.modified.clone());

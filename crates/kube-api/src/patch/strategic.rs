@@ -150,7 +150,12 @@ fn keyed(
             Some(_) => return Err(unknown_directive(element)),
         }
     }
-    list.retain(|one| !replaced && !one.get(key).is_some_and(|value| gone.contains(value)));
+    if replaced || list.is_empty() {
+        // There is nothing to be merged with: elements with equal keys, as a port of two protocols has, stay apart.
+        let element = |(_, element)| members(of, Map::new(), element).map(Value::Object);
+        return merges.into_iter().map(element).collect();
+    }
+    list.retain(|one| !one.get(key).is_some_and(|value| gone.contains(value)));
     let mut places: HashMap<Value, usize> = HashMap::new();
     for (place, one) in list.iter().enumerate() {
         places.entry(one.get(key).cloned().unwrap_or_default()).or_insert(place);
@@ -166,9 +171,6 @@ fn keyed(
             Some(one) => *one = merged,
             None => list.push(merged),
         }
-    }
-    if replaced {
-        return Ok(list);
     }
     let mut wanted: Vec<Value> = merges.into_iter().map(|(value, _)| value.clone()).collect();
     if let Some(order) = order {

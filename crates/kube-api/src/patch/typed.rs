@@ -177,6 +177,23 @@ pub fn merge(view: View<'_>, live: Option<&Value>, config: &Value) -> Value {
     }
 }
 
+/// What a configuration says: a list or a map that is merged and has nothing in it says nothing.
+pub fn said(view: View<'_>, config: &Value) -> Value {
+    let empty = |view: View<'_>, part: &Value| match part {
+        Value::Array(items) => items.is_empty() && view.is_list(),
+        Value::Object(members) => members.is_empty() && matches!(view, View::Map(_)),
+        _ => false,
+    };
+    match (view, config) {
+        (View::Object(_) | View::Map(_), Value::Object(members)) => {
+            let members = members.iter().filter(|(name, part)| !empty(view.member(name), part));
+            Value::Object(members.map(|(name, part)| (name.clone(), said(view.member(name), part))).collect())
+        }
+        (View::Keyed(..), Value::Array(items)) => items.iter().map(|item| said(view.element(), item)).collect(),
+        _ => config.clone(),
+    }
+}
+
 /// What is left of a value without some fields; nothing if all of it goes.
 pub fn remove(view: View<'_>, value: &Value, gone: &FieldSet) -> Option<Value> {
     if gone.is_empty() {
