@@ -69,7 +69,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// Checks the address of an endpoint: one that others can reach.
+/// Checks the address of an endpoint. Loopback is not refused as Kubernetes does: on one machine the API server itself is there.
 pub fn address(text: &str, path: &Path, errors: &mut Errors) {
     if let Some(wrong) = syntax::ip(text) {
         errors.invalid(path, text, wrong);
@@ -82,8 +82,6 @@ pub fn address(text: &str, path: &Path, errors: &mut Errors) {
     };
     let wrong = if ip.is_unspecified() {
         format!("may not be unspecified ({})", if ip.is_ipv4() { "0.0.0.0" } else { "::" })
-    } else if ip.is_loopback() {
-        "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()
     } else if link_local {
         "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()
     } else if ip.is_multicast() {
