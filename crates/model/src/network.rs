@@ -183,6 +183,12 @@ pub enum Names {
 }
 
 impl Network {
+    /// Whether its sandboxes reach each other by way of the host, never from port to port: what one of them answers for a service must
+    /// come back by the host, which led the question there, and the one who asked keeps its address.
+    pub fn is_routed(&self) -> bool {
+        self.origin == Origin::Cluster
+    }
+
     /// Its bridge, if it is made of one.
     pub fn bridge(&self) -> Option<&Bridge> {
         match &self.driver {

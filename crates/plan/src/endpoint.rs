@@ -27,7 +27,8 @@ use crate::{
 pub fn fragment(state: &State, id: &EndpointId) -> Option<Fragment> {
     let endpoint = state.endpoints.get(id)?;
     let lease = endpoint.lease.as_ref()?;
-    let bridge = state.networks.get(&endpoint.network)?.bridge()?;
+    let network = state.networks.get(&endpoint.network)?;
+    let bridge = network.bridge()?;
     let sandbox = state.sandboxes.get(&endpoint.sandbox)?;
     if sandbox.up == Up::Down || sandbox.namespace == Namespace::Host {
         return None;
@@ -39,7 +40,11 @@ pub fn fragment(state: &State, id: &EndpointId) -> Option<Fragment> {
     if !ipv6 && bridge.mtu >= IPV6_MTU {
         fragment.sysctl(&inside.netns, format!("net/ipv6/conf/{}/disable_ipv6", lease.ifname), "1");
     }
-    for address in addresses(endpoint, lease).filter(|address| ipv6 || address.addr().is_ipv4()) {
+    if network.is_routed() {
+        routed(&mut fragment, lease, &inside, ipv6);
+    }
+    let mine = addresses(endpoint, lease).filter(|address| ipv6 || address.addr().is_ipv4());
+    for address in mine.map(|address| if network.is_routed() { IpNet::from(address.addr()) } else { address }) {
         fragment.put(AddrKey { link: inside.clone(), address }, Addr {});
     }
     if bridge.announce == Announce::Silent {
@@ -82,6 +87,20 @@ fn pair(fragment: &mut Fragment, endpoint: &Endpoint, inside: &LinkKey, bridge: 
     fragment.put(outside, host_end);
     fragment.put(inside.clone(), inner_end);
     Some(())
+}
+
+/// On a network whose sandboxes reach each other by way of the host nobody is a neighbour, also when the host tells of a shorter way
+/// (RFC 1122, 3.2.2.2). Who asks a service and is led to itself is masked, or it would not take its own packet for another's.
+fn routed(fragment: &mut Fragment, lease: &Lease, inside: &LinkKey, ipv6: bool) {
+    fragment.sysctl(&inside.netns, format!("net/ipv4/conf/{}/accept_redirects", lease.ifname), "0");
+    if ipv6 {
+        fragment.sysctl(&inside.netns, format!("net/ipv6/conf/{}/accept_redirects", lease.ifname), "0");
+    }
+    for family in Family::BOTH {
+        if let Some(own) = lease.address(family) {
+            fragment.member(names::of(family).hairpin, [address(own.addr()).into(), address(own.addr()).into()]);
+        }
+    }
 }
 
 /// The leased addresses, and the link-local ones that were asked for, with their usual prefix lengths (RFC 3927, RFC 4291).

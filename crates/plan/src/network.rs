@@ -23,7 +23,8 @@ pub(crate) const IPV6_MTU: u32 = 1280;
 
 /// What a network comes to.
 pub fn fragment(state: &State, id: &NetworkId) -> Option<Fragment> {
-    let bridge = state.networks.get(id)?.bridge()?;
+    let network = state.networks.get(id)?;
+    let bridge = network.bridge()?;
     let key = fragment::host_link(&bridge.link)?;
     let mut fragment = Fragment::default();
     link(&mut fragment, id, &key, bridge);
@@ -32,7 +33,9 @@ pub fn fragment(state: &State, id: &NetworkId) -> Option<Fragment> {
     for family in Family::BOTH {
         if let Some(subnet) = bridge.subnet(family) {
             addresses(&mut fragment, &key, subnet);
-            fragment.member(names::of(family).hairpin, [fragment::net(subnet.net), fragment::net(subnet.net)]);
+            if !network.is_routed() {
+                fragment.member(names::of(family).hairpin, [fragment::net(subnet.net), fragment::net(subnet.net)]);
+            }
             outside(&mut fragment, bridge, family, subnet.net);
         }
     }

@@ -62,7 +62,7 @@ pub fn has_ipv6(sandbox: &Sandbox) -> bool {
 }
 
 fn default_route(fragment: &mut Fragment, state: &State, sandbox: &Sandbox, family: Family) {
-    let Some((endpoint, _, bridge)) = state.gateway(&sandbox.id, family) else { return };
+    let Some((endpoint, network, bridge)) = state.gateway(&sandbox.id, family) else { return };
     let device = endpoint.lease.as_ref().and_then(|lease| IfName::try_from(lease.ifname.clone()).ok());
     let via = bridge.subnet(family).and_then(Subnet::next_hop);
     let (Some(device), Some(via)) = (device, via) else { return };
@@ -74,8 +74,15 @@ fn default_route(fragment: &mut Fragment, state: &State, sandbox: &Sandbox, fami
         Family::V6 => IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
     };
     let metric = if family == Family::V4 { 0 } else { IPV6_METRIC };
-    let key = RouteKey { netns: netns(sandbox), table: MAIN, destination, metric };
-    fragment.put(key, Route { device, via: Some(via) });
+    let key = |destination| RouteKey { netns: netns(sandbox), table: MAIN, destination, metric };
+    if network.is_routed() {
+        // The gateway is the only neighbour.
+        fragment.put(key(IpNet::from(via)), Route { device: device.clone(), via: None });
+        if family == Family::V4 {
+            fragment.sysctl(&netns(sandbox), "net/ipv4/conf/all/accept_redirects", "0");
+        }
+    }
+    fragment.put(key(destination), Route { device, via: Some(via) });
 }
 
 /// The metric the kernel gives an IPv6 route that is added without one (`IP6_RT_PRIO_USER`).
