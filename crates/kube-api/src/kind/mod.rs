@@ -35,6 +35,9 @@ pub mod subject_access_review;
 pub mod token_review;
 pub mod workload;
 
+#[cfg(test)]
+mod cases;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
