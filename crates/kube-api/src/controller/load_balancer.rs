@@ -53,7 +53,8 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
             return changes.into();
         }
     };
-    if present == wanted {
+    // A node that is away for a moment does not cost a Service its address.
+    if present == wanted || (balanced && wanted.is_empty()) {
         return Outcome::default();
     }
     let ensured = balanced && !wanted.is_empty();

@@ -54,9 +54,7 @@ fn root_ca(cluster: &Cluster, namespace: &str) -> Option<ObjectChange> {
         let key = ObjectRef::of::<ConfigMap>(namespace, ROOT_CA);
         return with(cluster, &key, &[("/data", json(&data))]).map(ObjectChange::Update);
     }
-    let words = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
-                 as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
-                 distributions of Kubernetes clusters.";
+    let words = "The certificate authority by which pods verify the API server.";
     let annotations = [("kubernetes.io/description".to_string(), words.to_string())].into();
     let map = ConfigMap {
         metadata: ObjectMeta {

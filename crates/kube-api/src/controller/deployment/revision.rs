@@ -60,7 +60,10 @@ impl Rollout<'_> {
         let min_ready = self.spec.min_ready_seconds.unwrap_or(0);
         let has_min_ready = new.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0) == min_ready;
         if Some(&annotations) != new.metadata.annotations.as_ref() || !has_min_ready {
-            let edits = [("/metadata/annotations", json(&annotations)), ("/spec/minReadySeconds", min_ready.into())];
+            let mut edits = vec![("/metadata/annotations", json(&annotations))];
+            if !has_min_ready {
+                edits.push(("/spec/minReadySeconds", min_ready.into()));
+            }
             return with(self.cluster, &reference::<ReplicaSet>(&new.metadata), &edits).map(ObjectChange::Update);
         }
         let name = new.metadata.name.as_deref().unwrap_or_default();

@@ -251,10 +251,15 @@ pub fn is_ready(pod: &Value) -> bool {
     conditions.is_some_and(|list| list.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
-fn key_of(object: &Value) -> String {
+/// Where the store has an object.
+pub fn key_of(object: &Value) -> String {
     let group = object["apiVersion"].as_str().unwrap().rsplit_once('/').map_or("core", |(group, _)| group);
     let kind = object["kind"].as_str().unwrap().to_lowercase();
-    let plural = if kind.ends_with('s') { kind } else { format!("{kind}s") };
+    let plural = match kind.as_str() {
+        "endpoints" => kind,
+        kind if kind.ends_with('s') => format!("{kind}es"),
+        kind => format!("{kind}s"),
+    };
     let meta = &object["metadata"];
     let text = |field: &str| meta[field].as_str().unwrap_or_default();
     format!("/{group}/{plural}/{}/{}", text("namespace"), text("name"))

@@ -1,13 +1,11 @@
 //! Rollouts by all controllers together in a world without IO: their ends, and what never happens on the way.
 
-mod world;
-
 use std::time::Duration;
 
+use super::world::{DEPLOYMENT, World, image, is_ready};
 use kube_api::controller::Propagation;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use world::{DEPLOYMENT, World, image, is_ready};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
