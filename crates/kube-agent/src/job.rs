@@ -166,7 +166,8 @@ impl Job {
         let client = &self.shared.client;
         let mut objects = objects::fetch(client, &self.namespace(), volume::references(&self.pod)).await?;
         for (key, wanted) in volume::tokens(&self.pod) {
-            objects.tokens.insert(key, objects::token(client, &self.pod, &wanted).await?);
+            let token = self.shared.tokens.get(client, &self.pod, (&key, &wanted)).await?;
+            objects.tokens.insert(key, token);
         }
         Ok(objects)
     }
@@ -211,10 +212,10 @@ impl Job {
             }
             failure(reason, words, AGAIN_S)
         };
-        let image = image::of(shared, &self.pod, role, container).await;
+        let image = image::of(shared, &self.pod, role, &container).await;
         let image = image.map_err(|(reason, words)| refused(reason, words))?;
         let mut objects =
-            objects::fetch(&shared.client, &self.namespace(), crate::pod::env::references(container)).await;
+            objects::fetch(&shared.client, &self.namespace(), crate::pod::env::references(&container)).await;
         if let Ok(objects) = &mut objects {
             objects.services = objects::services(&shared.client, &self.namespace()).await.unwrap_or_default();
         }
@@ -222,7 +223,7 @@ impl Job {
         let directories = self.directories();
         let made = Made {
             pod: &self.pod,
-            container,
+            container: &container,
             number,
             pause_s,
             image_id: image.id.to_string(),
@@ -231,10 +232,11 @@ impl Job {
             place: &self.place(),
             directories: &directories,
             volumes: &self.volumes,
+            target: self.target(name),
             now_ms: Timestamp::now().as_millisecond(),
         };
         let wish = container::wish(&made).map_err(|error| refused("CreateContainerConfigError", error.to_string()))?;
-        let ready = self.make_places(container, number, &wish.container.mounts);
+        let ready = self.make_places(&container, number, &wish.container.mounts);
         ready.map_err(|error| refused("CreateContainerError", error.to_string()))?;
         let id = wish.container.id.clone();
         match shared.engine.create(wish).await {
@@ -255,6 +257,18 @@ impl Job {
             Err(error) => return Err(refused("RunContainerError", error.to_string())),
         }
         Ok(())
+    }
+
+    /// The running container whose processes an ephemeral one is to see.
+    fn target(&self, name: &str) -> Option<ContainerId> {
+        let pod_spec = spec::of(&self.pod);
+        let ephemeral = pod_spec.ephemeral_containers.iter().flatten().find(|ephemeral| ephemeral.name == name)?;
+        let target = ephemeral.target_container_name.clone().filter(|target| !target.is_empty())?;
+        let state = self.shared.engine.state();
+        let is_it = |container: &&Arc<model::Container>| {
+            container.run().is_some() && container.labels.get(identity::label::CONTAINER) == Some(&target)
+        };
+        state.residents_of(&identity::sandbox(&self.uid())).find(is_it).map(|container| container.id.clone())
     }
 
     /// Makes what is mounted and not there yet: the file for last words, and parts of volumes.
@@ -286,16 +300,16 @@ impl Job {
         let shared = &self.shared;
         let pod_spec = spec::of(&self.pod);
         let found = spec::container(&pod_spec, name);
-        let role = found.map_or(Role::Main, |(role, _)| role);
+        let role = found.as_ref().map_or(Role::Main, |(role, _)| *role);
         let words = if why == "Stopping container" { format!("{why} {name}") } else { why.to_owned() };
         shared.recorder.tell(&self.pod, Some(spec::field_path(role, name)), Kind::Normal, "Killing", words);
         let mut left_s = grace_s.max(0);
-        let hook = found.and_then(|(_, container)| container.lifecycle.as_ref()?.pre_stop.clone());
+        let hook = found.as_ref().and_then(|(_, container)| container.lifecycle.as_ref()?.pre_stop.clone());
         if let (Some(hook), Some((role, container))) = (hook, found)
             && grace_s > 0
         {
             let begun = std::time::Instant::now();
-            let asked = self.asked(id.clone(), role, container.clone());
+            let asked = self.asked(id.clone(), role, container);
             let limit = Duration::from_secs(left_s.unsigned_abs());
             let outcome = tokio::time::timeout(limit, asked.hook(&hook)).await;
             if let Ok(Err(words)) = outcome {
@@ -366,6 +380,7 @@ pub fn directories(shared: &Shared, uid: &str) -> Directories {
 /// Removes all that is left of a pod on this node.
 pub async fn clear(shared: &Shared, uid: &str) {
     let engine = &shared.engine;
+    shared.tokens.forget(uid);
     let sandbox = identity::sandbox(uid);
     let residents: Vec<_> = engine.state().residents_of(&sandbox).map(|container| container.id.clone()).collect();
     for id in residents {

@@ -74,6 +74,7 @@ pub(crate) struct Shared {
     /// The pods' network.
     pub(crate) network: NetworkId,
     pub(crate) capacity: pod::resources::Capacity,
+    pub(crate) tokens: objects::Tokens,
 }
 
 /// Runs the node's agent until it is dropped. Pods go on without it, and another one finds them by their labels.
@@ -83,7 +84,17 @@ pub async fn run(agent: Agent) -> Result<(), AgentError> {
     network::join(&engine, &node, &network).await.map_err(AgentError::Network)?;
     let (recorder, telling) = Recorder::new(client.clone(), node.name.clone());
     let capacity = node::capacity();
-    let shared = Arc::new(Shared { client, engine, places, registries, node, recorder, network, capacity });
+    let shared = Arc::new(Shared {
+        client,
+        engine,
+        places,
+        registries,
+        node,
+        recorder,
+        network,
+        capacity,
+        tokens: objects::Tokens::default(),
+    });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(telling);
     tasks.spawn(node::keep(shared.client.clone(), shared.node.clone()));

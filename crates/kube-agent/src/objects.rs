@@ -1,6 +1,10 @@
 //! What pods name, from the API.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::{
     authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
@@ -48,8 +52,41 @@ pub async fn services(client: &Client, namespace: &str) -> kube::Result<Vec<Serv
     Ok(services)
 }
 
+/// Tokens of pods that are still good for long, by the pod's uid and by what asks for them.
+#[derive(Default)]
+pub struct Tokens(Mutex<BTreeMap<(String, String), (String, Instant)>>);
+
+impl Tokens {
+    /// A token of the pod's service account. It is asked for anew when a fifth of its time is left, as kubelet does.
+    pub async fn get(
+        &self,
+        client: &Client,
+        pod: &Pod,
+        (key, wanted): (&str, &ServiceAccountTokenProjection),
+    ) -> kube::Result<String> {
+        let at = (spec::names(pod).2, key.to_owned());
+        let known = self.lock().get(&at).filter(|(_, until)| Instant::now() < *until).map(|(token, _)| token.clone());
+        if let Some(token) = known {
+            return Ok(token);
+        }
+        let token = token(client, pod, wanted).await?;
+        let seconds = wanted.expiration_seconds.unwrap_or(TOKEN_S).unsigned_abs() * 4 / 5;
+        self.lock().insert(at, (token.clone(), Instant::now() + Duration::from_secs(seconds)));
+        Ok(token)
+    }
+
+    /// Forgets those of a pod that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.lock().retain(|(of, _), _| of != uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), (String, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A token of the pod's service account, which is good as long as the pod.
-pub async fn token(client: &Client, pod: &Pod, wanted: &ServiceAccountTokenProjection) -> kube::Result<String> {
+async fn token(client: &Client, pod: &Pod, wanted: &ServiceAccountTokenProjection) -> kube::Result<String> {
     let (name, namespace, uid) = spec::names(pod);
     let account = spec::of(pod).service_account_name.unwrap_or_else(|| "default".to_owned());
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);

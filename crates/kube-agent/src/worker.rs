@@ -33,7 +33,7 @@ use crate::{
         Action, Seen, backoff, next,
         seen::{Attempt, Checks, End, Failure, Sandboxed, Stage, Volumes},
         spec,
-        status::{container_id, status},
+        status::{OWN, container_id, status},
     },
 };
 
@@ -110,7 +110,7 @@ pub async fn work(shared: Arc<Shared>, pod: Arc<Pod>, mut notes: mpsc::Unbounded
         };
         tokio::select! {
             note = notes.recv() => match note {
-                Some(Note::Pod(pod)) => worker.pod = pod,
+                Some(Note::Pod(pod)) => worker.renew(&pod),
                 Some(Note::Gone) => worker.gone = true,
                 // The agent ends.
                 None => break,
@@ -152,6 +152,19 @@ impl Worker {
 
     fn is_ending(&self) -> bool {
         self.gone || self.pod.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Takes the pod as the API has it now. What it tells of this node may be older than what was last told, so that stays.
+    fn renew(&mut self, pod: &Pod) {
+        let mut pod = pod.clone();
+        if let (Some(told), Some(known)) = (&self.reported, &mut pod.status) {
+            let others = known.conditions.iter().flatten().filter(|condition| !OWN.contains(&condition.type_.as_str()));
+            let own = told.conditions.iter().flatten().filter(|condition| OWN.contains(&condition.type_.as_str()));
+            let conditions = own.chain(others).cloned().collect();
+            let (qos_class, nominated_node_name) = (known.qos_class.take(), known.nominated_node_name.take());
+            *known = PodStatus { conditions: Some(conditions), qos_class, nominated_node_name, ..told.clone() };
+        }
+        self.pod = Arc::new(pod);
     }
 
     /// Has something done, unless that is under way.
@@ -243,6 +256,7 @@ impl Worker {
                 id: container.id.clone(),
                 number,
                 pause_s: said(label::PAUSE).parse().unwrap_or(0),
+                image: container.image.name.clone(),
                 image_id: container.image.id.clone(),
                 stage,
             };
@@ -273,7 +287,7 @@ impl Worker {
             return Some(String::from_utf8_lossy(&bytes).into_owned());
         }
         let pod_spec = spec::of(&self.pod);
-        let policy = spec::container(&pod_spec, name).and_then(|(_, found)| found.termination_message_policy.clone());
+        let policy = spec::container(&pod_spec, name).and_then(|(_, found)| found.termination_message_policy);
         if code == 0 || policy.as_deref() != Some("FallbackToLogsOnError") {
             return None;
         }
@@ -301,7 +315,7 @@ impl Worker {
                 continue;
             }
             let Some((role, container)) = spec::container(&pod_spec, name) else { continue };
-            let asked = self.job().asked(attempt.id.clone(), role, container.clone());
+            let asked = self.job().asked(attempt.id.clone(), role, container);
             let (back, id) = (self.back.clone(), attempt.id.clone());
             let known = self.known_checks(&attempt.id);
             if let Some(known) = &known {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use model::{
-    Container as EngineContainer, Document,
+    Container as EngineContainer, ContainerId, Document,
     command::{ContainerWish, SandboxWish},
     container::{
         Access, AfterExit, Image, Init, Log, Missing, Mount, MountSource, Namespaces, Phase, Process, ReadOnly,
@@ -42,6 +42,8 @@ pub struct Made<'a> {
     pub directories: &'a Directories,
     /// Where each volume is.
     pub volumes: &'a BTreeMap<String, PathBuf>,
+    /// The container whose processes it sees: what somebody looks at who debugs.
+    pub target: Option<ContainerId>,
     /// Milliseconds since 1970 UTC.
     pub now_ms: i64,
 }
@@ -85,7 +87,7 @@ pub fn wish(made: &Made<'_>) -> Result<ContainerWish, ConfigError> {
         mounts: mounts(made, &variables)?,
         resources: resources::limits(container),
         security: security::security(pod, container, oom_score_adj)?,
-        namespaces: namespaces(pod),
+        namespaces: namespaces(pod, made.target.clone()),
         restart: Restart::No,
         stop: Stop {
             signal: stop_signal(container, made.image),
@@ -120,11 +122,11 @@ fn labels(made: &Made<'_>) -> BTreeMap<String, String> {
     labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-fn namespaces(pod: &Pod) -> Namespaces {
+fn namespaces(pod: &Pod, target: Option<ContainerId>) -> Namespaces {
     let spec = spec::of(pod);
     let host_or = |wanted: Option<bool>, other| if wanted == Some(true) { Share::Host } else { other };
     Namespaces {
-        pid: host_or(spec.host_pid, Share::Own),
+        pid: host_or(spec.host_pid, target.map_or(Share::Own, Share::Container)),
         ipc: host_or(spec.host_ipc, Share::Sandbox),
         uts: host_or(spec.host_network, Share::Sandbox),
         cgroup: Share::Own,

@@ -192,7 +192,7 @@ pub fn resource(
 ) -> Result<String, ConfigError> {
     let spec = spec::of(pod);
     let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
-        Some(name) => spec::container(&spec, name).map(|(_, container)| container.clone()),
+        Some(name) => spec::container(&spec, name).map(|(_, container)| container),
         None => Some(own.clone()),
     };
     let container =

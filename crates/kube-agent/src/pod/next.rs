@@ -115,7 +115,8 @@ pub fn deadline_s(pod: &Pod, now: Timestamp) -> Option<i64> {
 pub fn has_ended(spec: &PodSpec, seen: &Seen) -> bool {
     let over = |role, container: &Container| {
         let end = seen.latest(&container.name).and_then(Attempt::end);
-        end.is_some_and(|end| !spec::restarts(spec, container, role, end.code))
+        let changed = seen.latest(&container.name).is_some_and(|latest| is_other(container, latest));
+        end.is_some_and(|end| !changed && !spec::restarts(spec, container, role, end.code))
     };
     init_failed(spec, seen).is_some() || spec.containers.iter().all(|container| over(Role::Main, container))
 }
@@ -192,6 +193,9 @@ impl Containers<'_> {
         for container in &self.spec.containers {
             self.one(Role::Main, container, begun, actions);
         }
+        for container in spec::ephemerals(self.spec).iter().filter(|_| begun) {
+            self.one(Role::Ephemeral, container, begun, actions);
+        }
     }
 
     /// Sees to one container. Whether the next one may start.
@@ -208,7 +212,8 @@ impl Containers<'_> {
             Stage::Starting => false,
             Stage::Running { .. } => {
                 let checks = self.seen.checks_of(name);
-                if let Some(why) = checks.doomed {
+                let changed = || format!("Container {name} definition changed, will be restarted");
+                if let Some(why) = checks.doomed.or_else(|| is_other(container, latest).then(changed)) {
                     let own = self.spec.termination_grace_period_seconds;
                     let grace_s = checks.grace_s.or(own).unwrap_or(GRACE_S);
                     let (id, container) = (latest.id.clone(), name.clone());
@@ -218,7 +223,10 @@ impl Containers<'_> {
             }
             Stage::Ended(end) => {
                 let done = role == Role::Init && (end.code == 0 || begun);
-                if !done && spec::restarts(self.spec, container, role, end.code) {
+                let changed = role == Role::Main && is_other(container, latest);
+                if changed {
+                    actions.push(self.start(name, latest.number + 1, 0, 0));
+                } else if !done && spec::restarts(self.spec, container, role, end.code) {
                     let (pause_s, remaining_s) = (backoff::after(latest), backoff::remaining_s(latest, self.now));
                     actions.push(self.start(name, latest.number + 1, pause_s, remaining_s));
                 }
@@ -239,6 +247,11 @@ impl Containers<'_> {
         let failed_s = self.seen.failures.get(name).map_or(0, |failure| failure.remaining_s(self.now));
         again(remaining_s.max(failed_s), Action::Start { container: name.to_owned(), number, pause_s })
     }
+}
+
+/// Whether the pod wants another image now than a container was made from.
+fn is_other(container: &Container, made: &Attempt) -> bool {
+    container.image.as_ref().is_some_and(|image| *image != made.image)
 }
 
 fn forget(seen: &Seen, actions: &mut Vec<Action>) {

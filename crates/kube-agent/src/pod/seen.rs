@@ -76,6 +76,8 @@ pub struct Attempt {
     pub number: u32,
     /// Seconds that were waited before it was made.
     pub pause_s: i64,
+    /// The image, as the pod named it.
+    pub image: String,
     /// The image, by id.
     pub image_id: String,
     /// How far it has come.

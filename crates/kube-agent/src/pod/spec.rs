@@ -22,6 +22,8 @@ pub enum Role {
     Sidecar,
     /// What the pod is for.
     Main,
+    /// It was put into the running pod, for somebody to look around.
+    Ephemeral,
 }
 
 /// The specification of a pod; empty for an object without one.
@@ -48,7 +50,7 @@ pub fn restarts(spec: &PodSpec, container: &Container, role: Role, code: i32) ->
     };
     match (role, policy) {
         (Role::Sidecar, _) => true,
-        (_, RestartPolicy::Never) => false,
+        (Role::Ephemeral, _) | (_, RestartPolicy::Never) => false,
         (Role::Init, _) | (Role::Main, RestartPolicy::OnFailure) => code != 0,
         (Role::Main, RestartPolicy::Always) => true,
     }
@@ -68,9 +70,19 @@ pub fn containers(spec: &PodSpec) -> impl Iterator<Item = (Role, &Container)> {
     inits(spec).chain(spec.containers.iter().map(|container| (Role::Main, container)))
 }
 
+/// The containers that were put into a running pod. What they have besides is what every container has.
+pub fn ephemerals(spec: &PodSpec) -> Vec<Container> {
+    let all = spec.ephemeral_containers.iter().flatten();
+    let container = |ephemeral| serde_json::from_value(serde_json::to_value(ephemeral).ok()?).ok();
+    all.filter_map(container).collect()
+}
+
 /// The container of this name.
-pub fn container<'s>(spec: &'s PodSpec, name: &str) -> Option<(Role, &'s Container)> {
-    containers(spec).find(|(_, container)| container.name == name)
+pub fn container(spec: &PodSpec, name: &str) -> Option<(Role, Container)> {
+    let usual = containers(spec).find(|(_, container)| container.name == name);
+    let ephemeral = || ephemerals(spec).into_iter().find(|container| container.name == name);
+    let usual = usual.map(|(role, container)| (role, container.clone()));
+    usual.or_else(|| ephemeral().map(|container| (Role::Ephemeral, container)))
 }
 
 /// The name, namespace and uid of a pod.
@@ -84,6 +96,7 @@ pub fn names(pod: &Pod) -> (String, String, String) {
 pub fn field_path(role: Role, name: &str) -> String {
     match role {
         Role::Main => format!("spec.containers{{{name}}}"),
+        Role::Ephemeral => format!("spec.ephemeralContainers{{{name}}}"),
         Role::Init | Role::Sidecar => format!("spec.initContainers{{{name}}}"),
     }
 }

@@ -17,6 +17,8 @@ use super::{
     spec::{self, RestartPolicy, Role},
 };
 
+/// The conditions of a pod that its node tells of.
+pub const OWN: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 /// How long the reason of a failed pull stands before that it is waited with the next one, seconds.
 const ERROR_SHOWN_S: i64 = 3;
 
@@ -29,12 +31,14 @@ pub fn status(pod: &Pod, seen: &Seen, now: Timestamp) -> PodStatus {
     let view = View { pod, spec: &spec, seen, now, before: &before };
     let inits: Vec<_> = spec::inits(&spec).map(|(role, container)| view.container(role, container)).collect();
     let mains: Vec<_> = spec.containers.iter().map(|container| view.container(Role::Main, container)).collect();
+    let ephemerals = spec::ephemerals(&spec);
+    let ephemerals: Vec<_> = ephemerals.iter().map(|container| view.container(Role::Ephemeral, container)).collect();
     let past_deadline = deadline_s(pod, now).is_some_and(|remaining_s| remaining_s <= 0);
     let (phase, reason, message) = match before.phase.as_deref() {
         // What has ended stays so.
         Some(phase @ ("Succeeded" | "Failed")) => (phase, before.reason.clone(), before.message.clone()),
-        _ if past_deadline => (
-            if seen.live().next().is_none() { "Failed" } else { "Running" },
+        _ if past_deadline && seen.live().next().is_none() => (
+            "Failed",
             Some("DeadlineExceeded".to_owned()),
             Some("Pod was active on the node longer than the specified deadline".to_owned()),
         ),
@@ -48,6 +52,7 @@ pub fn status(pod: &Pod, seen: &Seen, now: Timestamp) -> PodStatus {
     PodStatus {
         conditions: Some(view.conditions(phase, &inits, &mains)),
         container_statuses: Some(mains),
+        ephemeral_container_statuses: (!ephemerals.is_empty()).then_some(ephemerals),
         init_container_statuses: (!inits.is_empty()).then_some(inits),
         host_ip: host_ips.first().cloned(),
         host_ips: Some(host_ips.into_iter().map(|ip| HostIP { ip }).collect()),
@@ -83,6 +88,7 @@ impl View<'_> {
         let ready = match role {
             Role::Init => state.terminated.as_ref().is_some_and(|ended| ended.exit_code == 0),
             Role::Sidecar | Role::Main => runs && checks.started && checks.ready,
+            Role::Ephemeral => false,
         };
         let image_id = latest.map(|attempt| attempt.image_id.clone()).unwrap_or_default();
         ContainerStatus {
@@ -155,9 +161,9 @@ impl View<'_> {
     fn not_made(&self, role: Role, name: &str) -> ContainerState {
         let container = spec::container(self.spec, name).map(|(_, container)| container);
         match (self.seen.failures.get(name), container) {
-            (Some(failure), Some(container)) => self.failed(failure, container),
+            (Some(failure), Some(container)) => self.failed(failure, &container),
             _ if role == Role::Main && self.initialized().is_err() => waiting("PodInitializing", None),
-            _ if role != Role::Main && self.is_behind(name) => waiting("PodInitializing", None),
+            _ if matches!(role, Role::Init | Role::Sidecar) && self.is_behind(name) => waiting("PodInitializing", None),
             _ => waiting("ContainerCreating", None),
         }
     }
@@ -282,10 +288,7 @@ impl View<'_> {
         .map(|(kind, verdict)| self.condition(kind, verdict))
         .collect();
         // What others say of the pod stays.
-        let others = self.before.conditions.iter().flatten().filter(|known| {
-            !["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
-                .contains(&known.type_.as_str())
-        });
+        let others = self.before.conditions.iter().flatten().filter(|known| !OWN.contains(&known.type_.as_str()));
         conditions.extend(others.cloned());
         conditions
     }

@@ -10,7 +10,7 @@ use k8s_openapi::{
 use kube_agent::pod::{
     Action, Seen, next,
     seen::{Attempt, Checks, End, Failure, Sandboxed, Stage as Life, Volumes},
-    status,
+    spec, status,
 };
 use model::ContainerId;
 
@@ -62,6 +62,11 @@ impl Stage {
                 self.pod.metadata.deletion_timestamp = Some(Time(self.now));
                 self.pod.metadata.deletion_grace_period_seconds = Some(30);
             }
+            ["image", name, image] => {
+                let spec = self.pod.spec.as_mut().unwrap();
+                let container = spec.containers.iter_mut().find(|container| container.name == *name).unwrap();
+                container.image = Some((*image).to_owned());
+            }
             ["gone"] => self.seen.gone = true,
             ["cleared"] => {
                 self.seen.attempts.clear();
@@ -104,7 +109,8 @@ impl Stage {
             attempts.last().map_or((0, 0), |last| (last.number + 1, kube_agent::pod::backoff::after(last)));
         let id = ContainerId::from_bytes([self.made; 32]);
         let stage = Life::Running { since: self.now };
-        attempts.push(Attempt { id, number, pause_s, image_id: "sha256:1".to_owned(), stage });
+        let image = image_of(&self.pod, name);
+        attempts.push(Attempt { id, number, pause_s, image, image_id: "sha256:1".to_owned(), stage });
         self.seen.failures.remove(name);
     }
 
@@ -122,6 +128,11 @@ impl Stage {
     fn failure(&self, reason: &str, why: &[&str], pause_s: i64) -> Failure {
         Failure { reason: reason.to_owned(), message: why.join(" "), at: self.now, pause_s }
     }
+}
+
+fn image_of(pod: &Pod, name: &str) -> String {
+    let spec = spec::of(pod);
+    spec::container(&spec, name).and_then(|(_, container)| container.image).unwrap_or_default()
 }
 
 fn show(status: &ContainerStatus) -> String {
