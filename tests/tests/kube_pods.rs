@@ -11,7 +11,7 @@ fn node() -> Option<Host> {
     let host = Host::start_with(&["--kube-listen", "127.0.0.1:6443"])?;
     host.load_image();
     eventually("the node is ready", || {
-        let said = kubectl(&host, "get nodes -o jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}");
+        let said = kubectl(&host, "get nodes -o 'jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}'");
         (said.out == "True").then_some(())
     });
     Some(host)
@@ -116,7 +116,7 @@ fn pods_crash_fail_and_succeed() {
     until(&host, "unhealthy", ".status.containerStatuses[0].restartCount", "1");
     until(&host, "of-host", READY, "True");
     assert_eq!(field(&host, "of-host", ".status.podIP"), field(&host, "of-host", ".status.hostIP"));
-    let events = kubectl(&host, "get events -o jsonpath={.items[*].reason}").ok();
+    let events = kubectl(&host, "get events -o 'jsonpath={.items[*].reason}'").ok();
     for reason in ["Pulled", "Created", "Started", "BackOff", "Killing", "Unhealthy", "Failed"] {
         assert!(events.split(' ').any(|found| found == reason), "{reason}: {events}");
     }
