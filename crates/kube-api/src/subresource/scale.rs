@@ -45,12 +45,6 @@ pub fn change(object: &Value, scale: &Value) -> Changed {
         version => changed.put("metadata.resourceVersion", version),
     }
     changed.put("spec.replicas", replicas);
-    if object.int("spec.replicas") != Some(replicas)
-        && let Some(generation) = object.int("metadata.generation")
-    {
-        // `verb::update` keeps generations; this one counts.
-        changed.put("metadata.generation", generation + 1);
-    }
     Ok((changed, Vec::new()))
 }
 

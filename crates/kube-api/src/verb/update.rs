@@ -10,6 +10,7 @@ use super::{
 use crate::{
     admit,
     auth::User,
+    kind::strategy,
     object::{Look, encoding, meta},
     query::WriteOptions,
     server::Server,
@@ -116,6 +117,11 @@ async fn once(
     write::default(kind, &mut new);
     match update.part {
         Part::Whole => (kind.prepare)(&mut new, Some(&old)),
+        // Where a pod runs is no new wish.
+        Part::Other("binding") => {}
+        Part::Other(_) if old.at("metadata.generation").is_some() => {
+            strategy::generation(&mut new, Some(&old), &["spec"]);
+        }
         Part::Other(_) => {}
         Part::Status => status_only(&mut new, &old),
     }
