@@ -312,8 +312,8 @@ mod tests {
                 "cluster_addresses": ["10.96.0.7", "fd00::7"], "balancer_addresses": ["198.51.100.1"],
                 "balancer_sources": ["192.0.2.0/24"], "affinity": { "ClientIp": { "timeout_s": 10800 } },
                 "ports": [
-                    { "name": "http", "protocol": "Tcp", "port": 80, "node_port": 30080 },
-                    { "protocol": "Udp", "port": 53 },
+                    { "name": "http", "protocol": "tcp", "port": 80, "node_port": 30080 },
+                    { "protocol": "udp", "port": 53 },
                 ],
                 "external": "Local", "health_check_port": 30999, "unready": "Served",
             }),
