@@ -5,6 +5,7 @@
 //! with the other namespaces, and the files with the temporary directory.
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod host;
 pub mod image;
 mod job;
@@ -14,6 +15,7 @@ mod raw;
 mod said;
 mod terminal;
 
+pub use cluster::Cluster;
 pub use host::{Host, NETWORK, binary};
 pub use job::Job;
 pub use network::From;

@@ -26,7 +26,7 @@ pub async fn ensure(engine: &Engine, node: &NodeSettings) -> Result<NetworkId, E
         ipv4: FamilyWish::Subnet(SubnetWish::of(node.pod_cidr)),
         names: Names::HostsFile,
         others: Others::Reached,
-        addresses: vec![IpAddr::V4(node.names.server)],
+        addresses: node.api.into_iter().chain([node.names.server]).map(IpAddr::V4).collect(),
         ..BridgeWish::default()
     };
     let wish = NetworkWish {

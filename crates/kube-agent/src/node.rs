@@ -1,6 +1,11 @@
 //! The node: its object in the API, and the lease by which others see that it lives.
 
-use std::{collections::BTreeMap, fs, io, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -39,6 +44,8 @@ pub struct NodeSettings {
     pub pod_ranges: Vec<IpNet>,
     /// Where services get their addresses from.
     pub service_ranges: Vec<IpNet>,
+    /// The address at which pods find the API, where this host has it.
+    pub api: Option<Ipv4Addr>,
     /// The names of the cluster.
     pub names: crate::pod::network::ClusterNames,
     /// The port of kubelet's API.

@@ -13,7 +13,7 @@ use rustls::{
 use serde_json::{Value, json};
 use store::objects::{Compacted, Objects, ObjectsError};
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
     auth::{
@@ -106,11 +106,15 @@ impl ApiServer {
         Ok(Self { server, authority, tls: Arc::new(tls) })
     }
 
-    /// Serves, and runs the controllers, until `shutdown` ends.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
-        let controllers = tokio::spawn(run::run(self.server.clone()));
-        serve::serve(self.server.clone(), listener, Arc::clone(&self.tls), shutdown).await;
-        controllers.abort();
+    /// Serves at these, and runs the controllers, until `shutdown` ends. Connections that are open then are cut when the runtime ends.
+    pub async fn serve(&self, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()> + Send) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run::run(self.server.clone()));
+        for listener in listeners {
+            tasks.spawn(serve::serve(self.server.clone(), listener, Arc::clone(&self.tls)));
+        }
+        // The tasks end with the set.
+        shutdown.await;
     }
 
     /// The authority of the cluster.

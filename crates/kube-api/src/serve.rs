@@ -35,21 +35,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often a silent HTTP/2 connection is asked whether it still is there.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
-/// Serves until `shutdown` ends. Connections that are open then are cut when the runtime ends.
-pub async fn serve(
-    server: Server,
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
-    shutdown: impl Future<Output = ()> + Send,
-) {
+/// Serves for as long as it is polled.
+pub async fn serve(server: Server, listener: TcpListener, tls: Arc<ServerConfig>) {
     let tls = TlsAcceptor::from(tls);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    tokio::pin!(shutdown);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut shutdown => return,
-        };
+        let accepted = listener.accept().await;
         let connection = match accepted {
             Ok((connection, _)) => connection,
             Err(error) => {

@@ -20,6 +20,7 @@ use kube_api::{
     settings::{KUBERNETES, Settings},
 };
 use runtime::image::RegistrySettings;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use store::objects::{Objects, ObjectsError, Options};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -30,6 +31,9 @@ const SERVICE_RANGE: &str = "10.96.0.0/16";
 const POD_RANGE: &str = "10.244.0.0/16";
 /// Ports of services on every node.
 const NODE_PORTS: (u16, u16) = (30000, 32767);
+/// Where pods find the API: the address of the service `kubernetes`, which this host has on the pods' network.
+const API: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+const API_PORT: u16 = 443;
 /// Where the cluster's DNS server is.
 const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Addresses of this node's pods.
@@ -91,11 +95,13 @@ impl Kube {
         let listen = setup.listen;
         let listener = TcpListener::bind(listen).await.map_err(|e| KubeError::Listen(listen, e))?;
         let local = listener.local_addr().map_err(|e| KubeError::Listen(listen, e))?;
+        let inside = SocketAddr::new(API.into(), API_PORT);
+        let listeners = vec![listener, bind_ahead(inside).map_err(|e| KubeError::Listen(inside, e))?];
         let objects = Objects::open_sqlite(&setup.data_root.join("kube.db"), Options::default()).await?;
         let server = ApiServer::open(Opening {
             objects: objects.clone(),
             pki: setup.data_root.join("pki"),
-            settings: settings(local),
+            settings: settings(),
             names: Default::default(),
             gateway: None,
         })
@@ -108,7 +114,7 @@ impl Kube {
         let served = tokio::spawn(async move {
             // A dropped sender is the end too.
             let until = async { drop(ended.await) };
-            server.serve(listener, until).await;
+            server.serve(listeners, until).await;
         });
         let node = tokio::spawn(async move {
             if let Err(error) = kube_agent::run(agent).await {
@@ -157,6 +163,7 @@ async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Age
             pod_cidr: POD_CIDR.parse().map_err(|_| KubeError::Client("the pods' range is none".to_owned()))?,
             pod_ranges: range(POD_RANGE),
             service_ranges: range(SERVICE_RANGE),
+            api: Some(API),
             names: ClusterNames { server: DNS, domain: DOMAIN.to_owned() },
             kubelet_port: KUBELET_PORT,
             kubernetes_version: format!("v{major}.{minor}.0"),
@@ -191,10 +198,10 @@ fn own_address() -> IpAddr {
     known.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
-fn settings(listen: SocketAddr) -> Settings {
+fn settings() -> Settings {
     Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        advertised: (listen.ip(), listen.port()),
+        advertised: (API.into(), API_PORT),
         service_ranges: range(SERVICE_RANGE),
         node_ports: NODE_PORTS,
         load_balancer_pools: Vec::new(),
@@ -206,6 +213,17 @@ fn settings(listen: SocketAddr) -> Settings {
 /// A range that is written here.
 fn range(text: &str) -> Vec<ipnet::IpNet> {
     text.parse().ok().into_iter().collect()
+}
+
+/// Listens at an address that the host is going to have.
+fn bind_ahead(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket =
+        net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_ip_freebind(&socket, true)?;
+    net::bind(&socket, &at)?;
+    net::listen(&socket, 1024)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// An address by which one on this host reaches a listener.
