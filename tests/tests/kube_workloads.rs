@@ -74,7 +74,8 @@ fn a_deployment_is_updated_and_put_back_while_it_serves() {
     cluster.host.sh(&load).ok();
     cluster.kubectl("set env deployment/web VERSION=2").ok();
     cluster.kubectl("rollout status deployment/web --timeout=60s").ok();
-    assert_eq!(cluster.kubectl("get deployment web -o jsonpath={.metadata.annotations}").ok().contains("\"2\""), true);
+    let annotations = cluster.kubectl("get deployment web -o jsonpath={.metadata.annotations}").ok();
+    assert!(annotations.contains("\"deployment.kubernetes.io/revision\":\"2\""), "{annotations}");
     cluster.kubectl("rollout undo deployment/web").ok();
     cluster.kubectl("rollout status deployment/web --timeout=60s").ok();
     cluster.kubectl("scale deployment/web --replicas=3").ok();
