@@ -55,7 +55,8 @@ impl BenchGateway {
             None => {
                 step(&mut command("cargo", ["build", "--release", "-p", "proxy", "--example", "gateway"]))?;
                 let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-                target.join("release/examples/gateway")
+                // The target is named in .cargo/config.toml.
+                target.join("x86_64-unknown-linux-gnu/release/examples/gateway")
             }
         };
         let me = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;

@@ -144,6 +144,9 @@ impl Gateway {
             listener.set_nonblocking(true)?;
             // Again, for the standard library's queue of 128 overflows at the first burst, and then clients wait a second.
             rustix::net::listen(listener, accept::BACKLOG)?;
+            // Accepted sockets inherit both: small answers at once, and an end for clients that vanished.
+            rustix::net::sockopt::set_tcp_nodelay(listener, true)?;
+            rustix::net::sockopt::set_socket_keepalive(listener, true)?;
         }
         let mut counters = Vec::new();
         for number in 0..settings.threads.max(1) {

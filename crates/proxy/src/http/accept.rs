@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -107,17 +107,21 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, tls: bool, places: A
             }
         }
     }
-    // Who has got through to the queue is served; closing it would reset them.
-    while let Ok(Ok((client, from))) = timeout(LAST, listener.accept()).await {
-        let Ok(place) = places.clone().try_acquire_owned() else { return };
+    // Who has got through to the queue is served; closing it would reset them. It ends with the first look that finds it empty.
+    let last = sleep(LAST);
+    tokio::pin!(last);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = &mut last => return,
+        };
+        let (Ok((client, from)), Ok(place)) = (accepted, places.clone().try_acquire_owned()) else { return };
         start(&worker, client, Arrived { from, tls, place });
     }
 }
 
 fn start(worker: &Arc<Worker>, client: TcpStream, arrived: Arrived) {
-    // Both only make it better: small answers at once, and an end for clients that vanished.
-    let _ = client.set_nodelay(true);
-    let _ = rustix::net::sockopt::set_socket_keepalive(&client, true);
     tokio::spawn(connection::serve(worker.clone(), client, arrived));
 }
 
