@@ -62,7 +62,7 @@ pub struct Opening {
     pub settings: Settings,
     /// Names and addresses that it answers to besides the usual.
     pub names: ServerNames,
-    /// What the controllers are told.
+    /// Namespace and name of the service behind which the gateway runs.
     pub gateway: Option<(String, String)>,
 }
 
@@ -90,7 +90,7 @@ impl ApiServer {
             },
             load_balancer: Pool::default(),
             gateway: opening.gateway,
-            ingress_controller: "linkspan.io/gateway".to_owned(),
+            ingress_controller: "linkspan.dev/gateway".to_owned(),
         };
         let view = View::open(&opening.objects, told)?;
         let server = Server::new(Parts {

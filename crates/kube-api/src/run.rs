@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The first pause after a refusal; it doubles up to the last.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_LAST: Duration = Duration::from_secs(60);
 /// How many are reconciled before the objects are looked at anew.
 const ROUND: usize = 64;

@@ -156,6 +156,9 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
     if setup.demo {
         images.assemble_demo(Path::new("/proc/self/exe")).await?;
     }
+    if setup.kube_listen.is_some() {
+        images.assemble_gateway(Path::new("/proc/self/exe"), env!("CARGO_PKG_VERSION")).await?;
+    }
     if let Err(error) = runtime::cgroup::parents::make_room() {
         warn!(%error, "control groups are not handed on, so containers with limits will not start: run this container --privileged");
     }

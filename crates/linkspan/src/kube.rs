@@ -103,7 +103,7 @@ impl Kube {
             pki: setup.data_root.join("pki"),
             settings: settings(),
             names: Default::default(),
-            gateway: None,
+            gateway: Some(("linkspan-system".to_owned(), "gateway".to_owned())),
         })
         .await?;
         let kubeconfig = setup.run_dir.join("kubeconfig");

@@ -1,4 +1,4 @@
-//! The built-in image `linkspan/demo`: this very binary, so that the first steps need no registry.
+//! The built-in images: this very binary, so that the first steps, and the cluster's own pods, need no registry.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,17 +12,34 @@ use super::error::{ImageError, io_error};
 use super::reference::Reference;
 use super::store::{Store, blocking};
 
-/// The name of the built-in image.
+/// The name of the image of the demonstration.
 pub const NAME: &str = "linkspan/demo";
-/// Where its server listens.
+/// The name of the image of the cluster's gateway, without a tag.
+const GATEWAY: &str = "linkspan/gateway";
+/// Where the demonstration's server listens.
 const PORT: &str = "80/tcp";
 /// Program header of the dynamic loader's path (elf(5)).
 const PT_INTERP: u32 = 3;
 
 impl Store {
-    /// Makes the built-in image of a linkspan binary; a dynamic one brings its shared libraries. Making it again of
-    /// the same binary changes nothing.
+    /// Makes the image of the demonstration of a linkspan binary.
     pub async fn assemble_demo(&self, binary: &Path) -> Result<ImageId, ImageError> {
+        let config = Config {
+            entrypoint: Some(vec!["/linkspan".to_owned(), "demo".to_owned()]),
+            exposed_ports: [(PORT.to_owned(), Present {})].into(),
+            ..Config::default()
+        };
+        self.assemble_own(binary, NAME, config).await
+    }
+
+    /// Makes the image of the cluster's gateway of a linkspan binary; its tag is the binary's version.
+    pub async fn assemble_gateway(&self, binary: &Path, version: &str) -> Result<ImageId, ImageError> {
+        let config = Config { entrypoint: Some(vec!["/linkspan".to_owned()]), ..Config::default() };
+        self.assemble_own(binary, &format!("{GATEWAY}:{version}"), config).await
+    }
+
+    /// Makes an image of a linkspan binary; a dynamic one brings its shared libraries. Making it again of the same binary changes nothing.
+    async fn assemble_own(&self, binary: &Path, name: &str, config: Config) -> Result<ImageId, ImageError> {
         let binary = binary.to_owned();
         let libraries = {
             let binary = binary.clone();
@@ -36,14 +53,9 @@ impl Store {
             "root:x:0:0:root:/:/linkspan\nnobody:x:65534:65534:nobody:/:/linkspan\n",
         ));
         files.push(AssemblyFile::text("etc/group", "root:x:0:\nnogroup:x:65534:\n"));
-        let config = Config {
-            entrypoint: Some(vec!["/linkspan".to_owned(), "demo".to_owned()]),
-            env: vec!["PATH=/".to_owned()],
-            exposed_ports: [(PORT.to_owned(), Present {})].into(),
-            ..Config::default()
-        };
+        let config = Config { env: vec!["PATH=/".to_owned()], ..config };
         let comment = "assembled from the running binary".to_owned();
-        let reference = Some(Reference::parse(NAME)?);
+        let reference = Some(Reference::parse(name)?);
         self.assemble(Assembly { reference, config, files, comment, created: None }).await
     }
 }
