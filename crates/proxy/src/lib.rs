@@ -7,3 +7,7 @@
 pub mod dns;
 pub mod http;
 pub mod listener;
+
+#[cfg(test)]
+#[path = "../../../fuzz/replay.rs"]
+mod replay;

@@ -59,13 +59,9 @@ fn check(packet: &[u8], transport: Transport, reply: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../../fuzz/replay.rs"]
-mod replay;
-
-#[cfg(test)]
 mod tests {
     #[test]
     fn corpora() {
-        super::replay::replay("dns_messages", super::dns_messages);
+        crate::replay::replay("dns_messages", super::dns_messages);
     }
 }

@@ -109,10 +109,6 @@ pub fn fuzz(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../../fuzz/replay.rs"]
-mod replay;
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -150,6 +146,6 @@ mod tests {
 
     #[test]
     fn corpus() {
-        super::replay::replay("request_paths", fuzz);
+        crate::replay::replay("request_paths", fuzz);
     }
 }

@@ -195,10 +195,6 @@ pub fn fuzz(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../../fuzz/replay.rs"]
-mod replay;
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -266,6 +262,6 @@ mod tests {
 
     #[test]
     fn corpus() {
-        super::replay::replay("proxy_headers", fuzz);
+        crate::replay::replay("proxy_headers", fuzz);
     }
 }
