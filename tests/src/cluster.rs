@@ -11,16 +11,26 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one; none, said loudly, where there is no kubectl, or namespaces cannot be made.
+    /// Starts one; none, said loudly, where it cannot be.
     ///
     /// # Panics
     /// When the node does not come up.
     pub fn start() -> Option<Self> {
+        Self::on(Host::start_with(&Self::ARGUMENTS)?)
+    }
+
+    /// What the daemon of a cluster is started with.
+    pub const ARGUMENTS: [&str; 2] = ["--kube-listen", "127.0.0.1:6443"];
+
+    /// A cluster on a host whose daemon serves the Kubernetes API; none, said loudly, where there is no kubectl.
+    ///
+    /// # Panics
+    /// When the node does not come up.
+    pub fn on(host: Host) -> Option<Self> {
         if Command::new("kubectl").args(["version", "--client"]).output().is_err() {
             eprintln!("SKIPPED: there is no kubectl");
             return None;
         }
-        let host = Host::start_with(&["--kube-listen", "127.0.0.1:6443"])?;
         host.load_image();
         host.docker("tag busybox busybox:1").ok();
         let cluster = Self { host };

@@ -1,6 +1,6 @@
 //! Objects of the Kubernetes API, with the real kubectl.
 
-use conformance::Cluster;
+use conformance::{Cluster, Host};
 
 #[test]
 fn objects_are_made_read_changed_and_deleted() {
@@ -83,6 +83,33 @@ fn the_server_tells_what_it_has_and_who_asks() {
 fn objects_outlive_the_daemon() {
     let Some(cluster) = Cluster::start() else { return };
     cluster.kubectl("create configmap settings --from-literal=colour=blue").ok();
+    cluster.host.kill_daemon();
+    cluster.host.start_daemon();
+    let colour = || {
+        let said = cluster.kubectl("get configmap settings -o jsonpath={.data.colour}");
+        (said.code == 0).then_some(said.out)
+    };
+    assert_eq!(conformance::eventually("the API is there again", colour), "blue");
+}
+
+#[test]
+fn objects_are_in_an_etcd_if_that_is_asked() {
+    if std::process::Command::new("etcd").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no etcd");
+        return;
+    }
+    let Some(host) = Host::empty() else { return };
+    host.sh(&format!("etcd --data-dir {}/etcd >/dev/null 2>&1 &", host.path().display())).ok();
+    let store = ["--store", "etcd://127.0.0.1:2379"];
+    let host = host.with_arguments(&[Cluster::ARGUMENTS, store].concat());
+    host.start_daemon();
+    let Some(cluster) = Cluster::on(host) else { return };
+    cluster.kubectl("create configmap settings --from-literal=colour=blue").ok();
+    cluster.kubectl("run box --image=busybox:1 -- sleep 1000").ok();
+    cluster.kubectl("wait --for=condition=Ready pod/box --timeout=30s").ok();
+    assert!(!cluster.host.data_root().join("kube.db").exists());
+    let keys = cluster.host.sh("ETCDCTL_API=3 etcdctl get --prefix --keys-only / 2>/dev/null || true").ok();
+    assert!(keys.is_empty() || keys.contains("/core/configmaps/default/settings"), "{keys}");
     cluster.host.kill_daemon();
     cluster.host.start_daemon();
     let colour = || {

@@ -39,6 +39,8 @@ pub struct File {
     /// `kube-listen`
     #[serde(rename = "kube-listen")]
     pub kube_listen: Option<SocketAddr>,
+    /// `store`
+    pub store: Option<String>,
     /// `log-level`
     #[serde(rename = "log-level")]
     pub log_level: Option<String>,

@@ -65,6 +65,8 @@ pub struct Setup {
     pub images: config::Images,
     /// Where the Kubernetes API is, if anywhere.
     pub kube_listen: Option<SocketAddr>,
+    /// In which etcd the Kubernetes objects are, if in any.
+    pub store: Option<String>,
     /// Whether the built-in image is put into the store.
     pub demo: bool,
 }
@@ -204,10 +206,11 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         let _ = ended.await;
     });
     let api = tokio::spawn(api);
-    let kube = match setup.kube_listen {
+    let mut kube = match setup.kube_listen {
         Some(listen) => {
             let kube = kube::Setup {
                 listen,
+                store: setup.store.clone(),
                 data_root: setup.data_root.clone(),
                 run_dir: setup.run_dir.clone(),
                 engine: engine.clone(),
@@ -222,9 +225,9 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
     }
     info!(socket = %socket.display(), data_root = %setup.data_root.display(), "ready");
     notify("READY=1");
-    let outcome = wait(View { engine, host: seen }, questions).await;
+    let outcome = wait(View { engine, host: seen }, questions, &mut kube).await;
     notify("STOPPING=1");
-    if let Some(kube) = kube {
+    if let Some(kube) = kube.take() {
         kube.close().await;
     }
     drop(end);
@@ -247,8 +250,12 @@ fn registries(images: &config::Images) -> image::RegistrySettings {
     }
 }
 
-/// Answers the verbs until a signal or `linkspan down`.
-async fn wait(mut view: View, mut questions: tokio::sync::mpsc::Receiver<admin::Question>) -> Result<End, DaemonError> {
+/// Answers the verbs until a signal or `linkspan down`. What is to leave is not made again by the Kubernetes face: it ends first.
+async fn wait(
+    mut view: View,
+    mut questions: tokio::sync::mpsc::Receiver<admin::Question>,
+    kube: &mut Option<kube::Kube>,
+) -> Result<End, DaemonError> {
     let on = |kind| signal(kind).map_err(|e| DaemonError::System("take signals", e));
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     loop {
@@ -257,6 +264,9 @@ async fn wait(mut view: View, mut questions: tokio::sync::mpsc::Receiver<admin::
             _ = interrupt.recv() => return Ok(End::Signal),
             Some(question) = questions.recv() => {
                 let down = matches!(question.ask, admin::Ask::Down);
+                if let Some(kube) = kube.take_if(|_| down) {
+                    kube.close().await;
+                }
                 let answer = view::answer(&mut view, question.ask).await;
                 let done = down && answer.is_ok();
                 // Whoever asked may have gone.

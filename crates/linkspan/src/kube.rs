@@ -21,7 +21,7 @@ use kube_api::{
 };
 use runtime::image::RegistrySettings;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
-use store::objects::{Objects, ObjectsError, Options};
+use store::objects::{Etcd, Objects, ObjectsError, Options};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -47,7 +47,9 @@ const DOMAIN: &str = "cluster.local";
 pub struct Setup {
     /// Where its API is.
     pub listen: SocketAddr,
-    /// Where its objects and keys are.
+    /// In which etcd its objects are; none: in a file of the data directory.
+    pub store: Option<String>,
+    /// Where its keys are, and its objects unless they are in an etcd.
     pub data_root: PathBuf,
     /// Where its kubeconfig goes.
     pub run_dir: PathBuf,
@@ -97,7 +99,10 @@ impl Kube {
         let local = listener.local_addr().map_err(|e| KubeError::Listen(listen, e))?;
         let inside = SocketAddr::new(API.into(), API_PORT);
         let listeners = vec![listener, bind_ahead(inside).map_err(|e| KubeError::Listen(inside, e))?];
-        let objects = Objects::open_sqlite(&setup.data_root.join("kube.db"), Options::default()).await?;
+        let objects = match &setup.store {
+            Some(url) => Objects::open_etcd(Etcd::parse(url, None)?, Options::default()).await?,
+            None => Objects::open_sqlite(&setup.data_root.join("kube.db"), Options::default()).await?,
+        };
         let server = ApiServer::open(Opening {
             objects: objects.clone(),
             pki: setup.data_root.join("pki"),

@@ -36,6 +36,9 @@ pub struct Up {
     /// Serve the Kubernetes API there, as 127.0.0.1:6443; its kubeconfig is put into the run directory
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Kubernetes")]
     kube_listen: Option<SocketAddr>,
+    /// Keep the Kubernetes objects in an etcd, as etcd://HOST:PORT[,HOST:PORT...][/PREFIX] [default: in the data directory]
+    #[arg(long, value_name = "URL", help_heading = "Kubernetes")]
+    store: Option<String>,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -69,6 +72,7 @@ impl Up {
             network_options: network.default_network_opts.get("bridge").cloned().unwrap_or_default(),
             images: file.images,
             kube_listen: self.kube_listen.or(file.kube_listen),
+            store: self.store.or(file.store),
             demo: self.demo,
         })
     }
