@@ -237,9 +237,7 @@ impl Containers<'_> {
 
     /// The restart count of a container of which nothing is left: somebody may have removed the last one.
     fn number(&self, name: &str) -> u32 {
-        let status = self.pod.status.clone().unwrap_or_default();
-        let mut known = status.container_statuses.into_iter().chain(status.init_container_statuses).flatten();
-        let last = known.find(|status| status.name == name && status.container_id.is_some());
+        let last = spec::told_of(self.pod, name).filter(|status| status.container_id.is_some());
         last.map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0) + 1)
     }
 

@@ -1,6 +1,6 @@
 //! What a pod's specification says, with what is meant where it says nothing.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 
 /// When the containers of a pod are started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,4 +99,11 @@ pub fn field_path(role: Role, name: &str) -> String {
         Role::Ephemeral => format!("spec.ephemeralContainers{{{name}}}"),
         Role::Init | Role::Sidecar => format!("spec.initContainers{{{name}}}"),
     }
+}
+
+/// What the API was last told of a container of the pod.
+pub fn told_of<'p>(pod: &'p Pod, name: &str) -> Option<&'p ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    let mut known = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    known.find(|status| status.name == name)
 }

@@ -91,16 +91,19 @@ impl View<'_> {
             Role::Ephemeral => false,
         };
         let image_id = latest.map(|attempt| attempt.image_id.clone()).unwrap_or_default();
+        // Somebody may have removed the last one: the next one counts on from what was told of it.
+        let told = || spec::told_of(self.pod, name);
+        let number = latest.map(|attempt| i32::try_from(attempt.number).unwrap_or(i32::MAX));
         ContainerStatus {
             name: name.clone(),
             state: Some(state),
             last_state: Some(last.unwrap_or_default()),
             ready,
             started: Some(runs && (role == Role::Init || checks.started)),
-            restart_count: latest.map_or(0, |attempt| i32::try_from(attempt.number).unwrap_or(i32::MAX)),
+            restart_count: number.or_else(|| Some(told()?.restart_count)).unwrap_or_default(),
             image: container.image.clone().unwrap_or_default(),
             image_id,
-            container_id: latest.map(|attempt| container_id(&attempt.id)),
+            container_id: latest.map(|attempt| container_id(&attempt.id)).or_else(|| told()?.container_id.clone()),
             ..ContainerStatus::default()
         }
     }
