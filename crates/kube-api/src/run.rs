@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use store::objects::CutOff;
 use tokio::time::Instant;
 
 use crate::{
@@ -44,8 +45,16 @@ pub async fn run(server: Server) {
         let round = queue.take(ROUND);
         if round.is_empty() {
             let sleep = queue.next().map_or(PAUSE_LAST, |at| at.saturating_duration_since(Instant::now()));
-            if let Ok(Err(_)) = tokio::time::timeout(sleep, wake.next()).await {
-                return;
+            match tokio::time::timeout(sleep, wake.next()).await {
+                Ok(Err(CutOff::Closed)) => return,
+                // It tells only that there is something to look at.
+                Ok(Err(CutOff::Slow | CutOff::Relisted)) => {
+                    match server.objects.watch("/", server.objects.cached().revision) {
+                        Ok(again) => wake = again,
+                        Err(_) => continue,
+                    }
+                }
+                Ok(Ok(_)) | Err(_) => {}
             }
             // Whatever else has come meanwhile is seen in the same round.
             while let Ok(Some(_)) = wake.try_next() {}

@@ -2,14 +2,15 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use store::objects::{CutOff, Event, Objects, Revision, Stored, Watch};
+use store::objects::{CutOff, Event, Objects, Revision, Snapshot, Stored, Watch};
 
-use crate::controller::{Change, Cluster, cluster::Settings};
+use crate::controller::{Change, Cluster, Object, ObjectRef, cluster::Settings};
 
 /// The objects as the controllers see them.
 pub struct View(Mutex<Seen>);
 
 struct Seen {
+    objects: Objects,
     cluster: Cluster,
     watch: Watch,
     changes: Vec<Change>,
@@ -20,10 +21,9 @@ impl View {
     pub fn open(objects: &Objects, settings: Settings) -> Result<Self, store::objects::Compacted> {
         let snapshot = objects.cached();
         let watch = objects.watch("/", snapshot.revision)?;
-        let mut seen = Seen { cluster: Cluster::new(settings), watch, changes: Vec::new() };
-        for (key, stored) in snapshot.range("/", None) {
-            seen.put(key, stored);
-        }
+        let (objects, cluster) = (objects.clone(), Cluster::new(settings));
+        let mut seen = Seen { objects, cluster, watch, changes: Vec::new() };
+        seen.list(&snapshot);
         Ok(Self(Mutex::new(seen)))
     }
 
@@ -53,11 +53,29 @@ impl Seen {
             match self.watch.try_next() {
                 Ok(Some(event)) => self.take(&event),
                 Ok(None) | Err(CutOff::Closed) => return,
-                // It is asked far more often than history is forgotten; if not, the next start reads all.
-                Err(why) => {
-                    tracing::error!(%why, "the controllers have lost sight of the objects");
-                    return;
+                // What happened meanwhile is not told any more: all is looked at.
+                Err(CutOff::Slow | CutOff::Relisted) => {
+                    let snapshot = self.objects.cached();
+                    let Ok(watch) = self.objects.watch("/", snapshot.revision) else { return };
+                    self.watch = watch;
+                    self.list(&snapshot);
                 }
+            }
+        }
+    }
+
+    /// Makes the objects those of a snapshot; what differs has changed.
+    fn list(&mut self, snapshot: &Snapshot) {
+        let gone = |object: &Object| snapshot.get(object.reference.key()).is_none();
+        let gone: Vec<_> = self.cluster.objects().filter(|o| gone(o)).map(|o| o.reference.clone()).collect();
+        for reference in gone {
+            let change = self.cluster.delete(reference.key());
+            self.changes.push(change);
+        }
+        for (key, stored) in snapshot.range("/", None) {
+            let known = ObjectRef::parse(key).and_then(|key| Some(self.cluster.object(&key)?.version().to_owned()));
+            if known != Some(stored.modified.to_string()) {
+                self.put(key, stored);
             }
         }
     }
