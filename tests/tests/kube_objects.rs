@@ -80,6 +80,23 @@ fn the_server_tells_what_it_has_and_who_asks() {
 }
 
 #[test]
+fn the_nodes_own_api_answers_the_server_only() {
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.kubectl("run box --image=busybox:1 -- sleep 1000").ok();
+    cluster.kubectl("wait --for=condition=Ready pod/box --timeout=30s").ok();
+    assert_eq!(cluster.kubectl("exec box -- echo hello").ok(), "hello");
+    let refused = |from: &str, path: &str| {
+        let ask = format!("curl -sk --http1.1 -m 10 'https://192.0.2.1:10250{path}'");
+        let said = if from == "outside" { cluster.host.outside(&ask) } else { cluster.host.sh(&ask) };
+        assert!(said.code != 0 && said.out.is_empty(), "{from}: {said:?}");
+    };
+    for path in ["/pods", "/containerLogs/default/box/box", "/exec/default/box/box?command=id&output=1"] {
+        refused("outside", path);
+        refused("the host", path);
+    }
+}
+
+#[test]
 fn objects_outlive_the_daemon() {
     let Some(cluster) = Cluster::start() else { return };
     cluster.kubectl("create configmap settings --from-literal=colour=blue").ok();

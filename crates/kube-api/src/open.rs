@@ -79,7 +79,8 @@ impl ApiServer {
         let now = Timestamp::now();
         let authority = Authority::open(&opening.pki, now)?;
         let settings = opening.settings;
-        let tls = server_config(&authority, &authority.server(&names(&settings, opening.names), now)?)?;
+        let own = authority.server(&names(&settings, opening.names), now)?;
+        let tls = server_config(&authority, &own, Clients::Anybody)?;
         let kubelet_client = authority.client("kube-apiserver-kubelet-client", MASTERS, now)?;
         let nodes = client_config(&authority, &kubelet_client)?;
         let told = controller::cluster::Settings {
@@ -125,7 +126,9 @@ impl ApiServer {
     /// TLS of a node's own API: it answers only to who shows a certificate of the authority.
     pub fn kubelet_tls(&self, names: &ServerNames) -> Result<Arc<ServerConfig>, OpenError> {
         let own = self.authority.server(names, Timestamp::now())?;
-        Ok(Arc::new(server_config(&self.authority, &own)?))
+        let mut tls = server_config(&self.authority, &own, Clients::Certified)?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(tls))
     }
 
     /// A kubeconfig for a client with a certificate of its own.
@@ -167,14 +170,25 @@ fn pair(pair: &Pair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'sta
     Ok((certificates.map_err(wrong)?, key))
 }
 
-/// TLS of a server of the cluster: clients may show a certificate of the authority.
-pub fn server_config(authority: &Authority, own: &Pair) -> Result<ServerConfig, OpenError> {
+/// Who may begin to speak.
+#[derive(Clone, Copy)]
+enum Clients {
+    /// Whoever comes; who shows a certificate must show one of the authority.
+    Anybody,
+    /// Who shows a certificate of the authority.
+    Certified,
+}
+
+/// TLS of a server of the cluster.
+fn server_config(authority: &Authority, own: &Pair, clients: Clients) -> Result<ServerConfig, OpenError> {
     let wrong = |e: rustls::Error| OpenError::Tls(e.to_string());
     let provider = Arc::new(default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| OpenError::Tls(e.to_string()))?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), Arc::clone(&provider));
+    let verifier = match clients {
+        Clients::Anybody => verifier.allow_unauthenticated(),
+        Clients::Certified => verifier,
+    };
+    let verifier = verifier.build().map_err(|e| OpenError::Tls(e.to_string()))?;
     let (certificates, key) = pair(own)?;
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(wrong)?;
     let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(certificates, key).map_err(wrong)?;
