@@ -6,6 +6,7 @@ use hyper::{
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -22,7 +23,7 @@ pub(super) struct Origin {
 }
 
 /// Removes the fields that are for the next hop alone (RFC 9110, 7.6.1), among them those that `Connection` names. Returns the protocol
-/// of an upgrade that was asked for or granted.
+/// of an upgrade that was asked for or granted; HTTP/2 is none, since its requests would pass through the tunnel unseen by any rule.
 pub(super) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut upgrade = None;
     if headers.contains_key(header::CONNECTION) {
@@ -33,7 +34,7 @@ pub(super) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
             .flat_map(|value| value.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
             .collect();
-        if named.contains(&header::UPGRADE) {
+        if named.contains(&header::UPGRADE) && !headers.get_all(header::UPGRADE).iter().any(names_http2) {
             upgrade = headers.get(header::UPGRADE).cloned();
         }
         for name in named {
@@ -41,10 +42,15 @@ pub(super) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [header::UPGRADE, header::TE, header::TRANSFER_ENCODING, KEEP_ALIVE, PROXY_CONNECTION] {
+    for name in [header::UPGRADE, header::TE, header::TRANSFER_ENCODING, HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION] {
         headers.remove(name);
     }
     upgrade
+}
+
+/// Whether one of the protocols of an `Upgrade` is HTTP/2 in the clear (RFC 7540, 3.2).
+fn names_http2(protocols: &HeaderValue) -> bool {
+    protocols.as_bytes().split(|octet| *octet == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// Asks for an upgrade on this hop, or grants it.
@@ -110,6 +116,9 @@ mod tests {
             ("connection: close, X-Own\nx-own: 1\nother: 2", "other: 2", None),
             ("connection: close\nconnection: x-own\nx-own: 1\nx-own: 2", "", None),
             ("connection: keep-alive, Upgrade\nupgrade: websocket\nkeep-alive: 5", "", Some("websocket")),
+            ("connection: Upgrade\nupgrade: websocket, H2C", "", None),
+            ("connection: Upgrade\nupgrade: websocket\nupgrade: h2c", "", None),
+            ("http2-settings: AAMAAABk\nother: 2", "other: 2", None),
             (
                 "upgrade: h2c\nte: trailers\nproxy-connection: close\ntransfer-encoding: chunked\ntrailer: x",
                 "trailer: x",

@@ -66,6 +66,25 @@ async fn a_request_with_both_framings_is_one_request() {
     assert!(endpoint.requests() <= 2, "{}", endpoint.requests());
 }
 
+/// Behind a tunnel of HTTP/2 a client would ask for what rules keep from it. It is a plain request instead, which RFC 9110, 7.8 allows.
+#[tokio::test]
+async fn no_tunnel_of_http2_leads_past_the_rules() {
+    let endpoint = Endpoint::start("a", Protocol::Http1).await;
+    let front = Front::start(all_to(backend(&[endpoint.address])));
+    for upgrade in [
+        "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c",
+        "connection: Upgrade\r\nupgrade: h2c",
+        "connection: Upgrade\r\nupgrade: websocket, H2C",
+        "connection: Upgrade\r\nupgrade: websocket\r\nupgrade: h2c",
+    ] {
+        let request = format!("GET /seen HTTP/1.1\r\nhost: a\r\n{upgrade}\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n");
+        let answer = raw(front.http, request, Some("x-real-ip: 127.0.0.1\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{upgrade}: {answer}");
+        let seen = answer.split_once("\r\n\r\n").expect("a body").1;
+        assert!(!seen.contains("upgrade") && !seen.contains("http2-settings"), "{upgrade}: {seen}");
+    }
+}
+
 #[tokio::test]
 async fn headers_and_bodies_have_their_limits() {
     let endpoint = Endpoint::start("a", Protocol::Http1).await;
