@@ -13,11 +13,12 @@ mod world;
 use std::{env, process::ExitCode};
 
 fn main() -> ExitCode {
-    // The shim and the init inside containers are this binary too; they must run before any thread exists.
+    // The shim, the init inside containers and the first process of a sandbox are this binary too; they must run before any thread exists.
     let mut args = env::args_os().skip(1);
     match args.next().as_deref().and_then(|verb| verb.to_str()) {
         Some("shim") => runtime::shim::main(args),
         Some("init") => runtime::init::main(args),
+        Some("reaper") => runtime::sandbox::reaper::main(args),
         _ => cli::main(),
     }
 }

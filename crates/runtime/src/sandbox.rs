@@ -1,5 +1,8 @@
 //! What the containers of one sandbox share besides its network: the IPC and UTS namespaces, and what is in `/dev/shm`. They are kept
-//! in files, so that they last whichever of the containers live, and no process is needed to hold them (namespaces(7)).
+//! in files, so that they last whichever of the containers live, and no process is needed to hold them (namespaces(7)). Only where
+//! they share their processes too, somebody has to be the first of these: [`reaper`].
+
+pub mod reaper;
 
 use std::{
     fs::{self, DirBuilder, File, Permissions},
@@ -51,6 +54,7 @@ pub fn keep(dir: &Path, hostname: &str) -> io::Result<()> {
 
 /// Lets go of what is shared. The kernel takes the namespaces apart when no process is in them any more.
 pub fn release(dir: &Path) -> io::Result<()> {
+    reaper::release(dir)?;
     for file in [ipc(dir), uts(dir)] {
         // Whatever is no mount, or is not there, is let go of already.
         let _ = rustix::mount::unmount(&file, UnmountFlags::DETACH);

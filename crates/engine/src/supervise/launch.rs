@@ -84,9 +84,14 @@ impl Supervisor {
     fn shared(&self, container: &Container, sandbox: &Sandbox) -> Result<PathBuf, PrepareError> {
         let place = self.places.sandbox(&sandbox.id);
         let namespaces = &container.namespaces;
-        if namespaces.ipc == Share::Sandbox || namespaces.uts == Share::Sandbox {
+        if [&namespaces.pid, &namespaces.ipc, &namespaces.uts].contains(&&Share::Sandbox) {
             let _one_at_a_time = self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner);
             runtime::sandbox::keep(&place, &sandbox.hostname).map_err(file(&place))?;
+            if namespaces.pid == Share::Sandbox {
+                let network = (sandbox.namespace == Namespace::Own).then(|| self.places.namespace(&sandbox.id));
+                let exe = self.engine.runtime().exe();
+                runtime::sandbox::reaper::keep(exe, &place, network.as_deref()).map_err(file(&place))?;
+            }
         }
         Ok(place)
     }

@@ -26,7 +26,7 @@ pub enum Share {
     Host,
     /// Another container.
     Container(ContainerId),
-    /// All containers of the sandbox that ask for this (IPC and UTS only): the namespace is kept as long as the sandbox, whichever of
-    /// them live.
+    /// All containers of the sandbox that ask for this (all but the view of control groups): the namespace is kept as long as the sandbox,
+    /// whichever of them live.
     Sandbox,
 }

@@ -340,6 +340,9 @@ fn namespaces(wish: &Namespaces, host: &Host) -> Vec<Value> {
             (Share::Sandbox, _) if kind == "uts" => {
                 namespaces.push(json!({"type": kind, "path": sandbox::uts(&host.sandbox)}));
             }
+            (Share::Sandbox, _) if kind == "pid" => {
+                namespaces.push(json!({"type": kind, "path": sandbox::reaper::processes(&host.sandbox)}));
+            }
             (Share::Sandbox, _) => namespaces.push(json!({"type": kind})),
             (Share::Host | Share::Container(_), _) => {}
         }

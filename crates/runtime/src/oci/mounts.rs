@@ -108,9 +108,8 @@ fn usual(container: &Container, host: &Host) -> Vec<Value> {
     mounts.retain(|mount| mount["destination"] != "/dev/shm" || shm_bytes > 0);
     // A queue that the host has not mounted cannot be shared.
     mounts.retain(|mount| mount["source"] != "/dev/mqueue" || Path::new("/dev/mqueue").exists());
-    if host.peers.pid.is_some()
-        && let Ok(Cgroup::V1(groups)) = Cgroup::at(&super::cgroup_path(container))
-    {
+    let joins_processes = host.peers.pid.is_some() || container.namespaces.pid == Share::Sandbox;
+    if joins_processes && let Ok(Cgroup::V1(groups)) = Cgroup::at(&super::cgroup_path(container)) {
         mounts.retain(|mount| mount["type"] != "cgroup");
         mounts.extend(cgroups_v1(&groups, access));
     }

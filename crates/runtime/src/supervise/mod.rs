@@ -96,6 +96,11 @@ impl Runtime {
         Self { inner: Arc::new(Inner { settings, containers: Mutex::default(), execs: Mutex::default() }) }
     }
 
+    /// The executable that becomes a shim when its first argument is [`shim::VERB`].
+    pub fn exe(&self) -> &Path {
+        &self.inner.settings.exe
+    }
+
     fn live(&self, id: &str) -> Result<Live, RuntimeError> {
         match self.containers().get(id) {
             Some(Entry::Live(live)) if live.runs() => Ok(live.clone()),

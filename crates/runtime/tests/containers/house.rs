@@ -14,8 +14,8 @@ use std::{
 
 use model::{
     container::{
-        Access, AfterExit, Container, Image, Init, Log, Namespaces, Phase, Privilege, Process, Resources, Restart,
-        Seccomp, Security, Share, Stdin, Stop, Terminal, Want,
+        Access, AfterExit, Container, Image, Init, Log, Memberships, Namespaces, Phase, Privilege, Process, Resources,
+        Restart, Seccomp, Security, Share, Stdin, Stop, Terminal, Want,
     },
     id::{ContainerId, SandboxId},
 };
@@ -109,6 +109,7 @@ impl House {
                 cwd: "/".to_owned(),
                 user: String::new(),
                 groups: Vec::new(),
+                memberships: Memberships::UnlessGroup,
                 terminal: Terminal::None,
                 stdin: Stdin::Closed,
                 init: Init::Program,
@@ -155,7 +156,7 @@ impl House {
         Host {
             rootfs: Rootfs::Overlay { lower: vec![self.path("image")], upper, work },
             netns: None,
-            sandbox: PathBuf::new(),
+            sandbox: self.path("sandbox"),
             peers: Peers::default(),
             hostname: container.id.short().to_owned(),
             domainname: String::new(),

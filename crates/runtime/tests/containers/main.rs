@@ -6,4 +6,5 @@ mod exec;
 mod files;
 mod house;
 mod life;
+mod shared;
 mod survival;
