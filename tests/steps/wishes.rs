@@ -8,8 +8,8 @@ use model::{
     address::Pool,
     command::{Connect, ContainerWish, NewEndpoint, NewSandbox, SandboxWish},
     container::{
-        Access, AfterExit, Fill, HealthCheck, Image, Init, Log, Mount, MountSource, Namespaces, Phase, Privilege,
-        Process, Resources, Restart, Seccomp, Security, Share, Stdin, Stop, Terminal, Want,
+        Access, AfterExit, Fill, HealthCheck, Image, Init, Log, Memberships, Mount, MountSource, Namespaces, Phase,
+        Privilege, Process, Resources, Restart, Seccomp, Security, Share, Stdin, Stop, Terminal, Want,
     },
     endpoint::{EndpointWish, Link, LinkTarget},
     host::{DirectRouting, Forward, Listeners, MaskedMark, Settings},
@@ -282,6 +282,7 @@ fn usual(stage: &mut Stage, name: &str) -> Container {
             cwd: "/".to_owned(),
             user: String::new(),
             groups: Vec::new(),
+            memberships: Memberships::UnlessGroup,
             terminal: Terminal::None,
             stdin: Stdin::Closed,
             init: Init::Program,

@@ -19,7 +19,7 @@ pub use self::{
     log::{Log, LogPart},
     mount::{Access, Fill, Missing, Mount, MountSource, ReadOnly},
     namespace::{Namespaces, Share},
-    process::{Init, Process, Stdin, Terminal},
+    process::{Init, Memberships, Process, Stdin, Terminal},
     resources::{BlockDeviceLimit, BlockLimit, Resources, Ulimit},
     security::{Device, Privilege, Seccomp, Security},
 };

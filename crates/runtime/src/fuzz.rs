@@ -34,7 +34,8 @@ pub fn users(text: &[u8]) {
     let (wanted, files) = text.split_once('\n').unwrap_or((&text, ""));
     let (passwd, group) = files.split_once("\n\n").unwrap_or((files, ""));
     let groups = wanted.split(' ').skip(1).map(str::to_owned).collect();
-    let identity = Identity { user: wanted.split(' ').next().unwrap_or_default().to_owned(), groups };
+    let user = wanted.split(' ').next().unwrap_or_default().to_owned();
+    let identity = Identity { user, groups, ..Identity::default() };
     if let Ok(user) = user::lookup(&identity, passwd, group) {
         assert_eq!(user.groups.first(), Some(&user.gid));
     }

@@ -15,12 +15,27 @@ pub struct Process {
     pub user: String,
     /// Additional groups, names or numbers.
     pub groups: Vec<String>,
+    /// Which groups it is in besides.
+    #[serde(default)]
+    pub memberships: Memberships,
     /// Whether it has a terminal.
     pub terminal: Terminal,
     /// What becomes of its standard input.
     pub stdin: Stdin,
     /// Whether a small init is process 1 and reaps orphans.
     pub init: Init,
+}
+
+/// Which of the groups that the image's own `/etc/group` gives to a user count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Memberships {
+    /// All, unless the user is given with a group: Docker's rule.
+    #[default]
+    UnlessGroup,
+    /// All: Kubernetes' rule.
+    All,
+    /// None.
+    None,
 }
 
 /// Whether a process has a terminal, with its first size.

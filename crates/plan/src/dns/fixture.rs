@@ -81,6 +81,7 @@ fn container(n: u8, name: &str) -> Record {
             cwd: "/".into(),
             user: String::new(),
             groups: vec![],
+            memberships: Memberships::UnlessGroup,
             terminal: Terminal::None,
             stdin: Stdin::Closed,
             init: Init::Program,

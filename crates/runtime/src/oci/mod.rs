@@ -206,7 +206,11 @@ pub fn launch(container: &Container, host: &Host) -> Result<Launch, OciError> {
     Ok(Launch {
         id: container.id.to_string(),
         spec: spec(container, host)?,
-        identity: Identity { user: container.process.user.clone(), groups: container.process.groups.clone() },
+        identity: Identity {
+            user: container.process.user.clone(),
+            groups: container.process.groups.clone(),
+            memberships: container.process.memberships,
+        },
         rootfs: host.rootfs.clone(),
         filesystems: mounts::filesystems(container, host),
         stdin: process::stdin(container.process.stdin),

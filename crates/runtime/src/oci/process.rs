@@ -102,7 +102,7 @@ pub fn exec(launch: &Launch, wish: &ExecWish) -> Result<ExecLaunch, OciError> {
         process.set_capabilities(serde_json::from_value(capability_sets(&capabilities::available()))?);
     }
     let identity = match &wish.user {
-        Some(user) if !user.is_empty() => Identity { user: user.clone(), groups: Vec::new() },
+        Some(user) if !user.is_empty() => Identity { user: user.clone(), ..Identity::default() },
         _ => launch.identity.clone(),
     };
     Ok(ExecLaunch { process, identity, stdin: wish.stdin, unconfined: wish.privileged })

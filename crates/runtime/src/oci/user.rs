@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use model::container::Memberships;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct Identity {
     pub user: String,
     /// Additional groups, names or numbers.
     pub groups: Vec<String>,
+    /// Which groups it is in besides.
+    #[serde(default)]
+    pub memberships: Memberships,
 }
 
 /// Who a process is.
@@ -72,14 +76,20 @@ pub(crate) fn lookup(identity: &Identity, passwd: &str, group: &str) -> Result<U
         (None, None) => return Err(UserError::NoUser(user.to_owned())),
     };
     let mut groups = Vec::new();
-    match wanted_group {
-        Some(wanted) => gid = find_group(wanted, group)?,
-        None if name.is_empty() => {}
-        None => groups.extend(
+    if let Some(wanted) = wanted_group {
+        gid = find_group(wanted, group)?;
+    }
+    let counts = match identity.memberships {
+        Memberships::UnlessGroup => wanted_group.is_none(),
+        Memberships::All => true,
+        Memberships::None => false,
+    };
+    if counts && !name.is_empty() {
+        groups.extend(
             entries(group, 4)
                 .filter(|f| f[3].split(',').any(|member| member == name))
                 .filter_map(|f| f[2].parse::<u32>().ok()),
-        ),
+        );
     }
     for wanted in &identity.groups {
         let found = find_group(wanted, group).map_err(|error| match error {
@@ -160,11 +170,23 @@ mod tests {
             ("web", &["none"], Err("Unable to find group none: no matching entries in group file")),
             ("-1", &[], Err("uids and gids must be in range 0-2147483647")),
         ] {
-            let identity =
-                Identity { user: user.to_owned(), groups: groups.iter().map(|name| (*name).to_owned()).collect() };
+            let groups = groups.iter().map(|name| (*name).to_owned()).collect();
+            let identity = Identity { user: user.to_owned(), groups, ..Identity::default() };
             let found = lookup(&identity, PASSWD, GROUP).map_err(|error| error.to_string());
             let expected = expected.map(|(uid, gid, groups, home)| User { uid, gid, groups, home: home.to_owned() });
             assert_eq!(found, expected.map_err(str::to_owned), "{user}");
+        }
+    }
+    #[test]
+    fn groups_of_the_image() {
+        for (user, memberships, expected) in [
+            ("web", Memberships::UnlessGroup, &[34, 4, 9][..]),
+            ("web:7", Memberships::UnlessGroup, &[7, 9]),
+            ("web:7", Memberships::All, &[7, 4, 9]),
+            ("33", Memberships::None, &[34, 9]),
+        ] {
+            let identity = Identity { user: user.to_owned(), groups: vec!["9".to_owned()], memberships };
+            assert_eq!(lookup(&identity, PASSWD, GROUP).unwrap().groups, expected, "{user} {memberships:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The process: its arguments, environment, terminal.
 
-use model::container::{Init, Process, Stdin, Terminal};
+use model::container::{Init, Memberships, Process, Stdin, Terminal};
 
 use crate::wire::{config::Config, host_config::HostConfig};
 
@@ -16,6 +16,7 @@ pub(super) fn process(config: &Config, host: &HostConfig) -> Process {
         cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
         user: config.user.clone(),
         groups: host.group_add.clone().unwrap_or_default(),
+        memberships: Memberships::UnlessGroup,
         terminal: if config.tty { Terminal::Pty { height, width } } else { Terminal::None },
         stdin: match (config.open_stdin, config.stdin_once) {
             (false, _) => Stdin::Closed,
