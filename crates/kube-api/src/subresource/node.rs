@@ -58,7 +58,19 @@ pub async fn answer(
         ("Pod", _) => of_pod(server, place, name, part, query)?,
         _ => return Err(Failure::no_such_path()),
     };
-    hand_on(server, asked, request).await
+    let answer = hand_on(server, asked, request).await?;
+    if part == "log" { refusal(answer).await } else { Ok(answer) }
+}
+
+/// What a kubelet answers of logs, whose refusals are words alone.
+async fn refusal(answer: Answer) -> Result<Answer, Failure> {
+    let refuse: fn(String) -> Failure = match answer.status() {
+        StatusCode::BAD_REQUEST => Failure::bad_request,
+        StatusCode::INTERNAL_SERVER_ERROR => Failure::internal,
+        _ => return Ok(answer),
+    };
+    let words = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    Err(refuse(String::from_utf8_lossy(&words).into_owned()))
 }
 
 /// Who is asked, and for what.
