@@ -18,6 +18,9 @@ use tracing::debug;
 /// How many kinds of events are remembered, to be counted when they happen again.
 const REMEMBERED: usize = 4096;
 
+/// Where events are told of what is in no namespace.
+const NAMESPACE: &str = "default";
+
 /// How serious an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -48,6 +51,18 @@ impl Recorder {
         (Self { queue }, send(client, node, told))
     }
 
+    /// Tells of a node, by whose name kubectl finds what its kubelet says.
+    pub fn tell_of_node(&self, node: &str, reason: &'static str, message: impl Into<String>) {
+        let about = ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(node.to_owned()),
+            uid: Some(node.to_owned()),
+            ..ObjectReference::default()
+        };
+        let _ =
+            self.queue.send(Told { about, kind: Kind::Normal, reason, message: message.into(), at: Timestamp::now() });
+    }
+
     /// Tells of a pod; `field` is the part of it that the event is about, if not the whole.
     pub fn tell(&self, pod: &Pod, field: Option<String>, kind: Kind, reason: &'static str, message: impl Into<String>) {
         let about = ObjectReference {
@@ -71,7 +86,7 @@ async fn send(client: Client, node: String, mut told: mpsc::UnboundedReceiver<To
     let mut known: HashMap<Sameness, (String, i32)> = HashMap::new();
     while let Some(told) = told.recv().await {
         let sameness = (told.about.uid.clone(), told.about.field_path.clone(), told.reason, told.message.clone());
-        let namespace = told.about.namespace.clone().unwrap_or_default();
+        let namespace = told.about.namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned());
         let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let at = Time(told.at);
         if let Some((name, count)) = known.get_mut(&sameness) {
@@ -99,7 +114,7 @@ fn event(node: &str, told: Told, at: Time) -> Event {
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", told.at.as_nanosecond())),
-            namespace: told.about.namespace.clone(),
+            namespace: told.about.namespace.clone().or_else(|| Some(NAMESPACE.to_owned())),
             ..ObjectMeta::default()
         },
         involved_object: told.about,

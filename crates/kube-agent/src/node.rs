@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,8 @@ use k8s_openapi::{
     api::{
         coordination::v1::{Lease, LeaseSpec},
         core::v1::{
-            DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
+            ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
+            NodeSpec, NodeStatus, NodeSystemInfo,
         },
     },
     apimachinery::pkg::{
@@ -22,12 +24,13 @@ use k8s_openapi::{
     },
 };
 use kube::{
-    Api, Client,
+    Api,
     api::{Patch, PatchParams, PostParams},
 };
+use runtime::image::ListFilters;
 use tracing::{debug, warn};
 
-use crate::pod::resources::Capacity;
+use crate::{Shared, pod::resources::Capacity};
 
 /// What the node is told to be.
 #[derive(Clone, Debug)]
@@ -61,6 +64,10 @@ const RENEW: Duration = Duration::from_secs(10);
 const LEASE_S: i32 = 40;
 /// How often the status is told when nothing has changed: as kubelet does.
 const STATUS: Duration = Duration::from_secs(300);
+/// The least that there is.
+const OOM_SCORE_MIN: i32 = -1000;
+/// The most images that are told of, as kubelet has it.
+const IMAGES_MAX: usize = 50;
 /// The most pods of a node, as kubelet has it.
 const PODS: i64 = 110;
 const LEASES: &str = "kube-node-lease";
@@ -81,18 +88,37 @@ pub fn capacity() -> Capacity {
     }
 }
 
+/// The least readiness to be killed for memory that containers can be given: less than its own a process may give only with
+/// CAP_SYS_RESOURCE (proc_pid_oom_score_adj(5)).
+pub(crate) fn oom_score_min() -> i32 {
+    let own = || fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok();
+    let free = runtime::oci::capabilities::available().contains("CAP_SYS_RESOURCE");
+    if free { OOM_SCORE_MIN } else { own().unwrap_or_default() }
+}
+
 /// Keeps the node in the API for as long as the agent lives.
-pub async fn keep(client: Client, settings: NodeSettings) {
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    let Shared { client, node: settings, recorder, .. } = shared.as_ref();
     let nodes: Api<Node> = Api::all(client.clone());
-    let leases: Api<Lease> = Api::namespaced(client, LEASES);
-    let mut told: Option<std::time::Instant> = None;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), LEASES);
+    let mut told: Option<(std::time::Instant, Vec<ContainerImage>)> = None;
+    recorder.tell_of_node(&settings.name, "Starting", "Starting kubelet.");
     loop {
         let known = nodes.get_opt(&settings.name).await;
         let uid = known.as_ref().ok().and_then(|node| node.as_ref()?.metadata.uid.clone());
-        let stale = told.is_none_or(|at| at.elapsed() >= STATUS) || matches!(known, Ok(None));
-        if stale {
-            match register(&nodes, &settings).await {
-                Ok(()) => told = Some(std::time::Instant::now()),
+        let images = images(&shared);
+        let is_old = |(at, of): &(std::time::Instant, _)| at.elapsed() >= STATUS || *of != images;
+        // Who has not heard of it for long has taken it for lost.
+        let is_lost = known.as_ref().is_ok_and(|node| !node.as_ref().is_some_and(is_ready));
+        if told.as_ref().is_none_or(is_old) || is_lost {
+            match register(&nodes, settings, &images).await {
+                Ok(was_ready) => {
+                    told = Some((std::time::Instant::now(), images));
+                    if !was_ready {
+                        let message = format!("Node {} status is now: NodeReady", settings.name);
+                        recorder.tell_of_node(&settings.name, "NodeReady", message);
+                    }
+                }
                 Err(error) => warn!(%error, node = settings.name, "the node is not in the API yet; it is tried again"),
             }
         }
@@ -104,8 +130,19 @@ pub async fn keep(client: Client, settings: NodeSettings) {
     }
 }
 
-/// Makes the node's object, or brings it up to date.
-async fn register(nodes: &Api<Node>, settings: &NodeSettings) -> kube::Result<()> {
+/// The images that are here, the largest first: so many of them as kubelet tells.
+fn images(shared: &Shared) -> Vec<ContainerImage> {
+    let mut images = shared.engine.images().list(&ListFilters::default()).unwrap_or_default();
+    images.sort_by_key(|image| (std::cmp::Reverse(image.size), image.id.to_string()));
+    let told = images.into_iter().take(IMAGES_MAX).map(|image| ContainerImage {
+        names: Some(image.repo_digests.into_iter().chain(image.repo_tags).collect()),
+        size_bytes: i64::try_from(image.size).ok(),
+    });
+    told.collect()
+}
+
+/// Makes the node's object, or brings it up to date. Whether it was ready before.
+async fn register(nodes: &Api<Node>, settings: &NodeSettings, images: &[ContainerImage]) -> kube::Result<bool> {
     let node = node(settings);
     let known = match nodes.create(&PostParams::default(), &node).await {
         Ok(created) => created,
@@ -114,9 +151,17 @@ async fn register(nodes: &Api<Node>, settings: &NodeSettings) -> kube::Result<()
     };
     let labels = serde_json::json!({ "metadata": { "labels": node.metadata.labels }, "spec": node.spec });
     nodes.patch(&settings.name, &PatchParams::default(), &Patch::Merge(labels)).await?;
+    let was_ready = is_ready(&known);
     let before = known.status.and_then(|status| status.conditions).unwrap_or_default();
-    let status = serde_json::json!({ "status": status(settings, &before, Timestamp::now()) });
-    nodes.patch_status(&settings.name, &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
+    let status = NodeStatus { images: Some(images.to_vec()), ..status(settings, &before, Timestamp::now()) };
+    let status = serde_json::json!({ "status": status });
+    nodes.patch_status(&settings.name, &PatchParams::default(), &Patch::Merge(status)).await?;
+    Ok(was_ready)
+}
+
+fn is_ready(node: &Node) -> bool {
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|known| known.type_ == "Ready" && known.status == "True")
 }
 
 async fn renew(leases: &Api<Lease>, node: &str, uid: Option<String>) -> kube::Result<()> {
@@ -194,6 +239,7 @@ fn status(settings: &NodeSettings, before: &[NodeCondition], now: Timestamp) -> 
             kubelet_endpoint: Some(DaemonEndpoint { port: settings.kubelet_port.into() }),
         }),
         node_info: Some(info(settings)),
+        features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
         ..NodeStatus::default()
     }
 }

@@ -7,6 +7,7 @@ mod logs;
 mod query;
 mod spdy;
 mod upgrade;
+mod usage;
 mod websocket;
 
 use std::{convert::Infallible, io, sync::Arc};
@@ -103,6 +104,8 @@ async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {
     let outcome = match (request.method(), parts.as_slice()) {
         (&Method::GET, ["healthz" | "livez" | "readyz"]) => Ok(text(StatusCode::OK, "ok")),
         (&Method::GET, ["pods"]) => Ok(pods(desk)),
+        (&Method::GET, ["stats", "summary"]) => Ok(document(&usage::summary(desk).await)),
+        (&Method::GET, ["metrics", "resource"]) => Ok(text(StatusCode::OK, &usage::metrics(desk).await)),
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
             logs::logs(desk, (namespace, pod, container), &query).await
         }
@@ -123,8 +126,11 @@ async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {
 /// All pods of the node.
 fn pods(desk: &Desk) -> Answer {
     let pods: Vec<_> = desk.known.all().iter().map(|pod| json!(**pod)).collect();
-    let list = json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods });
-    let mut answer = text(StatusCode::OK, &list.to_string());
+    document(&json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods }))
+}
+
+fn document(value: &serde_json::Value) -> Answer {
+    let mut answer = text(StatusCode::OK, &value.to_string());
     answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
     answer
 }
