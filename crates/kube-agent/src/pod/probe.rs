@@ -1,18 +1,11 @@
-//! Probes and hooks of a container: asking it, and what the answers come to.
+//! Probes of a container: when it is asked, and what the answers come to.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use engine::Engine;
-use k8s_openapi::{
-    api::core::v1::{Container, ExecAction, HTTPGetAction, LifecycleHandler, Pod, Probe},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use model::ContainerId;
-use runtime::{Attached, ExecWish};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::sync::watch;
 
 use super::{
     seen::Checks,
@@ -20,11 +13,8 @@ use super::{
 };
 use crate::event::{Kind, Recorder};
 
-/// So much of what a probe is answered is told, bytes.
-const ANSWER_MAX: usize = 10 << 10;
 /// Kubernetes' numbers where a probe says nothing.
 const PERIOD_S: i32 = 10;
-const TIMEOUT_S: i32 = 1;
 const FAILURES: i32 = 3;
 
 /// A running container that is asked.
@@ -43,6 +33,8 @@ pub struct Asked {
     pub id: ContainerId,
     /// The pod's address.
     pub address: Option<IpAddr>,
+    /// Whether the pod goes: then nobody asks any more whether it has started or lives.
+    pub ending: watch::Receiver<bool>,
 }
 
 /// What the answers of one probe come to.
@@ -84,8 +76,8 @@ impl Asked {
         let (mut next_live, mut next_ready) = (first(live), first(ready));
         loop {
             tokio::select! {
-                () = due(next_live), if live.is_some() => {
-                    let Some(probe) = live else { continue };
+                () = due(next_live), if live.is_some() && !self.is_ending() => {
+                    let Some(probe) = live.filter(|_| !self.is_ending()) else { continue };
                     let passed = self.probe("Liveness", probe).await;
                     next_live = next(probe);
                     if liveness.note(probe, passed) == Some(false) {
@@ -102,7 +94,7 @@ impl Asked {
                         say(checks.clone());
                     }
                 }
-                () = std::future::pending(), if live.is_none() && ready.is_none() => {}
+                () = std::future::pending() => {}
             }
         }
     }
@@ -127,6 +119,9 @@ impl Asked {
         let mut at = first(Some(probe));
         loop {
             due(at).await;
+            if self.is_ending() {
+                std::future::pending::<()>().await;
+            }
             let passed = self.probe("Startup", probe).await;
             at = next(probe);
             match tally.note(probe, passed) {
@@ -140,142 +135,16 @@ impl Asked {
         }
     }
 
+    fn is_ending(&self) -> bool {
+        *self.ending.borrow()
+    }
+
     async fn probe(&self, kind: &str, probe: &Probe) -> bool {
-        let seconds = probe.timeout_seconds.unwrap_or(TIMEOUT_S).max(1).unsigned_abs();
-        let answer = tokio::time::timeout(Duration::from_secs(seconds.into()), self.ask(probe)).await;
-        let failure = match answer {
-            Ok(Ok(())) => return true,
-            Ok(Err(words)) => words,
-            Err(_) => format!("command timed out: context deadline exceeded after {seconds}s"),
-        };
+        let Err(failure) = self.ask(probe).await else { return true };
         let field = Some(spec::field_path(self.role, &self.container.name));
         self.recorder.tell(&self.pod, field, Kind::Warning, "Unhealthy", format!("{kind} probe failed: {failure}"));
         false
     }
-
-    async fn ask(&self, probe: &Probe) -> Result<(), String> {
-        if let Some(exec) = &probe.exec {
-            return self.exec(exec).await;
-        }
-        if let Some(get) = &probe.http_get {
-            return self.http(get).await;
-        }
-        if let Some(tcp) = &probe.tcp_socket {
-            let (host, port) = self.target(tcp.host.as_deref(), &tcp.port)?;
-            return TcpStream::connect((host.as_str(), port))
-                .await
-                .map(drop)
-                .map_err(|e| format!("dial tcp {host}:{port}: {e}"));
-        }
-        if let Some(grpc) = &probe.grpc {
-            let port = IntOrString::Int(grpc.port);
-            let (host, port) = self.target(None, &port)?;
-            return crate::grpc::check(&host, port, grpc.service.as_deref().unwrap_or_default()).await;
-        }
-        Ok(())
-    }
-
-    /// Runs a hook to its end.
-    pub async fn hook(&self, hook: &LifecycleHandler) -> Result<(), String> {
-        if let Some(exec) = &hook.exec {
-            return self.exec(exec).await;
-        }
-        if let Some(get) = &hook.http_get {
-            return self.http(get).await;
-        }
-        if let Some(sleep) = &hook.sleep {
-            tokio::time::sleep(Duration::from_secs(sleep.seconds.max(0).unsigned_abs())).await;
-        }
-        Ok(())
-    }
-
-    async fn exec(&self, exec: &ExecAction) -> Result<(), String> {
-        let args = exec.command.clone().unwrap_or_default();
-        let (code, output) = run(&self.engine, &self.id, args).await.map_err(|error| error.to_string())?;
-        if code == 0 { Ok(()) } else { Err(output) }
-    }
-
-    async fn http(&self, get: &HTTPGetAction) -> Result<(), String> {
-        let (host, port) = self.target(get.host.as_deref(), &get.port)?;
-        let scheme = get.scheme.as_deref().unwrap_or("HTTP");
-        let path = get.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let mut headers = vec![
-            ("Host".to_owned(), format!("{host}:{port}")),
-            ("User-Agent".to_owned(), "kube-probe/1.36".to_owned()),
-            ("Accept".to_owned(), "*/*".to_owned()),
-            ("Connection".to_owned(), "close".to_owned()),
-        ];
-        for header in get.http_headers.iter().flatten() {
-            headers.retain(|(name, _)| !name.eq_ignore_ascii_case(&header.name));
-            headers.push((header.name.clone(), header.value.clone()));
-        }
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let request = format!("GET {path} HTTP/1.1\r\n{headers}\r\n");
-        let failed = |error: io::Error| format!("Get \"{}://{host}:{port}{path}\": {error}", scheme.to_lowercase());
-        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
-        let (code, _) = match scheme {
-            "HTTPS" => exchange(crate::tls::connect_unverified(stream).await.map_err(failed)?, &request).await,
-            _ => exchange(stream, &request).await,
-        }
-        .map_err(failed)?;
-        match code {
-            200..=399 => Ok(()),
-            _ => Err(format!("HTTP probe failed with statuscode: {code}")),
-        }
-    }
-
-    /// Where a probe goes: the pod's address and the number of a port, which may be named.
-    fn target(&self, host: Option<&str>, port: &IntOrString) -> Result<(String, u16), String> {
-        let host = match host.filter(|host| !host.is_empty()) {
-            Some(host) => host.to_owned(),
-            None => self.address.ok_or("the pod has no address")?.to_string(),
-        };
-        let number = match port {
-            IntOrString::Int(number) => Some(*number),
-            IntOrString::String(name) => {
-                let mut ports = self.container.ports.iter().flatten();
-                let named = ports.find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port);
-                named.or_else(|| name.parse().ok())
-            }
-        };
-        let number = number.and_then(|number| u16::try_from(number).ok());
-        Ok((host, number.ok_or_else(|| format!("unknown port: {port:?}"))?))
-    }
-}
-
-/// Runs a program in a container to its end; its exit code, and the start of what it wrote.
-pub async fn run(engine: &Engine, id: &ContainerId, args: Vec<String>) -> Result<(i32, String), runtime::RuntimeError> {
-    let exec_id = crate::random::hex()?;
-    let wish = ExecWish { args, ..ExecWish::default() };
-    let runtime = engine.runtime();
-    runtime.exec_create(&exec_id, id.as_str(), wish)?;
-    let Attached { mut output, mut input } = match runtime.exec_start(&exec_id).await {
-        Ok(attached) => attached,
-        Err(error) => return Ok((126, error.to_string())),
-    };
-    // It reads nothing.
-    let _ = input.close().await;
-    let mut said = Vec::new();
-    while let Ok(Some((_, bytes))) = output.read().await {
-        said.extend_from_slice(&bytes[..bytes.len().min(ANSWER_MAX - said.len().min(ANSWER_MAX))]);
-    }
-    let code = runtime.exec_wait(&exec_id).await?;
-    Ok((code, String::from_utf8_lossy(&said).into_owned()))
-}
-
-/// Sends a request and reads the answer: its status, and the start of its body.
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> io::Result<(u16, String)> {
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    let mut limited = (&mut stream).take(ANSWER_MAX as u64);
-    // A server that closes in the middle has answered all the same.
-    let _ = limited.read_to_end(&mut answer).await;
-    let text = String::from_utf8_lossy(&answer);
-    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-    let code = code.filter(|_| text.starts_with("HTTP/"));
-    Ok((code.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed HTTP response"))?, body))
 }
 
 fn first(probe: Option<&Probe>) -> tokio::time::Instant {

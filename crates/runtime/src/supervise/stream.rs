@@ -116,6 +116,11 @@ impl Input {
         self.send(&Request::Resize(size)).await
     }
 
+    /// Sends a signal to the process by its number.
+    pub async fn signal(&mut self, signal: i32) -> io::Result<()> {
+        self.send(&Request::Signal(signal)).await
+    }
+
     pub(super) async fn send(&mut self, request: &Request) -> io::Result<()> {
         let mut frame = Vec::new();
         request.encode(&mut frame);
