@@ -17,48 +17,53 @@ use crate::{
 /// Why a container has no image: a reason in Kubernetes' words, and more words.
 pub type NoImage = (&'static str, String);
 
-/// The container's image, which is pulled where its policy says so.
+/// The container's image, which is pulled where its policy says so. What comes of it is told.
 pub async fn of(shared: &Shared, pod: &Pod, role: Role, container: &Container) -> Result<Image, NoImage> {
     let name = container.image.as_deref().unwrap_or_default();
-    let field = || Some(spec::field_path(role, &container.name));
-    let reference = Reference::parse(name).map_err(|error| {
-        (
-            "InvalidImageName",
-            format!("Failed to apply default image tag \"{name}\": couldn't parse image name \"{name}\": {error}"),
-        )
-    })?;
+    let tell = |kind, reason, words: &str| {
+        shared.recorder.tell(pod, Some(spec::field_path(role, &container.name)), kind, reason, words);
+    };
+    let refuse = |(reason, words): NoImage, told_as, told: &str| {
+        tell(Kind::Warning, told_as, told);
+        tell(Kind::Warning, "Failed", &format!("Error: {reason}"));
+        Err((reason, words))
+    };
+    let reference = match Reference::parse(name) {
+        Ok(reference) => reference,
+        Err(error) => {
+            let why = format!("couldn't parse image name \"{name}\": {error}");
+            let words = format!("Failed to apply default image tag \"{name}\": {why}");
+            return refuse(("InvalidImageName", words.clone()), "InspectFailed", &words);
+        }
+    };
     let present = shared.engine.images().resolve(name).ok();
     match (policy(container, &reference), present) {
         ("Never", None) => {
-            Err(("ErrImageNeverPull", format!("Container image \"{name}\" is not present with pull policy of Never")))
+            let words = format!("Container image \"{name}\" is not present with pull policy of Never");
+            refuse(("ErrImageNeverPull", words.clone()), "ErrImageNeverPull", &words)
         }
         ("IfNotPresent" | "Never", Some(image)) => {
             let words = format!("Container image \"{name}\" already present on machine and can be accessed by the pod");
-            shared.recorder.tell(pod, field(), Kind::Normal, "Pulled", words);
+            tell(Kind::Normal, "Pulled", &words);
             Ok(image)
         }
         _ => {
-            shared.recorder.tell(pod, field(), Kind::Normal, "Pulling", format!("Pulling image \"{name}\""));
+            tell(Kind::Normal, "Pulling", &format!("Pulling image \"{name}\""));
             let begun = Instant::now();
-            let pulled = pull(shared, pod, &reference).await.map_err(|error| {
-                let words = format!("failed to pull and unpack image \"{name}\": {error}");
-                shared.recorder.tell(
-                    pod,
-                    field(),
-                    Kind::Warning,
-                    "Failed",
-                    format!("Failed to pull image \"{name}\": {words}"),
-                );
-                shared.recorder.tell(pod, field(), Kind::Warning, "Failed", "Error: ErrImagePull");
-                ("ErrImagePull", words)
-            })?;
-            let took_ms = begun.elapsed().as_millis();
-            let words = format!(
-                "Successfully pulled image \"{name}\" in {took_ms}ms ({took_ms}ms including waiting). Image size: {} bytes.",
-                pulled.size
-            );
-            shared.recorder.tell(pod, field(), Kind::Normal, "Pulled", words);
-            Ok(pulled)
+            match pull(shared, pod, &reference).await {
+                Ok(pulled) => {
+                    let (took_ms, bytes) = (begun.elapsed().as_millis(), pulled.size);
+                    let times = format!("{took_ms}ms ({took_ms}ms including waiting)");
+                    let words = format!("Successfully pulled image \"{name}\" in {times}. Image size: {bytes} bytes.");
+                    tell(Kind::Normal, "Pulled", &words);
+                    Ok(pulled)
+                }
+                Err(error) => {
+                    let words = format!("failed to pull and unpack image \"{name}\": {error}");
+                    let told = format!("Failed to pull image \"{name}\": {words}");
+                    refuse(("ErrImagePull", words), "Failed", &told)
+                }
+            }
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Doing what is to be done for a pod: each action once at a time, and its outcome told to the pod's worker.
 
+mod start;
+mod volume;
+
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use engine::EngineError;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::{
@@ -17,26 +18,25 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 use model::{
-    Command, ContainerId, Refusal, State,
+    Command, ContainerId, State,
     command::{AnonymousVolumes, Force},
-    container::Phase,
     sandbox::Up,
 };
 use plan::dns::ResolvConf;
+use tokio::sync::watch;
 
 use crate::{
     Shared,
     event::Kind,
-    identity, image, objects,
+    identity,
     pod::{
         Action,
-        container::{self, Made},
-        env::{Objects, Place},
-        files, network,
+        env::Place,
+        network,
         probe::Asked,
         seen::Failure,
         spec::{self, Role},
-        volume::{self, Backing, Directories},
+        volume::Directories,
     },
 };
 
@@ -54,6 +54,8 @@ pub enum Outcome {
     Sandboxed(Result<(), Failure>),
     /// A container runs, or could be made at least.
     Started(String, Result<(), Failure>),
+    /// What one of its volumes holds is too much, in words.
+    Measured(Option<String>),
     /// Nothing is left of it.
     Cleared,
     /// The API knows that it is gone.
@@ -86,6 +88,10 @@ impl Job {
             Action::Kill { id, container, why, grace_s } => {
                 self.kill(&id, &container, &why, grace_s).await;
                 Outcome::Seen
+            }
+            Action::Resize { id, container } => {
+                let resized = self.resize(&id, &container).await;
+                Outcome::Started(container, resized)
             }
             Action::Forget(id) => {
                 // Somebody else may have removed it.
@@ -131,45 +137,8 @@ impl Job {
             host_ips: self.shared.node.addresses.iter().map(ToString::to_string).collect(),
             pod_ips: addresses(&self.shared, &state, &self.pod).iter().map(ToString::to_string).collect(),
             capacity: self.shared.capacity,
+            oom_score_min: self.shared.oom_score_min,
         }
-    }
-
-    async fn mount(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
-        self.make_volumes().await.map_err(|(volume, words)| {
-            let message = format!("MountVolume.SetUp failed for volume \"{volume}\" : {words}");
-            self.shared.recorder.tell(&self.pod, None, Kind::Warning, "FailedMount", message.clone());
-            failure("ContainerCreating", message, AGAIN_S)
-        })
-    }
-
-    async fn make_volumes(&self) -> Result<BTreeMap<String, PathBuf>, (String, String)> {
-        let pod_spec = spec::of(&self.pod);
-        let group = pod_spec.security_context.as_ref().and_then(|context| context.fs_group);
-        let group = group.and_then(|group| u32::try_from(group).ok());
-        let directories = self.directories();
-        let whole = |error: &dyn std::fmt::Display| ("pod".to_owned(), error.to_string());
-        make_directory(&directories.disk).map_err(|error| whole(&error))?;
-        let objects = self.volume_objects().await.map_err(|error| whole(&error))?;
-        let place = self.place();
-        let mut paths = BTreeMap::new();
-        for wanted in pod_spec.volumes.iter().flatten() {
-            let of_it = |error: &dyn std::fmt::Display| (wanted.name.clone(), error.to_string());
-            let backing = volume::backing(&self.pod, wanted, &objects, &place).map_err(|error| of_it(&error))?;
-            let path = directories.volume(&wanted.name, &backing);
-            make_volume(&path, &backing, group).map_err(|error| of_it(&error))?;
-            paths.insert(wanted.name.clone(), path);
-        }
-        Ok(paths)
-    }
-
-    async fn volume_objects(&self) -> kube::Result<Objects> {
-        let client = &self.shared.client;
-        let mut objects = objects::fetch(client, &self.namespace(), volume::references(&self.pod)).await?;
-        for (key, wanted) in volume::tokens(&self.pod) {
-            let token = self.shared.tokens.get(client, &self.pod, (&key, &wanted)).await?;
-            objects.tokens.insert(key, token);
-        }
-        Ok(objects)
     }
 
     async fn make_sandbox(&self) -> Result<(), Failure> {
@@ -187,6 +156,9 @@ impl Job {
             shared.recorder.tell(&self.pod, None, Kind::Warning, "FailedCreatePodSandBox", message.clone());
             failure("ContainerCreating", message, AGAIN_S)
         };
+        if spec::of(&self.pod).host_users == Some(false) {
+            return Err(failed("user namespaces (hostUsers: false) are not supported by this node".to_owned()));
+        }
         if !shared.engine.state().sandboxes.contains_key(&new.sandbox.id) {
             let made = shared.engine.submit(Command::CreateSandbox(Box::new(new))).await;
             made.map_err(|error| failed(error.to_string()))?;
@@ -201,115 +173,19 @@ impl Job {
         written.map_err(|error| failed(error.to_string()))
     }
 
-    async fn start(&self, name: &str, number: u32, pause_s: i64) -> Result<(), Failure> {
-        let shared = &self.shared;
-        let pod_spec = spec::of(&self.pod);
-        let Some((role, container)) = spec::container(&pod_spec, name) else { return Ok(()) };
-        let field = || Some(spec::field_path(role, name));
-        let refused = |reason: &str, words: String| {
-            if reason != "ErrImagePull" {
-                shared.recorder.tell(&self.pod, field(), Kind::Warning, "Failed", format!("Error: {words}"));
-            }
-            failure(reason, words, AGAIN_S)
-        };
-        let image = image::of(shared, &self.pod, role, &container).await;
-        let image = image.map_err(|(reason, words)| refused(reason, words))?;
-        let mut objects =
-            objects::fetch(&shared.client, &self.namespace(), crate::pod::env::references(&container)).await;
-        if let Ok(objects) = &mut objects {
-            objects.services = objects::services(&shared.client, &self.namespace()).await.unwrap_or_default();
-        }
-        let objects = objects.map_err(|error| refused("CreateContainerConfigError", error.to_string()))?;
-        let directories = self.directories();
-        let made = Made {
-            pod: &self.pod,
-            container: &container,
-            number,
-            pause_s,
-            image_id: image.id.to_string(),
-            image: &image.config.config,
-            objects: &objects,
-            place: &self.place(),
-            directories: &directories,
-            volumes: &self.volumes,
-            target: self.target(name),
-            now_ms: Timestamp::now().as_millisecond(),
-        };
-        let wish = container::wish(&made).map_err(|error| refused("CreateContainerConfigError", error.to_string()))?;
-        let ready = self.make_places(&container, number, &wish.container.mounts);
-        ready.map_err(|error| refused("CreateContainerError", error.to_string()))?;
-        let id = wish.container.id.clone();
-        match shared.engine.create(wish).await {
-            Ok(()) => {
-                shared.recorder.tell(&self.pod, field(), Kind::Normal, "Created", format!("Container created: {name}"))
-            }
-            Err(EngineError::Refused(Refusal::Conflict(_))) if is_waiting(&shared.engine.state(), &id) => {}
-            Err(error) => return Err(refused("CreateContainerError", error.to_string())),
-        }
-        match shared.engine.start(&id).await {
-            Ok(()) => {
-                shared.recorder.tell(&self.pod, field(), Kind::Normal, "Started", format!("Container started: {name}"))
-            }
-            // It has ended, and says why.
-            Err(error @ EngineError::Launch { .. }) => {
-                shared.recorder.tell(&self.pod, field(), Kind::Warning, "Failed", format!("Error: {error}"));
-            }
-            Err(error) => return Err(refused("RunContainerError", error.to_string())),
-        }
-        Ok(())
-    }
-
-    /// The running container whose processes an ephemeral one is to see.
-    fn target(&self, name: &str) -> Option<ContainerId> {
-        let pod_spec = spec::of(&self.pod);
-        let ephemeral = pod_spec.ephemeral_containers.iter().flatten().find(|ephemeral| ephemeral.name == name)?;
-        let target = ephemeral.target_container_name.clone().filter(|target| !target.is_empty())?;
-        let state = self.shared.engine.state();
-        let is_it = |container: &&Arc<model::Container>| {
-            container.run().is_some() && container.labels.get(identity::label::CONTAINER) == Some(&target)
-        };
-        state.residents_of(&identity::sandbox(&self.uid())).find(is_it).map(|container| container.id.clone())
-    }
-
-    /// Makes what is mounted and not there yet: the file for last words, and parts of volumes.
-    fn make_places(&self, container: &Container, number: u32, mounts: &[model::container::Mount]) -> io::Result<()> {
-        let last_words = self.directories().last_words(&container.name, number);
-        if let Some(parent) = last_words.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(&last_words, "")?;
-        fs::set_permissions(&last_words, PermissionsExt::from_mode(0o666))?;
-        for mount in mounts {
-            let model::container::MountSource::Bind { path, .. } = &mount.source else { continue };
-            let Some(root) = self.volumes.values().find(|root| path.starts_with(root)) else { continue };
-            if !path.exists() {
-                fs::create_dir_all(path)?;
-            }
-            // A link in a volume must not lead to what is the node's.
-            if path != root && !path.canonicalize()?.starts_with(root.canonicalize()?) {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!("subPath of {} leads out of its volume", mount.target),
-                ));
-            }
-        }
-        Ok(())
-    }
-
     async fn kill(&self, id: &ContainerId, name: &str, why: &str, grace_s: i64) {
         let shared = &self.shared;
         let pod_spec = spec::of(&self.pod);
         let found = spec::container(&pod_spec, name);
         let role = found.as_ref().map_or(Role::Main, |(role, _)| *role);
-        let words = if why == "Stopping container" { format!("{why} {name}") } else { why.to_owned() };
-        shared.recorder.tell(&self.pod, Some(spec::field_path(role, name)), Kind::Normal, "Killing", words);
+        shared.recorder.tell(&self.pod, Some(spec::field_path(role, name)), Kind::Normal, "Killing", why);
         let mut left_s = grace_s.max(0);
         let hook = found.as_ref().and_then(|(_, container)| container.lifecycle.as_ref()?.pre_stop.clone());
         if let (Some(hook), Some((role, container))) = (hook, found)
             && grace_s > 0
         {
             let begun = std::time::Instant::now();
-            let asked = self.asked(id.clone(), role, container);
+            let asked = self.asked(id.clone(), role, container, watch::channel(true).1);
             let limit = Duration::from_secs(left_s.unsigned_abs());
             let outcome = tokio::time::timeout(limit, asked.hook(&hook)).await;
             if let Ok(Err(words)) = outcome {
@@ -331,7 +207,7 @@ impl Job {
     }
 
     /// Who is asked about a running container.
-    pub fn asked(&self, id: ContainerId, role: Role, container: Container) -> Asked {
+    pub fn asked(&self, id: ContainerId, role: Role, container: Container, ending: watch::Receiver<bool>) -> Asked {
         let addresses = addresses(&self.shared, &self.shared.engine.state(), &self.pod);
         Asked {
             engine: self.shared.engine.clone(),
@@ -341,6 +217,7 @@ impl Job {
             role,
             id,
             address: addresses.first().copied(),
+            ending,
         }
     }
 
@@ -392,6 +269,7 @@ pub async fn clear(shared: &Shared, uid: &str) {
         let _ = engine.submit(Command::RemoveSandbox(sandbox)).await;
     }
     let Directories { disk, memory } = directories(shared, uid);
+    volume::unmount_all(&memory.join("volumes"));
     for directory in [disk, memory] {
         match fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -406,55 +284,7 @@ fn failure(reason: &str, message: String, pause_s: i64) -> Failure {
     Failure { reason: reason.to_owned(), message, at: Timestamp::now(), pause_s }
 }
 
-/// Whether a container was made by an earlier agent that did not come to start it.
-fn is_waiting(state: &State, id: &ContainerId) -> bool {
-    state.containers.get(id).is_some_and(|container| container.phase == Phase::Created)
-}
-
 fn make_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
-}
-
-fn make_volume(path: &Path, backing: &Backing, group: Option<u32>) -> io::Result<()> {
-    match backing {
-        Backing::Empty(_) => {
-            if !path.exists() {
-                make_directory(path)?;
-                fs::set_permissions(path, PermissionsExt::from_mode(0o777))?;
-            }
-            group.map_or(Ok(()), |group| files::share(path, group))
-        }
-        Backing::Files(wanted) => {
-            if let Some(parent) = path.parent() {
-                make_directory(parent)?;
-            }
-            files::write(path, wanted, group, Timestamp::now())
-        }
-        Backing::Host { path, kind } => check_host_path(path, kind),
-    }
-}
-
-/// Makes what may be made at a path of the node, and refuses what is not as the pod says.
-fn check_host_path(path: &Path, kind: &str) -> io::Result<()> {
-    let is = |found: bool, what: &str| match found {
-        true => Ok(()),
-        false => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("hostPath type check failed: {} is not {what}", path.display()),
-        )),
-    };
-    let of_type = |check: fn(&fs::FileType) -> bool| fs::metadata(path).is_ok_and(|found| check(&found.file_type()));
-    match kind {
-        "DirectoryOrCreate" => make_directory(path),
-        "FileOrCreate" if !path.exists() => fs::write(path, ""),
-        "FileOrCreate" | "File" => is(path.is_file(), "a file"),
-        "Directory" => is(path.is_dir(), "a directory"),
-        "Socket" => is(of_type(FileTypeExt::is_socket), "a socket file"),
-        "CharDevice" => is(of_type(FileTypeExt::is_char_device), "a character device"),
-        "BlockDevice" => is(of_type(FileTypeExt::is_block_device), "a block device"),
-        // Nothing is asked of it; a directory is made, as Docker does.
-        _ if !path.exists() => make_directory(path),
-        _ => Ok(()),
-    }
 }

@@ -11,6 +11,7 @@ pub mod kubelet;
 pub mod node;
 pub mod pod;
 
+mod follow;
 mod grpc;
 mod identity;
 mod image;
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     /// The pods' network.
     pub(crate) network: NetworkId,
     pub(crate) capacity: pod::resources::Capacity,
+    /// The least readiness to be killed for memory that containers can be given.
+    pub(crate) oom_score_min: i32,
     pub(crate) tokens: objects::Tokens,
 }
 
@@ -93,11 +96,12 @@ pub async fn run(agent: Agent) -> Result<(), AgentError> {
         recorder,
         network,
         capacity,
+        oom_score_min: node::oom_score_min(),
         tokens: objects::Tokens::default(),
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(telling);
-    tasks.spawn(node::keep(shared.client.clone(), shared.node.clone()));
+    tasks.spawn(node::keep(Arc::clone(&shared)));
     let known = pods::Known::default();
     if let Some(kubelet) = kubelet {
         tasks.spawn(kubelet::serve(kubelet, Arc::clone(&shared), known.clone()).await.map_err(AgentError::Kubelet)?);

@@ -18,10 +18,12 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
-    Shared, identity,
+    Shared,
+    follow::Followed,
+    identity,
     identity::label,
     job,
-    pod::spec,
+    pod::{admit::admit, seen::Refused, spec},
     worker::{self, Note},
 };
 
@@ -57,8 +59,11 @@ struct Pods {
     known: Known,
     notes: HashMap<String, mpsc::UnboundedSender<Note>>,
     workers: JoinSet<String>,
+    followed: Followed,
+    /// Those that this node does not take.
+    rejected: BTreeSet<String>,
     /// Those of a list that is not complete yet.
-    listed: Option<BTreeSet<String>>,
+    listed: Option<Vec<Pod>>,
 }
 
 /// How long after a failure of the API it is asked again.
@@ -68,7 +73,15 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub async fn follow(shared: Arc<Shared>, known: Known) {
     let api: Api<Pod> = Api::all(shared.client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", shared.node.name));
-    let mut pods = Pods { shared, known, notes: HashMap::new(), workers: JoinSet::new(), listed: None };
+    let mut pods = Pods {
+        followed: Followed::new(shared.client.clone()),
+        shared,
+        known,
+        notes: HashMap::new(),
+        workers: JoinSet::new(),
+        rejected: BTreeSet::new(),
+        listed: None,
+    };
     let mut events = watcher(api, config).boxed();
     loop {
         tokio::select! {
@@ -80,7 +93,7 @@ pub async fn follow(shared: Arc<Shared>, known: Known) {
                     tokio::time::sleep(AGAIN).await;
                 }
             },
-            Some(Ok(uid)) = pods.workers.join_next() => drop(pods.notes.remove(&uid)),
+            Some(Ok(uid)) = pods.workers.join_next() => pods.is_done(&uid),
         }
     }
 }
@@ -88,13 +101,8 @@ pub async fn follow(shared: Arc<Shared>, known: Known) {
 impl Pods {
     async fn take(&mut self, event: Event<Pod>) {
         match event {
-            Event::Init => self.listed = Some(BTreeSet::new()),
-            Event::InitApply(pod) => {
-                if let Some(listed) = &mut self.listed {
-                    listed.extend(pod.metadata.uid.clone());
-                }
-                self.apply(pod);
-            }
+            Event::Init => self.listed = Some(Vec::new()),
+            Event::InitApply(pod) => self.listed.get_or_insert_default().push(pod),
             Event::InitDone => self.complete().await,
             Event::Apply(pod) => self.apply(pod),
             Event::Delete(pod) => self.gone(&spec::names(&pod).2),
@@ -104,19 +112,44 @@ impl Pods {
     fn apply(&mut self, pod: Pod) {
         let (_, _, uid) = spec::names(&pod);
         let pod = Arc::new(pod);
-        self.known.put(&uid, &pod);
         if let Some(notes) = self.notes.get(&uid)
             && notes.send(Note::Pod(Arc::clone(&pod))).is_ok()
         {
+            self.known.put(&uid, &pod);
             return;
         }
+        let refused = self.admit(&pod, &uid).err();
+        self.known.put(&uid, &pod);
         let (notes, told) = mpsc::unbounded_channel();
+        match refused {
+            Some(_) => drop(self.rejected.insert(uid.clone())),
+            None => self.followed.follow(&pod, &notes),
+        }
         self.notes.insert(uid.clone(), notes);
         let shared = Arc::clone(&self.shared);
         self.workers.spawn(async move {
-            worker::work(shared, pod, told).await;
+            worker::work(shared, pod, refused, told).await;
             uid
         });
+    }
+
+    /// Whether the node takes a pod. One that it has taken before stays.
+    fn admit(&self, pod: &Pod, uid: &str) -> Result<(), Refused> {
+        let is_taken = is_known(pod) || self.shared.engine.state().sandboxes.contains_key(&identity::sandbox(uid));
+        if is_taken || is_over(pod) || pod.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        let mut others = self.known.all();
+        let counts = |other: &Pod| !is_over(other) && other.metadata.uid.as_deref() != Some(uid);
+        others.retain(|other| counts(other) && !self.rejected.contains(&spec::names(other).2));
+        admit(pod, &others, self.shared.capacity)
+    }
+
+    /// Nothing is left to do for a pod.
+    fn is_done(&mut self, uid: &str) {
+        self.notes.remove(uid);
+        self.rejected.remove(uid);
+        self.followed.forget(uid);
     }
 
     fn gone(&mut self, uid: &str) {
@@ -129,7 +162,11 @@ impl Pods {
 
     /// The list is complete: what is here of pods that it does not have is left from before.
     async fn complete(&mut self) {
-        let Some(listed) = self.listed.take() else { return };
+        let Some(mut pods) = self.listed.take() else { return };
+        let listed: BTreeSet<_> = pods.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        // Those that run here have their place; of the others the oldest comes first.
+        pods.sort_by_key(|pod| (!is_known(pod), pod.metadata.creation_timestamp.clone()));
+        pods.into_iter().for_each(|pod| self.apply(pod));
         let away: Vec<_> = self.notes.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
         away.iter().for_each(|uid| self.gone(uid));
         for uid in self.left_behind(&listed) {
@@ -161,4 +198,14 @@ impl Pods {
             }
         }
     }
+}
+
+/// Whether a node has told of the pod.
+fn is_known(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.start_time.is_some())
+}
+
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }

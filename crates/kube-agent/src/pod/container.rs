@@ -16,7 +16,7 @@ use runtime::image::Config;
 use super::{
     env::{self, ConfigError, Objects, Place},
     resources, security, spec,
-    volume::Directories,
+    volume::{self, Directories},
 };
 use crate::identity::{self, label};
 
@@ -38,6 +38,10 @@ pub struct Made<'a> {
     pub objects: &'a Objects,
     /// Where the pod is.
     pub place: &'a Place,
+    /// Its host name.
+    pub hostname: String,
+    /// The text of the system call filter of the node that it names.
+    pub profile: Option<String>,
     /// The pod's directories.
     pub directories: &'a Directories,
     /// Where each volume is.
@@ -62,7 +66,7 @@ pub fn wish(made: &Made<'_>) -> Result<ContainerWish, ConfigError> {
     let pod_spec = spec::of(pod);
     let variables = env::variables(pod, container, made.objects, made.place)?;
     let who = security::who(pod, container, &made.image.user)?;
-    let oom_score_adj = resources::oom_score(&pod_spec, container, made.place.capacity);
+    let oom_score_adj = resources::oom_score(&pod_spec, container, made.place.capacity).max(made.place.oom_score_min);
     let stdin = match (container.stdin, container.stdin_once) {
         (Some(true), Some(true)) => Stdin::Once,
         (Some(true), _) => Stdin::Open,
@@ -76,17 +80,18 @@ pub fn wish(made: &Made<'_>) -> Result<ContainerWish, ConfigError> {
         sandbox: identity::sandbox(&uid),
         process: Process {
             args: args(container, made.image, &variables)?,
-            env: environment(made.image, &variables, pod),
+            env: environment(made.image, &variables, &made.hostname),
             cwd: working_directory(container, made.image),
             user: who.user,
             groups: who.groups,
+            memberships: who.memberships,
             terminal: if container.tty == Some(true) { Terminal::Pty { height: 0, width: 0 } } else { Terminal::None },
             stdin,
             init: Init::Program,
         },
         mounts: mounts(made, &variables)?,
         resources: resources::limits(container),
-        security: security::security(pod, container, oom_score_adj)?,
+        security: security::security(pod, container, oom_score_adj, made.profile.as_deref())?,
         namespaces: namespaces(pod, made.target.clone()),
         restart: Restart::No,
         stop: Stop {
@@ -126,7 +131,10 @@ fn namespaces(pod: &Pod, target: Option<ContainerId>) -> Namespaces {
     let spec = spec::of(pod);
     let host_or = |wanted: Option<bool>, other| if wanted == Some(true) { Share::Host } else { other };
     Namespaces {
-        pid: host_or(spec.host_pid, target.map_or(Share::Own, Share::Container)),
+        pid: match spec.share_process_namespace {
+            Some(true) => Share::Sandbox,
+            _ => host_or(spec.host_pid, target.map_or(Share::Own, Share::Container)),
+        },
         ipc: host_or(spec.host_ipc, Share::Sandbox),
         uts: host_or(spec.host_network, Share::Sandbox),
         cgroup: Share::Own,
@@ -154,8 +162,7 @@ fn args(container: &Container, image: &Config, variables: &[(String, String)]) -
 }
 
 /// The image's variables with the pod's over them, and the host name.
-fn environment(image: &Config, variables: &[(String, String)], pod: &Pod) -> Vec<String> {
-    let (name, ..) = spec::names(pod);
+fn environment(image: &Config, variables: &[(String, String)], hostname: &str) -> Vec<String> {
     let said = |name: &str| variables.iter().any(|(known, _)| known == name);
     let of_image = image.env.iter().filter(|variable| !said(variable.split('=').next().unwrap_or_default()));
     let mut environment: Vec<String> = of_image.cloned().collect();
@@ -163,7 +170,7 @@ fn environment(image: &Config, variables: &[(String, String)], pod: &Pod) -> Vec
         environment.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
     }
     if !said("HOSTNAME") {
-        environment.push(format!("HOSTNAME={}", spec::of(pod).hostname.unwrap_or(name)));
+        environment.push(format!("HOSTNAME={hostname}"));
     }
     environment.extend(variables.iter().map(|(name, value)| format!("{name}={value}")));
     environment
@@ -189,7 +196,11 @@ fn mounts(made: &Made<'_>, variables: &[(String, String)]) -> Result<Vec<Mount>,
     for mount in made.container.volume_mounts.iter().flatten() {
         let root = made.volumes.get(&mount.name);
         let root = root.ok_or_else(|| ConfigError::Invalid(format!("volume {} not found", mount.name)))?;
-        mounts.push(volume_mount(mount, root, variables)?);
+        let mut wanted = volume_mount(mount, root, variables)?;
+        if volume::is_filled(made.pod, &mount.name) {
+            wanted.access = Access::ReadOnly;
+        }
+        mounts.push(wanted);
     }
     let last_words = made.directories.last_words(&made.container.name, made.number);
     let at = made.container.termination_message_path.clone().filter(|path| !path.is_empty());

@@ -36,6 +36,8 @@ pub struct Place {
     pub pod_ips: Vec<String>,
     /// What the node has.
     pub capacity: Capacity,
+    /// The least readiness to be killed for memory that it can give a container.
+    pub oom_score_min: i32,
 }
 
 /// Why a container's configuration cannot be made.

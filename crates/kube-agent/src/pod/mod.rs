@@ -1,6 +1,8 @@
 //! One pod on this node. What is to be done next, and what its status is, are pure functions of its object, of what is seen of it here
 //! and of the time ([`next`], [`status`]); `worker` looks, does and reports.
 
+pub mod admit;
+mod ask;
 pub mod backoff;
 pub mod container;
 pub mod env;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use model::ContainerId;
 
 use super::{
-    backoff,
+    backoff, resources,
     seen::{Attempt, Sandboxed, Seen, Stage, Volumes},
     spec::{self, Role},
 };
@@ -39,6 +39,13 @@ pub enum Action {
         /// Its time, seconds.
         grace_s: i64,
     },
+    /// Give a running container the limits that it has in the pod now.
+    Resize {
+        /// The container.
+        id: ContainerId,
+        /// Its name in the pod.
+        container: String,
+    },
     /// Remove a container of which nobody needs the logs any more.
     Forget(ContainerId),
     /// Take the sandbox down: the pod has ended.
@@ -55,6 +62,10 @@ pub enum Action {
 const KEPT: usize = 2;
 /// Kubernetes' own grace period, seconds.
 const GRACE_S: i64 = 30;
+/// That of a pod which uses what it may not, seconds.
+const EVICTED_S: i64 = 1;
+/// A sidecar has at least so long when the others have used up the time of the pod, seconds.
+const LEAST_S: i64 = 2;
 
 /// What is to be done next.
 pub fn next(pod: &Pod, seen: &Seen, now: Timestamp) -> Vec<Action> {
@@ -63,8 +74,11 @@ pub fn next(pod: &Pod, seen: &Seen, now: Timestamp) -> Vec<Action> {
     if seen.gone || pod.metadata.deletion_timestamp.is_some() {
         return ending(pod, &spec, seen);
     }
-    if let Some(why) = end_for_all(pod, &spec, seen, now, &mut actions) {
-        return finished(&spec, seen, why);
+    if seen.refused.is_some() {
+        return finished(&spec, seen, EVICTED_S);
+    }
+    if is_over(pod, &spec, seen, now, &mut actions) {
+        return finished(&spec, seen, own_grace_s(&spec));
     }
     match &seen.volumes {
         Volumes::Missing => return vec![Action::Mount],
@@ -83,25 +97,19 @@ pub fn next(pod: &Pod, seen: &Seen, now: Timestamp) -> Vec<Action> {
     actions
 }
 
-/// Why the pod has ended, or must end, for good.
-fn end_for_all(
-    pod: &Pod,
-    spec: &PodSpec,
-    seen: &Seen,
-    now: Timestamp,
-    actions: &mut Vec<Action>,
-) -> Option<&'static str> {
+/// Whether the pod has ended, or must end, for good.
+fn is_over(pod: &Pod, spec: &PodSpec, seen: &Seen, now: Timestamp, actions: &mut Vec<Action>) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     if matches!(phase, Some("Succeeded" | "Failed")) {
-        return Some("The pod has ended");
+        return true;
     }
     if let Some(remaining_s) = deadline_s(pod, now) {
         if remaining_s <= 0 {
-            return Some("Pod was active on the node longer than the specified deadline");
+            return true;
         }
         actions.push(wake(remaining_s));
     }
-    has_ended(spec, seen).then_some("The main containers have ended")
+    has_ended(spec, seen)
 }
 
 /// Seconds until the pod's deadline, if it has one.
@@ -132,9 +140,10 @@ pub fn init_failed<'s>(spec: &'s PodSpec, seen: &Seen) -> Option<&'s Container> 
 
 /// A pod that goes: its containers end, then all that is left of it.
 fn ending(pod: &Pod, spec: &PodSpec, seen: &Seen) -> Vec<Action> {
-    let own = pod.metadata.deletion_grace_period_seconds.or(spec.termination_grace_period_seconds);
-    let grace_s = if seen.gone { 0 } else { own.unwrap_or(GRACE_S) };
-    let kills = kills(spec, seen, "Stopping container", grace_s);
+    let own = pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| own_grace_s(spec));
+    let grace_s = if seen.gone { 0 } else { own };
+    let deadline = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0).filter(|_| !seen.gone);
+    let kills = kills(spec, seen, Grace { seconds: grace_s, deadline });
     if !kills.is_empty() {
         return kills;
     }
@@ -147,30 +156,46 @@ fn ending(pod: &Pod, spec: &PodSpec, seen: &Seen) -> Vec<Action> {
 }
 
 /// A pod that has ended: what still runs of it ends, and its network goes.
-fn finished(spec: &PodSpec, seen: &Seen, why: &str) -> Vec<Action> {
-    let kills = kills(spec, seen, why, spec.termination_grace_period_seconds.unwrap_or(GRACE_S));
+fn finished(spec: &PodSpec, seen: &Seen, grace_s: i64) -> Vec<Action> {
+    let kills = kills(spec, seen, Grace { seconds: grace_s, deadline: None });
     match (kills.is_empty(), &seen.sandbox) {
         (true, Sandboxed::Up { .. }) => vec![Action::Release],
         _ => kills,
     }
 }
 
-/// The main containers end first, then the sidecars, the last one first.
-fn kills(spec: &PodSpec, seen: &Seen, why: &str, grace_s: i64) -> Vec<Action> {
-    let kill = |(name, attempt): (&str, &Attempt)| Action::Kill {
+/// How long containers have to end.
+struct Grace {
+    seconds: i64,
+    /// When the pod has to be gone, where somebody waits for that.
+    deadline: Option<Timestamp>,
+}
+
+/// The main containers end first, then the sidecars, the last one first, in what is left of the pod's time.
+fn kills(spec: &PodSpec, seen: &Seen, grace: Grace) -> Vec<Action> {
+    let kill = |(name, attempt): (&str, &Attempt), grace_s| Action::Kill {
         id: attempt.id.clone(),
         container: name.to_owned(),
-        why: why.to_owned(),
+        why: format!("Stopping container {name}"),
         grace_s,
     };
     let is_sidecar = |name: &str| spec::container(spec, name).is_some_and(|(role, _)| role == Role::Sidecar);
-    let first: Vec<_> = seen.live().filter(|(name, _)| !is_sidecar(name)).map(kill).collect();
+    let first: Vec<_> =
+        seen.live().filter(|(name, _)| !is_sidecar(name)).map(|live| kill(live, grace.seconds)).collect();
     if !first.is_empty() {
         return first;
     }
+    // As long as the same one ends, it is the same time.
+    let ended = seen.attempts.values().flatten().filter_map(Attempt::end).map(|end| end.finished).max();
+    let left_s = ended.zip(grace.deadline).map(|(ended, deadline)| deadline.duration_since(ended).as_secs());
+    let grace_s = left_s.map_or(grace.seconds, |left_s| left_s.clamp(LEAST_S.min(grace.seconds), grace.seconds));
     let sidecars: Vec<_> = spec::inits(spec).map(|(_, container)| container.name.as_str()).collect();
     let live = sidecars.into_iter().rev().find_map(|name| seen.live().find(|(found, _)| *found == name));
-    live.map(kill).into_iter().collect()
+    live.map(|live| kill(live, grace_s)).into_iter().collect()
+}
+
+fn own_grace_s(spec: &PodSpec) -> i64 {
+    spec.termination_grace_period_seconds.unwrap_or(GRACE_S)
 }
 
 /// The containers of a pod that is to run.
@@ -213,18 +238,24 @@ impl Containers<'_> {
             Stage::Running { .. } => {
                 let checks = self.seen.checks_of(name);
                 let changed = || format!("Container {name} definition changed, will be restarted");
-                if let Some(why) = checks.doomed.or_else(|| is_other(container, latest).then(changed)) {
-                    let own = self.spec.termination_grace_period_seconds;
-                    let grace_s = checks.grace_s.or(own).unwrap_or(GRACE_S);
+                let image = || is_other(container, latest).then(changed);
+                let resize = resize(role, container, latest);
+                let for_size =
+                    || matches!(resize, Resize::Restart).then(|| format!("Container {name} resize requires restart"));
+                let failed = self.seen.failures.get(name).is_some_and(|failure| failure.remaining_s(self.now) > 0);
+                if let Some(why) = checks.doomed.clone().or_else(image).or_else(for_size) {
+                    let grace_s = checks.grace_s.unwrap_or_else(|| own_grace_s(self.spec));
                     let (id, container) = (latest.id.clone(), name.clone());
                     actions.push(Action::Kill { id, container, why, grace_s });
+                } else if matches!(resize, Resize::InPlace) && !failed {
+                    actions.push(Action::Resize { id: latest.id.clone(), container: name.clone() });
                 }
                 role == Role::Sidecar && checks.started
             }
             Stage::Ended(end) => {
                 let done = role == Role::Init && (end.code == 0 || begun);
-                let changed = role == Role::Main && is_other(container, latest);
-                if changed {
+                let changed = is_other(container, latest) || resize(role, container, latest) == Resize::Restart;
+                if role == Role::Main && changed {
                     actions.push(self.start(name, latest.number + 1, 0, 0));
                 } else if !done && spec::restarts(self.spec, container, role, end.code) {
                     let (pause_s, remaining_s) = (backoff::after(latest), backoff::remaining_s(latest, self.now));
@@ -250,6 +281,30 @@ impl Containers<'_> {
 /// Whether the pod wants another image now than a container was made from.
 fn is_other(container: &Container, made: &Attempt) -> bool {
     container.image.as_ref().is_some_and(|image| *image != made.image)
+}
+
+/// What is to be done about a container whose limits have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resize {
+    /// They have not.
+    No,
+    /// It gets the new ones.
+    InPlace,
+    /// It is to start again with the new ones.
+    Restart,
+}
+
+fn resize(role: Role, container: &Container, made: &Attempt) -> Resize {
+    let changed = resources::changed(container, &made.resources);
+    let restarts = |name: &&str| {
+        let mut policies = container.resize_policy.iter().flatten();
+        policies.any(|policy| policy.resource_name == *name && policy.restart_policy == "RestartContainer")
+    };
+    match (role, changed.is_empty()) {
+        (Role::Init | Role::Ephemeral, _) | (_, true) => Resize::No,
+        _ if changed.iter().any(restarts) => Resize::Restart,
+        _ => Resize::InPlace,
+    }
 }
 
 fn forget(seen: &Seen, actions: &mut Vec<Action>) {

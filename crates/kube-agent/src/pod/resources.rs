@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use model::container::Resources;
 
-use super::spec;
+use super::spec::{self, Role};
 
 /// What a node has for pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +121,23 @@ pub fn request<'c>(container: &'c Container, name: &str) -> Option<&'c Quantity>
     said(container.resources.as_ref()?.requests.as_ref(), name).or_else(|| limit(container, name))
 }
 
+/// What a pod asks for: thousandths of processors, else whole units. Its init containers come one after the other, beside the sidecars
+/// that run by then.
+pub fn requested(spec: &PodSpec, name: &str) -> i64 {
+    let amount = |quantity: &Quantity| if name == "cpu" { milli(quantity) } else { whole(quantity) };
+    let of = |container: &Container| request(container, name).map_or(0, amount);
+    let (mut sidecars, mut most) = (0, 0);
+    for (role, container) in spec::inits(spec) {
+        most = most.max(sidecars + of(container));
+        if role == Role::Sidecar {
+            sidecars += of(container);
+        }
+    }
+    let mains: i64 = spec.containers.iter().map(of).sum();
+    let of_pod = spec.resources.as_ref().and_then(|of_pod| said(of_pod.requests.as_ref(), name)).map(amount);
+    of_pod.unwrap_or(most.max(sidecars + mains)) + said(spec.overhead.as_ref(), name).map_or(0, amount)
+}
+
 /// The class of a pod.
 pub fn qos(spec: &PodSpec) -> Qos {
     let mut guaranteed = true;
@@ -145,16 +162,25 @@ pub fn limits(container: &Container) -> Resources {
     let cpu_milli = limit(container, "cpu").map(milli).filter(|milli| *milli > 0);
     let shares =
         request(container, "cpu").map_or(SHARES_MIN, |quantity| (milli(quantity) * 1024 / 1000).max(SHARES_MIN));
+    let memory = limit(container, "memory").map(whole).filter(|bytes| *bytes > 0);
     Resources {
-        memory: limit(container, "memory")
-            .map(whole)
-            .and_then(|bytes| u64::try_from(bytes).ok())
-            .filter(|bytes| *bytes > 0),
+        memory: memory.map(i64::unsigned_abs),
+        // A limit of memory is one of memory: swapping does not stretch it.
+        memory_swap: memory,
         cpu_shares: u64::try_from(shares).ok(),
         cpu_period: cpu_milli.map(|_| PERIOD_US.unsigned_abs()),
         cpu_quota: cpu_milli.map(|milli| (milli * PERIOD_US / 1000).max(QUOTA_MIN_US)),
         ..Resources::default()
     }
+}
+
+/// Which resources a container has other limits of than it was given: `cpu`, `memory`.
+pub fn changed(container: &Container, given: &Resources) -> Vec<&'static str> {
+    let wanted = limits(container);
+    let cpu = |of: &Resources| (of.cpu_shares, of.cpu_period, of.cpu_quota);
+    let memory = |of: &Resources| (of.memory, of.memory_swap);
+    let changes = [("cpu", cpu(&wanted) != cpu(given)), ("memory", memory(&wanted) != memory(given))];
+    changes.into_iter().filter(|(_, changes)| *changes).map(|(name, _)| name).collect()
 }
 
 /// How readily the kernel kills a container when memory is short, -1,000 to 1,000: kubelet's numbers.

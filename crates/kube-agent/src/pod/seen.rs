@@ -4,13 +4,15 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
-use model::ContainerId;
+use model::{ContainerId, container::Resources};
 
 /// What is seen of a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     /// Its object is not in the API any more, and nobody waits for a graceful end.
     pub gone: bool,
+    /// Why the node does not run it, or not any longer.
+    pub refused: Option<Refused>,
     /// Its volumes.
     pub volumes: Volumes,
     /// Its sandbox.
@@ -23,6 +25,23 @@ pub struct Seen {
     pub checks: BTreeMap<ContainerId, Checks>,
     /// The addresses of the node.
     pub host_ips: Vec<IpAddr>,
+}
+
+/// Why the node does not run a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It was never taken.
+    Rejected {
+        /// In a word of Kubernetes: `OutOfcpu`.
+        reason: &'static str,
+        /// In words.
+        message: String,
+    },
+    /// It ran, and used what it may not.
+    Evicted {
+        /// In words.
+        message: String,
+    },
 }
 
 /// Whether a pod's volumes are ready.
@@ -80,6 +99,8 @@ pub struct Attempt {
     pub image: String,
     /// The image, by id.
     pub image_id: String,
+    /// Its limits.
+    pub resources: Resources,
     /// How far it has come.
     pub stage: Stage,
 }
@@ -126,6 +147,23 @@ pub struct Checks {
     pub doomed: Option<String>,
     /// The grace period that the failing probe has of its own, seconds.
     pub grace_s: Option<i64>,
+}
+
+impl Refused {
+    /// In a word of Kubernetes.
+    pub fn reason(&self) -> &'static str {
+        match *self {
+            Self::Rejected { reason, .. } => reason,
+            Self::Evicted { .. } => "Evicted",
+        }
+    }
+
+    /// In words.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Rejected { message, .. } | Self::Evicted { message } => message,
+        }
+    }
 }
 
 impl Failure {

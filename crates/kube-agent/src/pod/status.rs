@@ -1,24 +1,29 @@
 //! A pod's status in Kubernetes' words.
 
+mod condition;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
         Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-        ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec, PodStatus,
+        ContainerStatus, HostIP, Pod, PodIP, PodSpec, PodStatus, ResourceRequirements,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use model::ContainerId;
 
+pub use condition::OWN;
+
 use super::{
     backoff,
     next::{deadline_s, has_ended, init_failed},
-    seen::{Attempt, End, Failure, Sandboxed, Seen, Stage, Volumes},
+    resources,
+    seen::{Attempt, End, Failure, Refused, Sandboxed, Seen, Stage, Volumes},
     spec::{self, RestartPolicy, Role},
 };
 
-/// The conditions of a pod that its node tells of.
-pub const OWN: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+/// What is said of a container that ran and is not there any more.
+const LOST: &str = "The container could not be located when the pod was terminated";
 /// How long the reason of a failed pull stands before that it is waited with the next one, seconds.
 const ERROR_SHOWN_S: i64 = 3;
 
@@ -33,10 +38,22 @@ pub fn status(pod: &Pod, seen: &Seen, now: Timestamp) -> PodStatus {
     let mains: Vec<_> = spec.containers.iter().map(|container| view.container(Role::Main, container)).collect();
     let ephemerals = spec::ephemerals(&spec);
     let ephemerals: Vec<_> = ephemerals.iter().map(|container| view.container(Role::Ephemeral, container)).collect();
+    if let Some(Refused::Rejected { reason, message }) = &seen.refused {
+        return PodStatus {
+            phase: Some("Failed".to_owned()),
+            reason: Some((*reason).to_owned()),
+            message: Some(format!("Pod was rejected: {message}")),
+            start_time: before.start_time.clone().or(Some(Time(now))),
+            ..before
+        };
+    }
     let past_deadline = deadline_s(pod, now).is_some_and(|remaining_s| remaining_s <= 0);
     let (phase, reason, message) = match before.phase.as_deref() {
         // What has ended stays so.
         Some(phase @ ("Succeeded" | "Failed")) => (phase, before.reason.clone(), before.message.clone()),
+        _ if let Some(Refused::Evicted { message }) = &seen.refused => {
+            ("Failed", Some("Evicted".to_owned()), Some(message.clone()))
+        }
         _ if past_deadline && seen.live().next().is_none() => (
             "Failed",
             Some("DeadlineExceeded".to_owned()),
@@ -102,9 +119,20 @@ impl View<'_> {
             started: Some(runs && (role == Role::Init || checks.started)),
             restart_count: number.or_else(|| Some(told()?.restart_count)).unwrap_or_default(),
             image: container.image.clone().unwrap_or_default(),
+            resources: self.resources(container, latest),
             image_id,
             container_id: latest.map(|attempt| container_id(&attempt.id)).or_else(|| told()?.container_id.clone()),
             ..ContainerStatus::default()
+        }
+    }
+
+    /// What a container was given: what it has in the pod, once that is so.
+    fn resources(&self, container: &Container, latest: Option<&Attempt>) -> Option<ResourceRequirements> {
+        match latest {
+            Some(latest) if !resources::changed(container, &latest.resources).is_empty() => {
+                spec::told_of(self.pod, &container.name)?.resources.clone()
+            }
+            _ => container.resources.clone(),
         }
     }
 
@@ -116,9 +144,12 @@ impl View<'_> {
         attempts: &[Attempt],
     ) -> (ContainerState, Option<ContainerState>) {
         let Some((latest, older)) = attempts.split_last() else {
-            return (self.not_made(role, &container.name), None);
+            return (self.not_made(role, &container.name), self.lost(&container.name));
         };
-        let previous = || older.last().and_then(|attempt| Some(ended(attempt.end()?, &attempt.id)));
+        let previous = || {
+            let older = older.last().and_then(|attempt| Some(ended(attempt.end()?, &attempt.id)));
+            older.or_else(|| self.lost(&container.name).filter(|_| latest.number > 0))
+        };
         match &latest.stage {
             Stage::Starting => (waiting("ContainerCreating", None), previous()),
             Stage::Running { since } => {
@@ -147,7 +178,8 @@ impl View<'_> {
         if stays || !spec::restarts(self.spec, container, role, end.code) {
             return None;
         }
-        if let Some(failure) = self.seen.failures.get(&container.name) {
+        let failure = self.seen.failures.get(&container.name);
+        if let Some(failure) = failure.filter(|failure| failure.reason != "ResizeError") {
             return Some(self.failed(failure, container));
         }
         let (name, namespace, uid) = spec::names(self.pod);
@@ -159,6 +191,30 @@ impl View<'_> {
             );
             waiting("CrashLoopBackOff", Some(message))
         })
+    }
+
+    /// The last that was told of a container of which nothing is left here: somebody may have removed it.
+    fn lost(&self, name: &str) -> Option<ContainerState> {
+        let told = spec::told_of(self.pod, name)?;
+        let is_here = |id: &str| self.seen.attempts.get(name).into_iter().flatten().any(|a| container_id(&a.id) == id);
+        let id = told.container_id.as_deref().filter(|id| !is_here(id));
+        let state = told.state.as_ref()?;
+        match (&state.running, &state.terminated, id) {
+            (Some(running), _, Some(id)) => {
+                let terminated = Some(ContainerStateTerminated {
+                    container_id: Some(id.to_owned()),
+                    exit_code: 137,
+                    reason: Some("ContainerStatusUnknown".to_owned()),
+                    message: Some(LOST.to_owned()),
+                    started_at: running.started_at.clone(),
+                    finished_at: Some(Time(self.now)),
+                    signal: None,
+                });
+                Some(ContainerState { terminated, ..ContainerState::default() })
+            }
+            (None, Some(_), Some(_)) => Some(state.clone()),
+            _ => told.last_state.clone().filter(|last| last.terminated.is_some()),
+        }
     }
 
     fn not_made(&self, role: Role, name: &str) -> ContainerState {
@@ -241,106 +297,6 @@ impl View<'_> {
             _ if any_failed => "Failed",
             _ => "Succeeded",
         }
-    }
-
-    fn conditions(&self, phase: &str, inits: &[ContainerStatus], mains: &[ContainerStatus]) -> Vec<PodCondition> {
-        let completed = phase == "Succeeded";
-        let up = matches!(self.seen.sandbox, Sandboxed::Up { .. });
-        let initialized = match self.initialized() {
-            Ok(()) => Verdict::yes(),
-            Err(names) => Verdict::no(
-                "ContainersNotInitialized",
-                format!("containers with incomplete status: [{}]", names.join(" ")),
-            ),
-        };
-        let sidecars = inits
-            .iter()
-            .filter(|status| spec::container(self.spec, &status.name).is_some_and(|(role, _)| role == Role::Sidecar));
-        let unready: Vec<_> =
-            sidecars.chain(mains).filter(|status| !status.ready).map(|status| status.name.as_str()).collect();
-        let containers = match (completed, unready.is_empty()) {
-            (true, _) => Verdict { reason: Some("PodCompleted".to_owned()), ..Verdict::no("", String::new()) },
-            (false, true) => Verdict::yes(),
-            (false, false) if phase == "Failed" => {
-                Verdict { reason: Some("PodFailed".to_owned()), ..Verdict::no("", String::new()) }
-            }
-            (false, false) => {
-                Verdict::no("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" ")))
-            }
-        };
-        let ready = match self.closed_gates() {
-            Some(message) if containers.holds => Verdict::no("ReadinessGatesNotReady", message),
-            _ => containers.clone(),
-        };
-        let sandboxed = Verdict { holds: up, reason: None, message: None };
-        let mut conditions: Vec<_> = [
-            ("PodReadyToStartContainers", sandboxed),
-            (
-                "Initialized",
-                if completed {
-                    Verdict { reason: Some("PodCompleted".to_owned()), ..Verdict::yes() }
-                } else {
-                    initialized
-                },
-            ),
-            ("Ready", ready),
-            ("ContainersReady", containers),
-            ("PodScheduled", Verdict::yes()),
-        ]
-        .into_iter()
-        .map(|(kind, verdict)| self.condition(kind, verdict))
-        .collect();
-        // What others say of the pod stays.
-        let others = self.before.conditions.iter().flatten().filter(|known| !OWN.contains(&known.type_.as_str()));
-        conditions.extend(others.cloned());
-        conditions
-    }
-
-    /// What the readiness gates say that are not open.
-    fn closed_gates(&self) -> Option<String> {
-        let is_true =
-            |kind: &str| self.before.conditions.iter().flatten().any(|c| c.type_ == kind && c.status == "True");
-        let gates = self.spec.readiness_gates.iter().flatten();
-        let closed = gates.filter(|gate| !is_true(&gate.condition_type));
-        let words: Vec<_> = closed
-            .map(|gate| {
-                format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type)
-            })
-            .collect();
-        (!words.is_empty()).then(|| words.join(" "))
-    }
-
-    fn condition(&self, kind: &str, verdict: Verdict) -> PodCondition {
-        let status = if verdict.holds { "True" } else { "False" };
-        let before = self.before.conditions.iter().flatten().find(|known| known.type_ == kind);
-        let unchanged =
-            before.filter(|known| known.status == status).and_then(|known| known.last_transition_time.clone());
-        PodCondition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason: verdict.reason,
-            message: verdict.message,
-            last_transition_time: unchanged.or(Some(Time(self.now))),
-            observed_generation: self.pod.metadata.generation,
-            ..PodCondition::default()
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Verdict {
-    holds: bool,
-    reason: Option<String>,
-    message: Option<String>,
-}
-
-impl Verdict {
-    fn yes() -> Self {
-        Self { holds: true, reason: None, message: None }
-    }
-
-    fn no(reason: &str, message: String) -> Self {
-        Self { holds: false, reason: Some(reason.to_owned()), message: Some(message).filter(|words| !words.is_empty()) }
     }
 }
 

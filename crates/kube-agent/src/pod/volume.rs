@@ -8,15 +8,15 @@ use std::{
 use k8s_openapi::{
     ByteString,
     api::core::v1::{
-        ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccountTokenProjection, Volume,
-        VolumeProjection,
+        ConfigMap, Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, Pod, Secret,
+        ServiceAccountTokenProjection, Volume, VolumeProjection,
     },
 };
 
 use super::{
     env::{self, ConfigError, Objects, Place},
     files::{File, Files},
-    spec,
+    resources, spec,
 };
 
 /// The mode of a file where nothing else is said.
@@ -43,8 +43,22 @@ pub enum Backing {
 pub enum Medium {
     /// On disk.
     Disk,
-    /// In memory.
-    Memory,
+    /// In memory: a file system of its own.
+    Memory {
+        /// The most that fits, bytes; none for half of the machine's.
+        size: Option<u64>,
+    },
+}
+
+/// How much an empty directory on disk may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The volume.
+    pub volume: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// As the pod says it.
+    pub spelled: String,
 }
 
 /// What a volume is.
@@ -53,8 +67,11 @@ pub fn backing(pod: &Pod, volume: &Volume, objects: &Objects, place: &Place) -> 
     let mut files = Files::new();
     let unset = |mode: Option<i32>| mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(MODE);
     if let Some(empty) = &volume.empty_dir {
-        let memory = empty.medium.as_deref() == Some("Memory");
-        return Ok(Backing::Empty(if memory { Medium::Memory } else { Medium::Disk }));
+        let medium = match empty.medium.as_deref() {
+            Some("Memory") => Medium::Memory { size: memory_size(pod, empty) },
+            _ => Medium::Disk,
+        };
+        return Ok(Backing::Empty(medium));
     }
     if let Some(host) = &volume.host_path {
         return Ok(Backing::Host { path: PathBuf::from(&host.path), kind: host.type_.clone().unwrap_or_default() });
@@ -77,6 +94,50 @@ pub fn backing(pod: &Pod, volume: &Volume, objects: &Objects, place: &Place) -> 
         return Err(ConfigError::Invalid(words));
     }
     Ok(Backing::Files(files))
+}
+
+/// How much fits into a volume in memory: what it says, and no more than the containers may have, where that is limited for all.
+fn memory_size(pod: &Pod, empty: &EmptyDirVolumeSource) -> Option<u64> {
+    let spec = spec::of(pod);
+    let limits =
+        spec::containers(&spec).map(|(_, container)| resources::limit(container, "memory").map(resources::whole));
+    let of_pod: Option<i64> = limits.sum();
+    let own = empty.size_limit.as_ref().map(resources::whole);
+    let size = [own, of_pod].into_iter().flatten().filter(|bytes| *bytes > 0).min();
+    size.map(i64::unsigned_abs)
+}
+
+/// How much a pod's empty directories on disk may hold.
+pub fn limits(pod: &Pod) -> Vec<Limit> {
+    let limit = |volume: &Volume| {
+        let empty = volume.empty_dir.as_ref().filter(|empty| empty.medium.as_deref() != Some("Memory"))?;
+        let quantity = empty.size_limit.as_ref()?;
+        let bytes = u64::try_from(resources::whole(quantity)).ok().filter(|bytes| *bytes > 0)?;
+        Some(Limit { volume: volume.name.clone(), bytes, spelled: quantity.0.clone() })
+    };
+    spec::of(pod).volumes.iter().flatten().filter_map(limit).collect()
+}
+
+/// Whether a volume is filled from what the API has; nobody else writes there.
+pub fn is_filled(pod: &Pod, name: &str) -> bool {
+    let spec = spec::of(pod);
+    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == name);
+    volume.is_some_and(|volume| {
+        volume.config_map.is_some()
+            || volume.secret.is_some()
+            || volume.downward_api.is_some()
+            || volume.projected.is_some()
+    })
+}
+
+/// Whether a pod's volumes say what its labels and annotations are.
+pub fn tells_of_pod(pod: &Pod) -> bool {
+    let spec = spec::of(pod);
+    let mut volumes = spec.volumes.iter().flatten();
+    volumes.any(|volume| {
+        let mut sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        volume.downward_api.is_some() || sources.any(|source| source.downward_api.is_some())
+    })
 }
 
 /// The names of the ConfigMaps and Secrets that a pod's volumes name.
@@ -127,7 +188,7 @@ impl Directories {
             Backing::Host { path, .. } => path.clone(),
             Backing::Empty(Medium::Disk) => self.disk.join("volumes").join(volume),
             // Secrets must not be written to disk.
-            Backing::Empty(Medium::Memory) | Backing::Files(_) => self.memory.join("volumes").join(volume),
+            Backing::Empty(Medium::Memory { .. }) | Backing::Files(_) => self.memory.join("volumes").join(volume),
         }
     }
 
@@ -227,7 +288,10 @@ impl Filler<'_> {
             match content.iter().find(|(key, _)| *key == item.key) {
                 Some((_, bytes)) => drop(files.insert(item.path.clone(), File { bytes: bytes.clone(), mode })),
                 None if optional => {}
-                None => return Err(ConfigError::Invalid(format!("references non-existent {kind} key: {}", item.key))),
+                None => {
+                    let kind = if kind == "configmap" { "config" } else { kind };
+                    return Err(ConfigError::Invalid(format!("references non-existent {kind} key: {}", item.key)));
+                }
             }
         }
         Ok(())
@@ -250,4 +314,32 @@ impl Filler<'_> {
 
 fn token_key(volume: &str, token: &ServiceAccountTokenProjection) -> String {
     format!("{volume}/{}", token.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let check = |limits: &str, empty: &str, memory: Option<Option<u64>>, disk: Option<u64>| {
+            let spec = format!(
+                "{{containers: [{{name: a, resources: {{limits: {limits}}}}}], volumes: [{{name: v, emptyDir: {empty}}}]}}"
+            );
+            let pod: Pod = serde_saphyr::from_str(&format!("spec: {spec}")).unwrap();
+            let volume = spec::of(&pod).volumes.unwrap_or_default().remove(0);
+            let backing = backing(&pod, &volume, &Objects::default(), &Place::default()).unwrap();
+            let expected = memory.map_or(Medium::Disk, |size| Medium::Memory { size });
+            assert_eq!(backing, Backing::Empty(expected), "{spec}");
+            let limit = super::limits(&pod).pop();
+            assert_eq!(limit.map(|limit| limit.bytes), disk, "{spec}");
+        };
+        check("{}", "{}", None, None);
+        check("{memory: 1Mi}", "{sizeLimit: 2Ki}", None, Some(2048));
+        check("{}", "{medium: Memory}", Some(None), None);
+        check("{}", "{medium: Memory, sizeLimit: 2Ki}", Some(Some(2048)), None);
+        check("{memory: 1Ki}", "{medium: Memory, sizeLimit: 2Ki}", Some(Some(1024)), None);
+        check("{memory: 4Ki}", "{medium: Memory, sizeLimit: 2Ki}", Some(Some(2048)), None);
+        check("{memory: 4Ki}", "{medium: Memory}", Some(Some(4096)), None);
+    }
 }

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{ContainerState, ContainerStatus, Pod},
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
 };
 use kube_agent::pod::{
-    Action, Seen, next,
-    seen::{Attempt, Checks, End, Failure, Sandboxed, Stage as Life, Volumes},
+    Action, Seen, next, resources,
+    seen::{Attempt, Checks, End, Failure, Refused, Sandboxed, Stage as Life, Volumes},
     spec, status,
 };
-use model::ContainerId;
+use model::{ContainerId, container::Resources};
 
 /// A pod, what is seen of it, and the time.
 pub struct Stage {
@@ -59,7 +59,7 @@ impl Stage {
             }
             ["forget", name] => drop(self.seen.attempts.get_mut(*name).unwrap().remove(0)),
             ["delete"] => {
-                self.pod.metadata.deletion_timestamp = Some(Time(self.now));
+                self.pod.metadata.deletion_timestamp = Some(Time(self.now + SignedDuration::from_secs(30)));
                 self.pod.metadata.deletion_grace_period_seconds = Some(30);
             }
             ["image", name, image] => {
@@ -67,7 +67,21 @@ impl Stage {
                 let container = spec.containers.iter_mut().find(|container| container.name == *name).unwrap();
                 container.image = Some((*image).to_owned());
             }
+            ["cpu", name, quantity] => {
+                let spec = self.pod.spec.as_mut().unwrap();
+                let container = spec.containers.iter_mut().find(|container| container.name == *name).unwrap();
+                let limits = [("cpu".to_owned(), Quantity((*quantity).to_owned()))].into();
+                container.resources.get_or_insert_default().limits = Some(limits);
+            }
+            ["resized", name] => {
+                let resources = limits_of(&self.pod, name);
+                self.seen.attempts.get_mut(*name).unwrap().last_mut().unwrap().resources = resources;
+            }
             ["gone"] => self.seen.gone = true,
+            ["reject", why @ ..] => {
+                self.seen.refused = Some(Refused::Rejected { reason: "OutOfcpu", message: why.join(" ") });
+            }
+            ["evict", why @ ..] => self.seen.refused = Some(Refused::Evicted { message: why.join(" ") }),
             ["cleared"] => {
                 self.seen.attempts.clear();
                 (self.seen.sandbox, self.seen.volumes) = (Sandboxed::Missing, Volumes::Missing);
@@ -82,8 +96,14 @@ impl Stage {
         let status = status(&self.pod, &self.seen, self.now);
         let mut text = String::new();
         let reason = status.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        writeln!(text, "  {}{reason} {}", status.phase.as_deref().unwrap(), status.pod_ip.as_deref().unwrap_or("-"))
-            .unwrap();
+        let message = status.message.as_ref().map(|message| format!(" {message}")).unwrap_or_default();
+        writeln!(
+            text,
+            "  {}{reason}{message} {}",
+            status.phase.as_deref().unwrap(),
+            status.pod_ip.as_deref().unwrap_or("-")
+        )
+        .unwrap();
         for condition in status.conditions.iter().flatten() {
             let Time(at) = condition.last_transition_time.clone().unwrap();
             let since = at.duration_since(self.begun).as_secs();
@@ -110,7 +130,9 @@ impl Stage {
         let id = ContainerId::from_bytes([self.made; 32]);
         let stage = Life::Running { since: self.now };
         let image = image_of(&self.pod, name);
-        attempts.push(Attempt { id, number, pause_s, image, image_id: "sha256:1".to_owned(), stage });
+        let image_id = "sha256:1".to_owned();
+        let resources = limits_of(&self.pod, name);
+        attempts.push(Attempt { id, number, pause_s, image, image_id, resources, stage });
         self.seen.failures.remove(name);
     }
 
@@ -133,6 +155,11 @@ impl Stage {
 fn image_of(pod: &Pod, name: &str) -> String {
     let spec = spec::of(pod);
     spec::container(&spec, name).and_then(|(_, container)| container.image).unwrap_or_default()
+}
+
+fn limits_of(pod: &Pod, name: &str) -> Resources {
+    let spec = spec::of(pod);
+    spec::container(&spec, name).map(|(_, container)| resources::limits(&container)).unwrap_or_default()
 }
 
 fn show(status: &ContainerStatus) -> String {
@@ -161,6 +188,7 @@ fn spell(action: &Action) -> String {
         Action::MakeSandbox => "make the sandbox".to_owned(),
         Action::Start { container, number, pause_s } => format!("start {container} ({number}) after {pause_s} s"),
         Action::Kill { container, why, grace_s, .. } => format!("kill {container} in {grace_s} s: {why}"),
+        Action::Resize { container, .. } => format!("resize {container}"),
         Action::Forget(id) => format!("forget {}", id.short()),
         Action::Release => "release the sandbox".to_owned(),
         Action::Clear => "clear".to_owned(),
