@@ -1,8 +1,8 @@
 //! A host with a daemon that serves the Kubernetes API too.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
-use crate::{Host, Said, eventually};
+use crate::{Host, Said, eventually, eventually_fits};
 
 /// A host whose daemon serves the Kubernetes API, is its node, and has the image `busybox:1`.
 pub struct Cluster {
@@ -48,6 +48,67 @@ impl Cluster {
 
     /// Applies a manifest.
     pub fn apply(&self, manifest: &str) -> Said {
-        self.kubectl(&format!("apply -f - <<'END'\n{manifest}\nEND"))
+        // What begins with a brace would pass for JSON.
+        self.kubectl(&format!("apply -f - <<'END'\n---\n{manifest}\nEND"))
+    }
+
+    /// Applies a file of `tests/kube`.
+    ///
+    /// # Panics
+    /// When it is not taken.
+    pub fn apply_file(&self, name: &str) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kube").join(name);
+        eventually("it is applied", || {
+            // The service account of a namespace comes a moment after it.
+            let said = self.kubectl(&format!("apply -f {}", file.display()));
+            (said.code == 0).then_some(())
+        });
+    }
+
+    /// What a field of a pod says, by its JSONPath.
+    pub fn field(&self, pod: &str, path: &str) -> String {
+        self.kubectl(&format!("get pod {pod} -o 'jsonpath={{{path}}}'")).out
+    }
+
+    /// Waits until a field of a pod says this.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    #[track_caller]
+    pub fn until(&self, pod: &str, path: &str, expected: &str) {
+        let what = format!("{pod} has {path} {expected}");
+        eventually_fits(&what, || self.field(pod, path), |found| found == expected);
+    }
+
+    /// Waits until a pod is ready.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    #[track_caller]
+    pub fn until_ready(&self, pod: &str) {
+        self.until(pod, ".status.conditions[?(@.type==\"Ready\")].status", "True");
+    }
+
+    /// Waits until `kubectl get pod` shows this in its column STATUS.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    #[track_caller]
+    pub fn until_shown(&self, pod: &str, expected: &str) {
+        let row = || self.kubectl(&format!("get pod {pod} --no-headers")).out;
+        let shown = |row: &str| row.split_whitespace().nth(2) == Some(expected);
+        eventually_fits(&format!("{pod} is shown as {expected}"), row, shown);
+    }
+
+    /// Waits until one of the events of an object has these words: its reason and its message.
+    ///
+    /// # Panics
+    /// When none comes.
+    #[track_caller]
+    pub fn until_told(&self, object: &str, words: &str) {
+        let path = "{range .items[*]}{.reason} {.message}{\"\\n\"}{end}";
+        let about = format!("get events -A --field-selector involvedObject.name={object} -o 'jsonpath={path}'");
+        let told = || self.kubectl(&about).out;
+        eventually_fits(&format!("an event of {object} says {words:?}"), told, |told| told.contains(words));
     }
 }

@@ -15,6 +15,11 @@ mod raw;
 mod said;
 mod terminal;
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 pub use cluster::Cluster;
 pub use host::{Host, NETWORK, binary};
 pub use job::Job;
@@ -28,13 +33,34 @@ pub use terminal::Terminal;
 ///
 /// # Panics
 /// After a minute, which is long for what is waited for, and not for a machine that has other work.
+#[track_caller]
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(std::time::Instant::now() < deadline, "not within a minute: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        thread::sleep(PAUSE);
     }
 }
+
+/// Polls until what is looked at fits, and gives it; otherwise fails showing what it was last.
+///
+/// # Panics
+/// As [`eventually`].
+#[track_caller]
+pub fn eventually_fits(what: &str, mut look: impl FnMut() -> String, fits: impl Fn(&str) -> bool) -> String {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let found = look();
+        if fits(&found) {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within a minute: {what}\nit was last: {found}");
+        thread::sleep(PAUSE);
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);

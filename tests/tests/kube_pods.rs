@@ -2,33 +2,12 @@
 
 use conformance::{Cluster, eventually};
 
-/// Applies what is in a file beside this one.
-fn apply(cluster: &Cluster, name: &str) {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kube").join(name);
-    eventually("it is applied", || {
-        // The service account of a namespace comes a moment after it.
-        let said = cluster.kubectl(&format!("apply -f {}", file.display()));
-        (said.code == 0).then_some(())
-    });
-}
-
-/// What a field of a pod says.
-fn field(cluster: &Cluster, pod: &str, path: &str) -> String {
-    cluster.kubectl(&format!("get pod {pod} -o 'jsonpath={{{path}}}'")).out
-}
-
-fn until(cluster: &Cluster, pod: &str, path: &str, expected: &str) {
-    eventually(&format!("{pod} has {path} {expected}"), || (field(cluster, pod, path) == expected).then_some(()));
-}
-
-const READY: &str = ".status.conditions[?(@.type==\"Ready\")].status";
-
 #[test]
 fn a_pod_runs_with_all_that_it_asks_for() {
     let Some(cluster) = Cluster::start() else { return };
-    apply(&cluster, "web.yaml");
-    until(&cluster, "web", READY, "True");
-    let address = field(&cluster, "web", ".status.podIP");
+    cluster.apply_file("web.yaml");
+    cluster.until_ready("web");
+    let address = cluster.field("web", ".status.podIP");
     let log = cluster.kubectl("logs web -c main").ok();
     for line in ["A=one", "AB=one-b", &format!("IP={address}"), "CPU=1", "from-init", "two", "secret", "label=\"web\""]
     {
@@ -62,41 +41,58 @@ fn a_pod_runs_with_all_that_it_asks_for() {
 #[test]
 fn pods_outlive_the_daemon_and_end_when_asked() {
     let Some(cluster) = Cluster::start() else { return };
-    apply(&cluster, "web.yaml");
-    until(&cluster, "web", READY, "True");
-    let before = field(&cluster, "web", ".status.containerStatuses[*].containerID");
+    cluster.apply_file("web.yaml");
+    cluster.until_ready("web");
+    let before = cluster.field("web", ".status.containerStatuses[*].containerID");
     cluster.host.kill_daemon();
     cluster.host.start_daemon();
     eventually("the API answers", || (cluster.kubectl("get pods").code == 0).then_some(()));
-    until(&cluster, "web", READY, "True");
-    assert_eq!(field(&cluster, "web", ".status.containerStatuses[*].containerID"), before);
-    assert_eq!(field(&cluster, "web", ".status.containerStatuses[*].restartCount"), "0 0");
+    cluster.until_ready("web");
+    assert_eq!(cluster.field("web", ".status.containerStatuses[*].containerID"), before);
+    assert_eq!(cluster.field("web", ".status.containerStatuses[*].restartCount"), "0 0");
     // Somebody takes a container away: it comes again.
     cluster.host.docker("rm -f $(docker ps -q --filter name=k8s_side_web)").ok();
-    until(&cluster, "web", ".status.containerStatuses[?(@.name==\"side\")].restartCount", "1");
+    cluster.until("web", ".status.containerStatuses[?(@.name==\"side\")].restartCount", "1");
+    reboot(&cluster);
+    cluster.until("web", ".status.containerStatuses[?(@.name==\"main\")].restartCount", "1");
+    cluster.until_ready("web");
+    assert_eq!(cluster.host.sh("curl -s 192.0.2.1:8080").ok(), "hello");
     cluster.kubectl("delete pod web --timeout=60s").ok();
     assert_eq!(cluster.host.docker("ps -aq --filter name=k8s_").ok(), "");
     assert_eq!(cluster.host.sh("ls /run/linkspan/pods /run/linkspan/sandboxes 2>/dev/null | grep -v :").out.trim(), "");
 }
 
+/// All that a reboot takes away goes: processes, what the kernel has of the network, and what is in memory.
+fn reboot(cluster: &Cluster) {
+    let host = &cluster.host;
+    let pids = host.docker("ps -q | xargs docker inspect -f {{.State.Pid}}").ok().replace('\n', " ");
+    host.kill_daemon();
+    host.sh(&format!("kill -9 $(pgrep -f '[s]him /run/linkspan/') {pids}")).ok();
+    host.sh("nft flush ruleset; for link in docker0 kube-pods; do ip link del $link; done").ok();
+    host.sh("awk '$2 ~ \"^/run/linkspan/\" { print $2 }' /proc/mounts | sort -r | xargs umount; rm -rf /run/linkspan")
+        .ok();
+    host.start_daemon();
+    eventually("the API answers", || (cluster.kubectl("get pods").code == 0).then_some(()));
+}
+
 #[test]
 fn pods_crash_fail_and_succeed() {
     let Some(cluster) = Cluster::start() else { return };
-    apply(&cluster, "lives.yaml");
-    until(&cluster, "crashes", ".status.containerStatuses[0].state.waiting.reason", "CrashLoopBackOff");
-    assert_eq!(field(&cluster, "crashes", ".status.containerStatuses[0].lastState.terminated.exitCode"), "3");
-    assert_eq!(field(&cluster, "crashes", ".status.containerStatuses[0].lastState.terminated.message"), "last words\n");
+    cluster.apply_file("lives.yaml");
+    cluster.until("crashes", ".status.containerStatuses[0].state.waiting.reason", "CrashLoopBackOff");
+    assert_eq!(cluster.field("crashes", ".status.containerStatuses[0].lastState.terminated.exitCode"), "3");
+    assert_eq!(cluster.field("crashes", ".status.containerStatuses[0].lastState.terminated.message"), "last words\n");
     let previous = cluster.kubectl("logs crashes --previous").ok();
     assert_eq!(previous, "crash");
-    until(&cluster, "succeeds", ".status.phase", "Succeeded");
+    cluster.until("succeeds", ".status.phase", "Succeeded");
     assert_eq!(cluster.kubectl("logs succeeds").ok(), "done");
-    until(&cluster, "fails", ".status.phase", "Failed");
-    until(&cluster, "no-image", ".status.containerStatuses[0].state.waiting.reason", "ErrImageNeverPull");
-    until(&cluster, "no-config", ".status.containerStatuses[0].state.waiting.reason", "CreateContainerConfigError");
-    until(&cluster, "no-program", ".status.containerStatuses[0].lastState.terminated.reason", "StartError");
-    until(&cluster, "unhealthy", ".status.containerStatuses[0].restartCount", "1");
-    until(&cluster, "of-host", READY, "True");
-    assert_eq!(field(&cluster, "of-host", ".status.podIP"), field(&cluster, "of-host", ".status.hostIP"));
+    cluster.until("fails", ".status.phase", "Failed");
+    cluster.until("no-image", ".status.containerStatuses[0].state.waiting.reason", "ErrImageNeverPull");
+    cluster.until("no-config", ".status.containerStatuses[0].state.waiting.reason", "CreateContainerConfigError");
+    cluster.until("no-program", ".status.containerStatuses[0].lastState.terminated.reason", "StartError");
+    cluster.until("unhealthy", ".status.containerStatuses[0].restartCount", "1");
+    cluster.until_ready("of-host");
+    assert_eq!(cluster.field("of-host", ".status.podIP"), cluster.field("of-host", ".status.hostIP"));
     let events = cluster.kubectl("get events -o 'jsonpath={.items[*].reason}'").ok();
     for reason in ["Pulled", "Created", "Started", "BackOff", "Killing", "Unhealthy", "Failed"] {
         assert!(events.split(' ').any(|found| found == reason), "{reason}: {events}");
@@ -106,8 +102,8 @@ fn pods_crash_fail_and_succeed() {
 #[test]
 fn commands_and_ports_of_a_pod() {
     let Some(cluster) = Cluster::start() else { return };
-    apply(&cluster, "web.yaml");
-    until(&cluster, "web", READY, "True");
+    cluster.apply_file("web.yaml");
+    cluster.until_ready("web");
     for variables in ["", "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false KUBECTL_PORT_FORWARD_WEBSOCKETS=false"] {
         let kubectl = |words: &str| {
             cluster.host.sh(&format!(
