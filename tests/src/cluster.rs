@@ -16,11 +16,18 @@ impl Cluster {
     /// # Panics
     /// When the node does not come up.
     pub fn start() -> Option<Self> {
-        Self::on(Host::start_with(&Self::ARGUMENTS)?)
+        Self::start_with(&[])
     }
 
-    /// What the daemon of a cluster is started with.
-    pub const ARGUMENTS: [&str; 2] = ["--kube-listen", "127.0.0.1:6443"];
+    /// The same with arguments for `linkspan up`.
+    ///
+    /// # Panics
+    /// When the node does not come up.
+    pub fn start_with(arguments: &[&str]) -> Option<Self> {
+        let host = Host::empty()?.with_all_faces().with_arguments(arguments);
+        host.start_daemon();
+        Self::on(host)
+    }
 
     /// A cluster on a host whose daemon serves the Kubernetes API; none, said loudly, where there is no kubectl.
     ///

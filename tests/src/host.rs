@@ -19,8 +19,18 @@ pub struct Host {
     pid: u32,
     dir: TempDir,
     arguments: Vec<String>,
+    faces: Faces,
     /// Variables that the daemon has besides.
     environment: Vec<(String, String)>,
+}
+
+/// What the daemon serves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Faces {
+    /// Docker's API alone, which is up sooner; most tests are about it.
+    Docker,
+    /// All that it serves unless told.
+    All,
 }
 
 /// A host's network before the daemon, as a shell script: one link to a neighbour, who is the default route.
@@ -92,6 +102,12 @@ impl Host {
         Some(host)
     }
 
+    /// The same host; its daemon serves from now on all that it serves unless told.
+    pub fn with_all_faces(mut self) -> Self {
+        self.faces = Faces::All;
+        self
+    }
+
     /// The same host; its daemon starts with these arguments from now on.
     pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments = arguments.iter().map(ToString::to_string).collect();
@@ -120,7 +136,7 @@ impl Host {
         let said = init.stdout.take().map(|out| BufReader::new(out).lines().next());
         assert!(matches!(said, Some(Some(Ok(_)))), "unshare made no host: {said:?}");
         let pid = eventually("the host's first process", || child_of(init.id()));
-        let host = Self { init, pid, dir, arguments: Vec::new(), environment: Vec::new() };
+        let host = Self { init, pid, dir, arguments: Vec::new(), faces: Faces::Docker, environment: Vec::new() };
         host.sh(NETWORK).ok();
         Some(host)
     }
@@ -134,6 +150,9 @@ impl Host {
         let mut up = self.inside();
         up.envs(self.environment.iter().map(|(name, value)| (name, value)));
         up.arg(binary()).arg("up").arg("--data-root").arg(self.data_root()).args(&self.arguments);
+        if self.faces == Faces::Docker {
+            up.arg("--no-kube");
+        }
         let mut child = up
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))

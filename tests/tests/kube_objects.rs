@@ -118,7 +118,7 @@ fn objects_are_in_an_etcd_if_that_is_asked() {
     let Some(host) = Host::empty() else { return };
     host.sh(&format!("etcd --data-dir {}/etcd >/dev/null 2>&1 &", host.path().display())).ok();
     let store = ["--store", "etcd://127.0.0.1:2379"];
-    let host = host.with_arguments(&[Cluster::ARGUMENTS, store].concat());
+    let host = host.with_all_faces().with_arguments(&store);
     host.start_daemon();
     let Some(cluster) = Cluster::on(host) else { return };
     cluster.kubectl("create configmap settings --from-literal=colour=blue").ok();

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use ring::rand::SystemRandom;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -20,9 +21,9 @@ use crate::{
         MASTERS, User,
         authority::{Authority, AuthorityError, Pair, ServerNames},
     },
-    controller::{self, Pool, Ranges},
-    kind,
-    object::Look,
+    controller::{self, Gateway, ObjectRef, Pool, Ranges, Started},
+    kind::{self, Kind},
+    object::{Look, meta},
     query::WriteOptions,
     run, serve,
     server::{Parts, Server},
@@ -62,8 +63,9 @@ pub struct Opening {
     pub settings: Settings,
     /// Names and addresses that it answers to besides the usual.
     pub names: ServerNames,
-    /// Namespace and name of the service behind which the gateway runs.
-    pub gateway: Option<(String, String)>,
+    /// The objects of the gateway of Ingresses, one of them the Service behind which it is, and who starts it. Those that belong to the cluster
+    /// are there from the beginning.
+    pub gateway: (Vec<Value>, Started),
 }
 
 /// An open server.
@@ -83,6 +85,9 @@ impl ApiServer {
         let tls = server_config(&authority, &own, Clients::Anybody)?;
         let kubelet_client = authority.client("kube-apiserver-kubelet-client", MASTERS, now)?;
         let nodes = client_config(&authority, &kubelet_client)?;
+        let (of_cluster, objects) =
+            opening.gateway.0.into_iter().partition(|object| meta::namespace(object).is_empty());
+        let started = opening.gateway.1;
         let told = controller::cluster::Settings {
             root_ca: authority.certificate_pem().to_owned(),
             service: Ranges {
@@ -90,7 +95,7 @@ impl ApiServer {
                 node_ports: settings.node_ports.0..=settings.node_ports.1,
             },
             load_balancer: Pool::default(),
-            gateway: opening.gateway,
+            gateway: gateway(objects, started),
             ingress_controller: "linkspan.dev/gateway".to_owned(),
         };
         let view = View::open(&opening.objects, told)?;
@@ -103,7 +108,7 @@ impl ApiServer {
             addresses: tokio::sync::Mutex::new(()),
             random: SystemRandom::new(),
         });
-        first(&server).await?;
+        first(&server, of_cluster).await?;
         Ok(Self { server, authority, tls: Arc::new(tls) })
     }
 
@@ -209,43 +214,63 @@ const NAMESPACES: [&str; 5] =
     ["default", "kube-system", "kube-public", "kube-node-lease", crate::auth::role::SYSTEM_NAMESPACE];
 
 /// Makes what every cluster has, where it is not there.
-async fn first(server: &Server) -> Result<(), OpenError> {
+async fn first(server: &Server, more: Vec<Value>) -> Result<(), OpenError> {
     for name in NAMESPACES {
-        make(server, "", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await?;
+        make(server, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await?;
+    }
+    for object in more {
+        make(server, object).await?;
     }
     let (address, port) = server.settings.advertised;
     let first = server.settings.service_ranges.first().and_then(|range| range.hosts().next());
     if let Some(first) = first {
         let service = json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": { "name": "kubernetes", "labels": { "component": "apiserver", "provider": "kubernetes" } },
+            "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "component": "apiserver", "provider": "kubernetes" } },
             "spec": { "clusterIP": first.to_string(), "ports": [{ "name": "https", "port": 443, "protocol": "TCP", "targetPort": port }] },
         });
-        make(server, "default", service).await?;
+        make(server, service).await?;
         let endpoints = json!({
-            "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": "kubernetes", "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
             "subsets": [{ "addresses": [{ "ip": address.to_string() }], "ports": [{ "name": "https", "port": port, "protocol": "TCP" }] }],
         });
-        make(server, "default", endpoints).await?;
+        make(server, endpoints).await?;
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
-            "metadata": { "name": "kubernetes", "labels": { "kubernetes.io/service-name": "kubernetes" } },
+            "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "kubernetes.io/service-name": "kubernetes" } },
             "endpoints": [{ "addresses": [address.to_string()], "conditions": { "ready": true } }],
             "ports": [{ "name": "https", "port": port, "protocol": "TCP" }],
         });
-        make(server, "default", slice).await?;
+        make(server, slice).await?;
     }
     Ok(())
 }
 
-async fn make(server: &Server, namespace: &str, object: Value) -> Result<(), OpenError> {
-    let group = object.text("apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
-    let what = format!("{} {}", object.text("kind"), object.text("metadata.name"));
-    let Some(kind) = kind::by_kind(group, object.text("kind")) else { return Ok(()) };
+async fn make(server: &Server, object: Value) -> Result<(), OpenError> {
+    let what = format!("{} {}", object.text("kind"), meta::name(&object));
+    let Some(kind) = kind_of(&object) else { return Ok(()) };
     let user = User::internal("system:apiserver");
     let options = WriteOptions::internal("kube-apiserver");
-    match create::create(server, Place { kind, namespace }, &user, object, &options).await {
+    let namespace = meta::namespace(&object).to_owned();
+    match create::create(server, Place { kind, namespace: &namespace }, &user, object, &options).await {
         Err(Failure { reason, message, .. }) if reason != "AlreadyExists" => Err(OpenError::First(what, message)),
         _ => Ok(()),
     }
+}
+
+fn kind_of(object: &Value) -> Option<&'static Kind> {
+    let group = object.text("apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
+    kind::by_kind(group, object.text("kind"))
+}
+
+/// The gateway as its controller knows it; none without a Service.
+fn gateway(objects: Vec<Value>, started: Started) -> Option<Gateway> {
+    let known = |object: Value| {
+        let place = Place { kind: kind_of(&object)?, namespace: meta::namespace(&object) };
+        let reference = ObjectRef::parse(&place.key(meta::name(&object)))?;
+        Some((reference, object))
+    };
+    let objects: Vec<_> = objects.into_iter().filter_map(known).collect();
+    let (service, _) = objects.iter().find(|(reference, _)| reference.is::<Service>())?;
+    Some(Gateway { service: service.clone(), objects, started })
 }

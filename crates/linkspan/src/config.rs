@@ -1,16 +1,17 @@
 //! What the daemon is told: the configuration file, over it the command line, under it the defaults.
 
+mod kube;
 mod network;
 
 use std::{
     fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use kube::{Face, IngressPorts, Kube, Listen};
 pub use network::Network;
 
 /// Where sockets and namespaces are, unless told.
@@ -36,11 +37,6 @@ pub struct File {
     /// `docker-group`
     #[serde(rename = "docker-group")]
     pub docker_group: Option<String>,
-    /// `kube-listen`
-    #[serde(rename = "kube-listen")]
-    pub kube_listen: Option<SocketAddr>,
-    /// `store`
-    pub store: Option<String>,
     /// `log-level`
     #[serde(rename = "log-level")]
     pub log_level: Option<String>,
@@ -48,6 +44,8 @@ pub struct File {
     pub network: Network,
     /// `[images]`
     pub images: Images,
+    /// `[kube]`
+    pub kube: Kube,
 }
 
 /// `[images]`

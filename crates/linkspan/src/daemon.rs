@@ -5,7 +5,6 @@ use std::{
     env,
     fs::{self, File},
     io,
-    net::SocketAddr,
     os::{
         linux::net::SocketAddrExt,
         unix::{
@@ -63,10 +62,8 @@ pub struct Setup {
     pub network_options: BTreeMap<String, String>,
     /// Registries.
     pub images: config::Images,
-    /// Where the Kubernetes API is, if anywhere.
-    pub kube_listen: Option<SocketAddr>,
-    /// In which etcd the Kubernetes objects are, if in any.
-    pub store: Option<String>,
+    /// The Kubernetes face, if there is to be one.
+    pub kube: Option<config::Face>,
     /// Whether the built-in image is put into the store.
     pub demo: bool,
 }
@@ -158,9 +155,6 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
     if setup.demo {
         images.assemble_demo(Path::new("/proc/self/exe")).await?;
     }
-    if setup.kube_listen.is_some() {
-        images.assemble_gateway(Path::new("/proc/self/exe"), env!("CARGO_PKG_VERSION")).await?;
-    }
     if let Err(error) = runtime::cgroup::parents::make_room() {
         warn!(%error, "control groups are not handed on, so containers with limits will not start: run this container --privileged");
     }
@@ -179,7 +173,7 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         kernel: Box::new(kernel),
         world: Box::new(RealWorld::new(places.clone(), host).map_err(|e| DaemonError::System("read /dev/urandom", e))?),
         runtime: Arc::new(Runtime::new(RuntimeSettings::new(&setup.run_dir))),
-        images,
+        images: images.clone(),
         places,
         settings: setup.settings.clone(),
     })
@@ -206,23 +200,20 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         let _ = ended.await;
     });
     let api = tokio::spawn(api);
-    let mut kube = match setup.kube_listen {
-        Some(listen) => {
+    let mut kube = match setup.kube {
+        Some(face) => {
             let kube = kube::Setup {
-                listen,
-                store: setup.store.clone(),
+                face,
                 data_root: setup.data_root.clone(),
                 run_dir: setup.run_dir.clone(),
                 engine: engine.clone(),
+                images,
                 registries: registries(&setup.images),
             };
-            Some(kube::Kube::open(&kube).await?)
+            open_kube(&kube).await?
         }
         None => None,
     };
-    if let Some(kube) = &kube {
-        info!(kubeconfig = %kube.kubeconfig().display(), "the Kubernetes API is there");
-    }
     info!(socket = %socket.display(), data_root = %setup.data_root.display(), "ready");
     notify("READY=1");
     let outcome = wait(View { engine, host: seen }, questions, &mut kube).await;
@@ -237,6 +228,21 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
     // A socket that nobody answers would make the next daemon believe somebody does.
     let _ = fs::remove_file(&socket);
     outcome
+}
+
+/// Opens the Kubernetes face. Who did not ask for it by name is not kept from containers when it cannot be had.
+async fn open_kube(setup: &kube::Setup) -> Result<Option<kube::Kube>, DaemonError> {
+    match (kube::Kube::open(setup).await, setup.face.listen) {
+        (Ok(kube), _) => {
+            info!(kubeconfig = %kube.kubeconfig().display(), "the Kubernetes API is there");
+            Ok(Some(kube))
+        }
+        (Err(error), config::Listen::Asked(_)) => Err(error.into()),
+        (Err(error), config::Listen::Usual(_)) => {
+            warn!(%error, "the Kubernetes API is not there, containers are: --no-kube, if it is not wanted");
+            Ok(None)
+        }
+    }
 }
 
 fn registries(images: &config::Images) -> image::RegistrySettings {

@@ -1,5 +1,7 @@
 //! The Kubernetes face put together: objects, API server, its kubeconfig, and the node. Nothing is decided here.
 
+mod gateway;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -19,11 +21,13 @@ use kube_api::{
     },
     settings::{KUBERNETES, Settings},
 };
-use runtime::image::RegistrySettings;
+use runtime::image::{self, RegistrySettings};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use store::objects::{Etcd, Objects, ObjectsError, Options};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use crate::config;
 
 /// Addresses of services.
 const SERVICE_RANGE: &str = "10.96.0.0/16";
@@ -45,16 +49,16 @@ const DOMAIN: &str = "cluster.local";
 
 /// What the Kubernetes face is told.
 pub struct Setup {
-    /// Where its API is.
-    pub listen: SocketAddr,
-    /// In which etcd its objects are; none: in a file of the data directory.
-    pub store: Option<String>,
+    /// What it is to be.
+    pub face: config::Face,
     /// Where its keys are, and its objects unless they are in an etcd.
     pub data_root: PathBuf,
     /// Where its kubeconfig goes.
     pub run_dir: PathBuf,
     /// Containers and networks.
     pub engine: Engine,
+    /// Where the gateway's image goes.
+    pub images: image::Store,
     /// Where images come from.
     pub registries: RegistrySettings,
 }
@@ -63,8 +67,14 @@ pub struct Setup {
 #[derive(Debug, Error)]
 pub enum KubeError {
     /// Its address is not to be had.
-    #[error("the Kubernetes API cannot listen on {0}: {1}; give another --kube-listen, or leave it away")]
+    #[error("the Kubernetes API cannot listen on {0}: {1}; give another --kube-listen")]
     Listen(SocketAddr, #[source] io::Error),
+    /// Nor is the node's own.
+    #[error("the node's own API cannot listen on {0}: {1}")]
+    Kubelet(SocketAddr, #[source] io::Error),
+    /// The gateway's manifest is damaged.
+    #[error("the gateway's objects cannot be read: {0}")]
+    Gateway(#[from] Box<serde_saphyr::Error>),
     /// The file system refused.
     #[error("cannot write {0}: {1}")]
     File(PathBuf, #[source] io::Error),
@@ -94,12 +104,13 @@ pub struct Kube {
 impl Kube {
     /// Opens the objects and serves the API.
     pub async fn open(setup: &Setup) -> Result<Self, KubeError> {
-        let listen = setup.listen;
-        let listener = TcpListener::bind(listen).await.map_err(|e| KubeError::Listen(listen, e))?;
-        let local = listener.local_addr().map_err(|e| KubeError::Listen(listen, e))?;
+        let (listener, local) = match setup.face.listen {
+            config::Listen::Asked(at) => bind(at).await.map_err(|e| KubeError::Listen(at, e))?,
+            config::Listen::Usual(at) => bind_near(at).await.map_err(|e| KubeError::Listen(at, e))?,
+        };
         let inside = SocketAddr::new(API.into(), API_PORT);
         let listeners = vec![listener, bind_ahead(inside).map_err(|e| KubeError::Listen(inside, e))?];
-        let objects = match &setup.store {
+        let objects = match &setup.face.store {
             Some(url) => Objects::open_etcd(Etcd::parse(url, None)?, Options::default()).await?,
             None => Objects::open_sqlite(&setup.data_root.join("kube.db"), Options::default()).await?,
         };
@@ -108,7 +119,7 @@ impl Kube {
             pki: setup.data_root.join("pki"),
             settings: settings(),
             names: Default::default(),
-            gateway: Some(("linkspan-system".to_owned(), "gateway".to_owned())),
+            gateway: gateway::objects(setup.face.ingress_ports).map_err(Box::new)?,
         })
         .await?;
         let kubeconfig = setup.run_dir.join("kubeconfig");
@@ -121,7 +132,11 @@ impl Kube {
             let until = async { drop(ended.await) };
             server.serve(listeners, until).await;
         });
+        let images = setup.images.clone();
         let node = tokio::spawn(async move {
+            if let Err(error) = images.assemble_gateway(Path::new("/proc/self/exe"), env!("CARGO_PKG_VERSION")).await {
+                tracing::error!(%error, "the image of the gateway cannot be made");
+            }
             if let Err(error) = kube_agent::run(agent).await {
                 tracing::error!(%error, "this node runs no pods");
             }
@@ -152,7 +167,7 @@ async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Age
     let config = server.kubeconfig(api, &format!("system:node:{name}"), NODES)?;
     let client = client(&config.to_string()).await.map_err(|e| KubeError::Client(e.to_string()))?;
     let at = SocketAddr::new(address, KUBELET_PORT);
-    let listener = TcpListener::bind(at).await.map_err(|e| KubeError::Listen(at, e))?;
+    let (listener, at) = bind_near(at).await.map_err(|e| KubeError::Kubelet(at, e))?;
     let names = ServerNames { names: vec![name.clone()], addresses: vec![address] };
     let tls = server.kubelet_tls(&names)?;
     let (major, minor) = KUBERNETES;
@@ -170,7 +185,7 @@ async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Age
             service_ranges: range(SERVICE_RANGE),
             api: Some(API),
             names: ClusterNames { server: DNS, domain: DOMAIN.to_owned() },
-            kubelet_port: KUBELET_PORT,
+            kubelet_port: at.port(),
             kubernetes_version: format!("v{major}.{minor}.0"),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
@@ -218,6 +233,24 @@ fn settings() -> Settings {
 /// A range that is written here.
 fn range(text: &str) -> Vec<ipnet::IpNet> {
     text.parse().ok().into_iter().collect()
+}
+
+async fn bind(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(at).await?;
+    let at = listener.local_addr()?;
+    Ok((listener, at))
+}
+
+/// Listens at this port or, where somebody else does, at another one: whoever needs to know is told which.
+async fn bind_near(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    match bind(at).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let (listener, found) = bind(SocketAddr::new(at.ip(), 0)).await?;
+            tracing::warn!(%at, "somebody else listens there, so it is {found}");
+            Ok((listener, found))
+        }
+        outcome => outcome,
+    }
 }
 
 /// Listens at an address that the host is going to have.

@@ -187,7 +187,7 @@ pub struct Settings {
     /// Where Services of type LoadBalancer get theirs.
     pub load_balancer: super::load_balancer::Pool,
     /// The Service (namespace, name) behind which the ingress gateway runs.
-    pub gateway: Option<(String, String)>,
+    pub gateway: Option<super::gateway::Gateway>,
     /// `spec.controller` of the IngressClasses that the gateway serves.
     pub ingress_controller: String,
 }

@@ -15,12 +15,12 @@ const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
 /// Writes them into the status of an Ingress of a class that is the gateway's.
 pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome {
     let Some(ingress) = cluster.get::<Ingress>(key.namespace(), key.name()) else { return Outcome::default() };
-    let Some((namespace, name)) = &cluster.settings.gateway else { return Outcome::default() };
+    let Some(gateway) = &cluster.settings.gateway else { return Outcome::default() };
     if !is_ours(cluster, ingress) {
         return Outcome::default();
     }
-    let addresses =
-        cluster.get::<Service>(namespace, name).map(|gateway| addresses(cluster, gateway)).unwrap_or_default();
+    let service = cluster.get::<Service>(gateway.service.namespace(), gateway.service.name());
+    let addresses = service.map(|service| addresses(cluster, service)).unwrap_or_default();
     let mut status = ingress.status.clone().unwrap_or_default();
     let present = status.load_balancer.take().and_then(|status| status.ingress).unwrap_or_default();
     if present == addresses {
@@ -31,7 +31,8 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
     Vec::from_iter(with_status(cluster, key, &status)).into()
 }
 
-fn is_ours(cluster: &Cluster, ingress: &Ingress) -> bool {
+/// Whether an Ingress is of a class that is the gateway's.
+pub fn is_ours(cluster: &Cluster, ingress: &Ingress) -> bool {
     let annotations = ingress.metadata.annotations.as_ref();
     let legacy = annotations.and_then(|annotations| annotations.get(LEGACY_CLASS));
     let served = |class: &IngressClass| {

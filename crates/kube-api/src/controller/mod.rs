@@ -12,6 +12,7 @@ pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
 pub mod garbage_collection;
+pub mod gateway;
 pub mod ingress_status;
 pub mod load_balancer;
 pub mod namespace;
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 
 pub use change::{Delete, Event, ObjectChange, Outcome, Propagation, Severity};
 pub use cluster::{Change, Cluster, Malformed, Object, ObjectRef, Settings};
+pub use gateway::{Gateway, Started};
 pub use load_balancer::Pool;
 pub use selector::Selector;
 pub use service_address::{Ranges, allocate};
@@ -69,6 +71,8 @@ pub enum Controller {
     LoadBalancer,
     /// Keyed by Ingress.
     IngressStatus,
+    /// Keyed by the Service behind which the gateway is.
+    Gateway,
 }
 
 /// Whose turn it is, about what. `object` need not exist any more.
@@ -97,6 +101,7 @@ pub fn reconcile(cluster: &Cluster, key: &Key, now: Timestamp) -> Outcome {
         Controller::NodeLifecycle => node_lifecycle::reconcile(cluster, &key.object, now),
         Controller::LoadBalancer => load_balancer::reconcile(cluster, &key.object, now),
         Controller::IngressStatus => ingress_status::reconcile(cluster, &key.object, now),
+        Controller::Gateway => gateway::reconcile(cluster, now),
         Controller::DaemonSet => daemon_set::reconcile(cluster, &key.object, now),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Node, Pod, Service};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 
 use super::cluster::{Change, Cluster, Object, ObjectRef};
 use super::selector::Selector;
@@ -17,6 +17,7 @@ pub fn wakes(cluster: &Cluster, change: &Change) -> Vec<Key> {
     let Some(object) = after.or(before) else { return Vec::new() };
     collect_garbage(cluster, before, after, &mut keys);
     let reference = &object.reference;
+    gateway(cluster, reference, &mut keys);
     match (reference.group(), reference.resource()) {
         ("core", "pods") => pod(cluster, before, after, &mut keys),
         ("core", "nodes") => node(cluster, change, &mut keys),
@@ -99,6 +100,15 @@ impl Keys {
             }
             _ => false,
         }
+    }
+}
+
+/// Its objects, and what it is there for.
+fn gateway(cluster: &Cluster, reference: &ObjectRef, keys: &mut Keys) {
+    let Some(gateway) = &cluster.settings.gateway else { return };
+    let own = gateway.service == *reference || gateway.objects.iter().any(|(own, _)| own == reference);
+    if own || reference.is::<Ingress>() || reference.is::<IngressClass>() {
+        keys.add(Controller::Gateway, gateway.service.clone());
     }
 }
 
@@ -255,9 +265,7 @@ fn service(cluster: &Cluster, change: &Change, reference: &ObjectRef, keys: &mut
     if cluster.object(&endpoints).is_some() {
         keys.add(Controller::EndpointSliceMirroring, endpoints);
     }
-    if let Some((namespace, name)) = &cluster.settings.gateway
-        && *reference == ObjectRef::of::<Service>(namespace, name)
-    {
+    if cluster.settings.gateway.as_ref().is_some_and(|gateway| gateway.service == *reference) {
         keys.all::<Ingress>(cluster, Controller::IngressStatus);
     }
     // An address or a port that has become free may be what somebody waits for.

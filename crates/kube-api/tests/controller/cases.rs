@@ -6,7 +6,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use kube_api::controller::{self, Cluster, Controller, Key, ObjectChange, ObjectRef, Pool, Ranges, Settings};
+use kube_api::controller::{
+    self, Cluster, Controller, Gateway, Key, ObjectChange, ObjectRef, Pool, Ranges, Settings, Started,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -34,7 +36,10 @@ struct Given {
     root_ca: String,
     pool: Option<Vec<IpNet>>,
     networks: Option<Vec<IpNet>>,
-    gateway: Option<(String, String)>,
+    /// The Service behind which it is.
+    gateway: Option<String>,
+    gateway_objects: Vec<Value>,
+    gateway_by_others: bool,
     ingress_controller: String,
 }
 
@@ -76,7 +81,7 @@ fn run(controller: Controller, case: &Case) -> String {
     let given = &case.settings;
     let mut settings = Settings {
         root_ca: given.root_ca.clone(),
-        gateway: given.gateway.clone(),
+        gateway: given.gateway.as_deref().map(|service| gateway(service, given)),
         ingress_controller: given.ingress_controller.clone(),
         ..Settings::default()
     };
@@ -113,6 +118,15 @@ fn run(controller: Controller, case: &Case) -> String {
         writeln!(text, "again after {again:?}").unwrap();
     }
     text
+}
+
+fn gateway(service: &str, given: &Given) -> Gateway {
+    let reference = |object: &Value| ObjectRef::parse(&key_of(object)).unwrap();
+    Gateway {
+        service: ObjectRef::parse(service).unwrap(),
+        objects: given.gateway_objects.iter().map(|object| (reference(object), object.clone())).collect(),
+        started: if given.gateway_by_others { Started::ByOthers } else { Started::ByNeed },
+    }
 }
 
 fn tell(text: &mut String, objects: &BTreeMap<String, Value>, change: &ObjectChange) {
@@ -185,6 +199,7 @@ fn named(folder: &str) -> Controller {
         "endpoint_slice_mirroring" => Controller::EndpointSliceMirroring,
         "endpoints" => Controller::Endpoints,
         "garbage_collection" => Controller::GarbageCollection,
+        "gateway" => Controller::Gateway,
         "ingress_status" => Controller::IngressStatus,
         "load_balancer" => Controller::LoadBalancer,
         "namespace" => Controller::Namespace,

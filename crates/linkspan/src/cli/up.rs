@@ -1,6 +1,6 @@
 //! `linkspan up`: the daemon.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
@@ -28,23 +28,19 @@ pub struct Up {
     /// Group that may use the socket [default: docker]
     #[arg(long, value_name = "GROUP")]
     docker_group: Option<String>,
-    #[command(flatten, next_help_heading = "Network")]
-    network: config::Network,
-    /// Driver option of networks that do not say otherwise, as bridge=com.docker.network.driver.mtu=1400; may be repeated
-    #[arg(long, value_name = "DRIVER=KEY=VALUE", value_parser = network_option, help_heading = "Network")]
-    default_network_opt: Vec<(String, String, String)>,
-    /// Serve the Kubernetes API there, as 127.0.0.1:6443; its kubeconfig is put into the run directory
-    #[arg(long, value_name = "ADDR:PORT", help_heading = "Kubernetes")]
-    kube_listen: Option<SocketAddr>,
-    /// Keep the Kubernetes objects in an etcd, as etcd://HOST:PORT[,HOST:PORT...][/PREFIX] [default: in the data directory]
-    #[arg(long, value_name = "URL", help_heading = "Kubernetes")]
-    store: Option<String>,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Put the image linkspan/demo into the store, made of this binary
     #[arg(long)]
     demo: bool,
+    #[command(flatten, next_help_heading = "Network")]
+    network: config::Network,
+    /// Driver option of networks that do not say otherwise, as bridge=com.docker.network.driver.mtu=1400; may be repeated
+    #[arg(long, value_name = "DRIVER=KEY=VALUE", value_parser = network_option, help_heading = "Network")]
+    default_network_opt: Vec<(String, String, String)>,
+    #[command(flatten, next_help_heading = "Kubernetes")]
+    kube: config::Kube,
 }
 
 impl Up {
@@ -71,8 +67,7 @@ impl Up {
             settings: network.settings()?,
             network_options: network.default_network_opts.get("bridge").cloned().unwrap_or_default(),
             images: file.images,
-            kube_listen: self.kube_listen.or(file.kube_listen),
-            store: self.store.or(file.store),
+            kube: self.kube.over(file.kube).face()?,
             demo: self.demo,
         })
     }
