@@ -53,10 +53,27 @@ pub fn run() -> Result<()> {
     println!("  docker run --rm --network demo linkspan/demo ask two");
     println!("  {binary} trace host 127.0.0.1:{port}");
     println!("  {binary} --help");
+    kubernetes();
     println!("\nTo end it, so that nothing stays:\n");
     println!("  {binary} down");
     println!("  rm -rf /var/lib/linkspan {LOG}");
     Ok(())
+}
+
+/// How to go on with Kubernetes, which is there too.
+fn kubernetes() {
+    println!("\nAnd with kubectl, on the same machine:\n");
+    println!("  export KUBECONFIG={RUN_DIR}/kubeconfig");
+    println!("  kubectl get nodes -o wide");
+    println!("  kubectl apply -f examples/shop.yaml && kubectl config set-context --current --namespace shop");
+    println!("  kubectl rollout status deploy/web && kubectl get po,rs,deploy,svc,ing,ep -o wide");
+    println!("  kubectl wait --for=jsonpath='{{.status.loadBalancer.ingress[0].ip}}' ingress/shop");
+    println!(
+        r#"  echo "$(kubectl get ing shop -o jsonpath='{{.status.loadBalancer.ingress[0].ip}}') shop.local" >>/etc/hosts"#
+    );
+    println!("  curl http://shop.local:8080/ ; curl http://shop.local:8080/catalog ; curl http://127.0.0.1:30080/");
+    println!("  kubectl set image deploy/web web=linkspan/demo:v2 && kubectl rollout status deploy/web");
+    println!("  kubectl rollout history deploy/web && kubectl rollout undo deploy/web");
 }
 
 /// Refuses where Docker runs, or has run: its bridge has the name of ours, and its firewall lets nobody else's packets pass.
@@ -129,7 +146,7 @@ fn show(socket: &str, binary: &Path) -> Result<u16> {
         say(&[&run, publish, &[IMAGE]].concat())
     };
     say(&["network", "create", "demo"])?;
-    if let Err(refusal) = serve("one", &["-p", "8080:80"]) {
+    if let Err(refusal) = serve("one", &["-p", "8000:80"]) {
         println!("{refusal}\nSo a port that is free:");
         output(&mut docker(socket, &["rm", "-f", "one"]))?;
         serve("one", &["-p", "80"])?;

@@ -1,11 +1,16 @@
 //! `linkspan demo`: what the built-in image `linkspan/demo` runs. A server that says who it is and who asked, and a client.
 
 use std::{
+    env,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     process::{self, ExitCode},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::{Args, Subcommand};
@@ -37,6 +42,8 @@ enum Part {
 
 /// The longest a peer may take for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nobody may have come for it to end.
+const QUIET: Duration = Duration::from_millis(100);
 
 impl Demo {
     pub fn run(self) -> Outcome {
@@ -50,32 +57,73 @@ impl Demo {
 }
 
 fn serve(address: &str) -> io::Result<()> {
-    end_when_told()?;
+    let told = told_to_end()?;
     // A host without IPv6 has no [::].
     let listener = TcpListener::bind(address).or_else(|e| match address.strip_prefix("[::]") {
         Some(port) => TcpListener::bind(format!("0.0.0.0{port}")),
         None => Err(e),
     })?;
     println!("listening at {}", listener.local_addr()?);
+    let served = Arc::new(Served::default());
+    end_when_told(told, Arc::clone(&served));
     for stream in listener.incoming().flatten() {
+        let serving = Serving::of(&served);
         thread::spawn(move || {
             // A client that goes away is its own loss.
             let _ = answer(stream);
+            drop(serving);
         });
     }
     Ok(())
 }
 
 /// The server is process 1 of its container, to which nothing is sent that it does not ask for (pid_namespaces(7)).
-fn end_when_told() -> io::Result<()> {
+fn told_to_end() -> io::Result<SigSet> {
     let told = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     told.thread_block()?;
+    Ok(told)
+}
+
+/// Who was on the way when it was told to end is still answered.
+fn end_when_told(told: SigSet, served: Arc<Served>) {
     thread::spawn(move || {
         // It fails only for a set without signals.
         let _ = told.wait();
+        let deadline = Instant::now() + PATIENCE;
+        let mut before = None;
+        while Instant::now() < deadline {
+            let (begun, ended) = (served.begun.load(Ordering::SeqCst), served.ended.load(Ordering::SeqCst));
+            if begun == ended && before == Some(begun) {
+                break;
+            }
+            before = Some(begun);
+            thread::sleep(QUIET);
+        }
         process::exit(0);
     });
-    Ok(())
+}
+
+/// How many requests there were.
+#[derive(Default)]
+struct Served {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+/// One of them.
+struct Serving(Arc<Served>);
+
+impl Serving {
+    fn of(served: &Arc<Served>) -> Self {
+        served.begun.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(served))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 fn answer(stream: TcpStream) -> io::Result<()> {
@@ -86,7 +134,10 @@ fn answer(stream: TcpStream) -> io::Result<()> {
     let path = request.split(' ').nth(1).unwrap_or("/");
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (me, you) = (plain(stream.local_addr()?), plain(stream.peer_addr()?));
-    let body = format!("I am {name} at {me}. You are {you} and asked for {path}.\n");
+    // What it is told by its environment comes first: a greeting, and the version of its image.
+    let said: String =
+        ["GREETING", "VERSION"].iter().filter_map(|told| env::var(told).ok()).map(|told| told + " ").collect();
+    let body = format!("{said}I am {name} at {me}. You are {you} and asked for {path}.\n");
     let length = body.len();
     write!(
         &stream,

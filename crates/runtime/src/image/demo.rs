@@ -14,6 +14,8 @@ use super::store::{Store, blocking};
 
 /// The name of the image of the demonstration.
 pub const NAME: &str = "linkspan/demo";
+/// Its tags that say which they are, by the variable VERSION.
+const VERSIONS: [&str; 2] = ["v1", "v2"];
 /// The name of the image of the cluster's gateway, without a tag.
 const GATEWAY: &str = "linkspan/gateway";
 /// Where the demonstration's server listens.
@@ -22,14 +24,19 @@ const PORT: &str = "80/tcp";
 const PT_INTERP: u32 = 3;
 
 impl Store {
-    /// Makes the image of the demonstration of a linkspan binary.
+    /// Makes the image of the demonstration of a linkspan binary, and two versions of it for who wants to see one replaced by the other.
     pub async fn assemble_demo(&self, binary: &Path) -> Result<ImageId, ImageError> {
-        let config = Config {
+        let config = |env| Config {
             entrypoint: Some(vec!["/linkspan".to_owned(), "demo".to_owned()]),
             exposed_ports: [(PORT.to_owned(), Present {})].into(),
+            env,
             ..Config::default()
         };
-        self.assemble_own(binary, NAME, config).await
+        for version in VERSIONS {
+            let env = vec![format!("VERSION={version}")];
+            self.assemble_own(binary, &format!("{NAME}:{version}"), config(env)).await?;
+        }
+        self.assemble_own(binary, NAME, config(Vec::new())).await
     }
 
     /// Makes the image of the cluster's gateway of a linkspan binary; its tag is the binary's version.
@@ -39,7 +46,7 @@ impl Store {
     }
 
     /// Makes an image of a linkspan binary; a dynamic one brings its shared libraries. Making it again of the same binary changes nothing.
-    async fn assemble_own(&self, binary: &Path, name: &str, config: Config) -> Result<ImageId, ImageError> {
+    async fn assemble_own(&self, binary: &Path, name: &str, mut config: Config) -> Result<ImageId, ImageError> {
         let binary = binary.to_owned();
         let libraries = {
             let binary = binary.clone();
@@ -53,7 +60,7 @@ impl Store {
             "root:x:0:0:root:/:/linkspan\nnobody:x:65534:65534:nobody:/:/linkspan\n",
         ));
         files.push(AssemblyFile::text("etc/group", "root:x:0:\nnogroup:x:65534:\n"));
-        let config = Config { env: vec!["PATH=/".to_owned()], ..config };
+        config.env.insert(0, "PATH=/".to_owned());
         let comment = "assembled from the running binary".to_owned();
         let reference = Some(Reference::parse(name)?);
         self.assemble(Assembly { reference, config, files, comment, created: None }).await

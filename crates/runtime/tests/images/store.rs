@@ -186,6 +186,8 @@ fn the_demo_image_runs_its_binary() {
             let image = store.resolve("linkspan/demo").expect("made");
             assert_eq!(image.id, id);
             assert_eq!(image.config.config.entrypoint, Some(vec!["/linkspan".to_owned(), "demo".to_owned()]));
+            let second = store.resolve("linkspan/demo:v2").expect("made");
+            assert_eq!(second.config.config.env, ["PATH=/", "VERSION=v2"]);
             let root = &store.lower_dirs(&id).expect("whole")[0];
             let output = std::process::Command::new("chroot").arg(root).args(["/linkspan", "true"]).output();
             let output = output.expect("chroot runs");
