@@ -134,7 +134,9 @@ fn host() -> Option<Host> {
     let files = tempfile::tempdir().expect("a temporary directory");
     let config = files.path().join("linkspan.toml");
     fs::write(&config, format!("[images]\nmirrors = [\"http://{REGISTRY}\"]\n")).expect("it is written");
-    let host = Host::start_with(&["--config", &config.display().to_string()])?;
+    // With all that a daemon serves unless told: Kubernetes beside it must not be seen by these clients.
+    let host = Host::empty()?.with_all_faces().with_arguments(&["--config", &config.display().to_string()]);
+    host.start_daemon();
     // As systemd leaves it: tests mount with the propagation rshared.
     host.sh("mount --make-rshared /").ok();
     start_registry(&host);
