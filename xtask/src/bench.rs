@@ -7,15 +7,15 @@
 mod account;
 mod api;
 mod container;
-mod engine;
-mod load;
-mod priority;
-mod process;
+pub mod engine;
+pub mod load;
+pub mod priority;
+pub mod process;
 mod quiet;
 mod rows;
-mod sides;
+pub mod sides;
 mod started;
-mod table;
+pub mod table;
 
 use std::{fs, path::PathBuf};
 
@@ -67,9 +67,7 @@ impl Bench {
         if let Some(load) = self.load {
             return load.run();
         }
-        if output(&mut command("id", ["-u"]))?.trim() != "0" {
-            return Err("hosts with networks of their own need root: run it with sudo".to_owned());
-        }
+        needs_root()?;
         let _priority = Priority::take();
         packages::install("what the bench looks with", &["busybox-static", "iproute2", "iptables", "util-linux"])?;
         let mut engines = Sides {
@@ -109,6 +107,14 @@ impl Bench {
     }
 }
 
+/// Refuses what cannot be without root.
+pub fn needs_root() -> Result<()> {
+    if output(&mut command("id", ["-u"]))?.trim() == "0" {
+        return Ok(());
+    }
+    Err("hosts with networks of their own need root: run it with sudo".to_owned())
+}
+
 fn docker() -> Result<Engine> {
     // Started here alone, in a host of its own: nothing of the package needs to run.
     packages::install("Docker Engine to measure beside", &["docker.io"])?;
@@ -138,13 +144,17 @@ fn title(engines: &Sides<Engine>) -> Result<String> {
         Err(why) if why == table::NOT_ASKED => None,
         Err(why) => Some(format!("no {name} ({why})")),
     });
+    Ok(format!("{}; {}\n", said.collect::<Vec<_>>().join(", "), machine()?))
+}
+
+/// The machine and the day.
+pub fn machine() -> Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut models =
         cpus.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, model)| model);
     let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
     Ok(format!(
-        "{}; {cores} × {}, Linux {}; {}\n",
-        said.collect::<Vec<_>>().join(", "),
+        "{cores} × {}, Linux {}; {}",
         models.next().unwrap_or("an unnamed processor"),
         output(&mut command("uname", ["-r"]))?.trim(),
         output(&mut command("date", ["+%F"]))?.trim(),

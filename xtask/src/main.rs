@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask up | test | vm-test | bench | dist`.
+//! The project's own commands: `cargo xtask up | test | vm-test | bench | bench-kube | bench-gateway | dist`.
 
 mod bench;
 mod bench_gateway;
+mod bench_kube;
 mod dist;
 mod packages;
 mod run;
@@ -24,6 +25,7 @@ enum Task {
     VmTest(vm::VmTest),
     /// Measure beside Docker Engine and print the ratios
     Bench(bench::Bench),
+    BenchKube(bench_kube::BenchKube),
     BenchGateway(bench_gateway::BenchGateway),
     /// Build the static release binary into target/dist
     Dist,
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::VmTest(test) => test.run(),
         Task::Bench(bench) => bench.run(),
+        Task::BenchKube(bench) => bench.run(),
         Task::BenchGateway(bench) => bench.run(),
         Task::Dist => dist::run().map(|_| ()),
     };

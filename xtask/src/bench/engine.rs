@@ -36,6 +36,8 @@ pub enum Kind {
     Podman,
     /// Ours, this binary.
     Linkspan(PathBuf),
+    /// Ours without the Kubernetes API.
+    DockerAlone(PathBuf),
 }
 
 /// A daemon, the host it has for itself, and what it costs.
@@ -132,7 +134,7 @@ impl Engine {
             match self.kind {
                 Kind::Docker => name.contains("containerd-shim"),
                 Kind::Podman => name.contains("conmon"),
-                Kind::Linkspan(_) => arguments.get(1).is_some_and(|verb| verb == "shim"),
+                Kind::Linkspan(_) | Kind::DockerAlone(_) => arguments.get(1).is_some_and(|verb| verb == "shim"),
             }
         };
         Ok(self.account.pids()?.into_iter().filter(is_shim).collect())
@@ -163,6 +165,9 @@ impl Engine {
                 ]
             }
             Kind::Linkspan(binary) => vec![binary.to_str().unwrap_or("linkspan"), "up", "--data-root", &data_root],
+            Kind::DockerAlone(binary) => {
+                vec![binary.to_str().unwrap_or("linkspan"), "up", "--data-root", &data_root, "--no-kube"]
+            }
         };
         words.into_iter().map(str::to_owned).collect()
     }
@@ -195,7 +200,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // The host's end ends every process and mount; what the file systems of control groups keep is taken away here.
-        if let Kind::Linkspan(binary) = &self.kind {
+        if let Kind::Linkspan(binary) | Kind::DockerAlone(binary) = &self.kind {
             succeeds(self.host.inside().arg(binary).arg("down"));
         }
         if let Some(mut daemon) = self.daemon.take() {
@@ -212,6 +217,7 @@ impl Kind {
             Self::Docker => "docker",
             Self::Podman => "podman",
             Self::Linkspan(_) => "linkspan",
+            Self::DockerAlone(_) => "alone",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each prints one line of figures. A server ends when its standard input does, so none is left behind.
 
 mod connect;
-mod dns;
+pub mod dns;
 mod serve;
 mod stream;
 
@@ -41,7 +41,10 @@ impl Load {
             Traffic::Serve { addresses } => serve::run(&addresses).map(|()| Vec::new()),
             Traffic::Connect { address, connections } => connect::run(address, connections).map(Vec::from),
             Traffic::Stream { address, duration_ms } => stream::run(address, duration_ms).map(|gbit| vec![gbit]),
-            Traffic::Dns { names, duration_ms, rate } => dns::run(names, duration_ms, rate).map(Vec::from),
+            Traffic::Dns { names, duration_ms, rate } => {
+                let names = (0..names).map(|n| format!("n{n}")).collect();
+                dns::run(&dns::Asked { server: "127.0.0.11:53".to_owned(), names, duration_ms, rate }).map(Vec::from)
+            }
         };
         let figures = figures.map_err(|e| e.to_string())?;
         if !figures.is_empty() {

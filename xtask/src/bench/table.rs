@@ -56,12 +56,7 @@ impl Line {
         let cell = |side: &Result<f64, String>| {
             side.as_ref().map_or_else(|_| "—".to_owned(), |figure| self.unit.text(*figure))
         };
-        let target = match self.target {
-            Target::OfDocker(part) => format!("{} of Docker's", number(part)),
-            Target::AtMost(most) => format!("at most {}", self.unit.text(most)),
-            Target::AtLeast(least) => format!("at least {}", self.unit.text(least)),
-            Target::Shown => String::new(),
-        };
+        let target = self.target.text(self.unit);
         let ratio = self.ratio().map_or_else(|| "—".to_owned(), number);
         let podman = if podman { format!(" {} |", cell(&self.figures.podman)) } else { String::new() };
         format!(
@@ -81,11 +76,28 @@ impl Line {
 
     fn verdict(&self) -> &'static str {
         let Ok(ours) = self.figures.linkspan else { return "" };
-        let met = match self.target {
-            Target::OfDocker(part) => self.figures.docker.as_ref().ok().map(|docker| ours <= part * docker),
-            Target::AtMost(most) => Some(ours <= most),
-            Target::AtLeast(least) => Some(ours >= least),
-            Target::Shown => None,
+        self.target.verdict(ours, self.figures.docker.as_ref().ok().copied())
+    }
+}
+
+impl Target {
+    /// In words.
+    pub fn text(self, unit: Unit) -> String {
+        match self {
+            Self::OfDocker(part) => format!("{} of Docker's", number(part)),
+            Self::AtMost(most) => format!("at most {}", unit.text(most)),
+            Self::AtLeast(least) => format!("at least {}", unit.text(least)),
+            Self::Shown => String::new(),
+        }
+    }
+
+    /// Whether our figure reaches it, beside Docker's if that was measured.
+    pub fn verdict(self, ours: f64, docker: Option<f64>) -> &'static str {
+        let met = match self {
+            Self::OfDocker(part) => docker.map(|docker| ours <= part * docker),
+            Self::AtMost(most) => Some(ours <= most),
+            Self::AtLeast(least) => Some(ours >= least),
+            Self::Shown => None,
         };
         match met {
             Some(true) => "met",
@@ -122,7 +134,8 @@ pub fn notes(lines: &[Line]) -> String {
 }
 
 impl Unit {
-    fn text(self, figure: f64) -> String {
+    /// A figure with its unit.
+    pub fn text(self, figure: f64) -> String {
         match self {
             Self::Ms if figure.abs() >= 1000.0 => format!("{} s", number(figure / 1000.0)),
             Self::Ms => format!("{} ms", number(figure)),

@@ -1,4 +1,4 @@
-//! Queries for addresses to 127.0.0.11 (RFC 1035): as many as are answered, or at a rate.
+//! Queries for addresses to a name server (RFC 1035): as many as are answered, or at a rate.
 
 use std::{
     io,
@@ -27,17 +27,36 @@ struct Seen {
     walls_us: Vec<f64>,
 }
 
-/// Asks for so long; gives answers, milliseconds, lost queries, and the 99th percentile of microseconds (not a number
+/// What is asked, and how.
+pub struct Asked {
+    /// The name server, with its port.
+    pub server: String,
+    /// Names that it knows.
+    pub names: Vec<String>,
+    /// For how long.
+    pub duration_ms: u64,
+    /// Queries a second; as many as are answered without it.
+    pub rate: Option<f64>,
+}
+
+/// Asks; gives answers, milliseconds, lost queries, and the 99th percentile of microseconds (not a number
 /// without a rate).
-pub fn run(names: usize, duration_ms: u64, rate: Option<f64>) -> io::Result<[f64; 4]> {
-    let queries: Vec<_> = (0..names).map(|n| query(&format!("n{n}"))).collect();
-    let (began, duration) = (Instant::now(), Duration::from_millis(duration_ms));
+pub fn run(asked: &Asked) -> io::Result<[f64; 4]> {
+    let (rate, server) = (asked.rate, asked.server.as_str());
+    let queries: Vec<_> = asked.names.iter().map(|name| query(name)).collect();
+    let (began, duration) = (Instant::now(), Duration::from_millis(asked.duration_ms));
     let seen = thread::scope(|scope| {
         let client = |n: usize| {
             let queries = &queries;
             scope.spawn(move || match rate {
-                Some(rate) => at_rate(queries, n, began + duration, Duration::from_secs_f64(CLIENTS as f64 / rate)),
-                None => flat_out(queries, n, began + duration),
+                Some(rate) => at_rate(
+                    &socket(server)?,
+                    queries,
+                    n,
+                    began + duration,
+                    Duration::from_secs_f64(CLIENTS as f64 / rate),
+                ),
+                None => flat_out(&socket(server)?, queries, n, began + duration),
             })
         };
         let clients: Vec<_> = (0..CLIENTS).map(client).collect();
@@ -53,15 +72,14 @@ pub fn run(names: usize, duration_ms: u64, rate: Option<f64>) -> io::Result<[f64
 }
 
 /// Keeps the window full.
-fn flat_out(queries: &[Vec<u8>], client: usize, end: Instant) -> io::Result<Seen> {
-    let socket = socket()?;
+fn flat_out(socket: &UdpSocket, queries: &[Vec<u8>], client: usize, end: Instant) -> io::Result<Seen> {
     let (mut seen, mut next, mut waiting) = (Seen::default(), client, 0);
     while Instant::now() < end {
         while waiting < WINDOW {
             socket.send(&queries[next % queries.len()])?;
             (next, waiting) = (next + CLIENTS, waiting + 1);
         }
-        if answer(&socket)?.is_some() {
+        if answer(socket)?.is_some() {
             (seen.answers, waiting) = (seen.answers + 1, waiting - 1);
         } else {
             (seen.lost, waiting) = (seen.lost + waiting, 0);
@@ -72,8 +90,7 @@ fn flat_out(queries: &[Vec<u8>], client: usize, end: Instant) -> io::Result<Seen
 
 /// Asks at fixed times, whatever is still to be answered, so that nothing a slow answer holds up is hidden. Time counts from when a
 /// query was sent: nothing but the client's own turn on the processor makes it late.
-fn at_rate(queries: &[Vec<u8>], client: usize, end: Instant, pause: Duration) -> io::Result<Seen> {
-    let socket = socket()?;
+fn at_rate(socket: &UdpSocket, queries: &[Vec<u8>], client: usize, end: Instant, pause: Duration) -> io::Result<Seen> {
     let first = Instant::now() + pause * u32::try_from(client).unwrap_or(0) / CLIENTS as u32;
     // When each was sent; its id is its place.
     let (mut seen, mut sent) = (Seen::default(), Vec::<Instant>::new());
@@ -95,8 +112,8 @@ fn at_rate(queries: &[Vec<u8>], client: usize, end: Instant, pause: Duration) ->
             break;
         }
         let wait = Timespec::try_from(until.saturating_duration_since(now)).map_err(io::Error::other)?;
-        if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&wait))? > 0
-            && let Some(id) = answer(&socket)?
+        if poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&wait))? > 0
+            && let Some(id) = answer(socket)?
         {
             let asked = sent.get(usize::from(id)).ok_or_else(|| io::Error::other("an answer to no query"))?;
             seen.answers += 1;
@@ -123,26 +140,26 @@ fn answer(socket: &UdpSocket) -> io::Result<Option<u16>> {
     Err(io::Error::other(format!("an answer without an address: {:x?}", &answer[..size])))
 }
 
-fn socket() -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
-    socket.connect("127.0.0.11:53")?;
+fn socket(server: &str) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(server)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
 }
 
-/// A query for the addresses of a name of one label.
+/// A query for the addresses of a name.
 fn query(name: &str) -> Vec<u8> {
     let header = [0x2a, 0x2a, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
     // Labels are shorter than 64 bytes.
-    let label = [&[name.len() as u8], name.as_bytes()].concat();
-    [&header[..], &label, &[0, 0, 1, 0, 1]].concat()
+    let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+    [&header[..], &labels.collect::<Vec<_>>(), &[0, 0, 1, 0, 1]].concat()
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn queries() {
-        let expected = b"\x2a\x2a\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02n7\x00\x00\x01\x00\x01";
-        assert_eq!(super::query("n7"), expected);
+        let expected = b"\x2a\x2a\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02n7\x01a\x00\x00\x01\x00\x01";
+        assert_eq!(super::query("n7.a"), expected);
     }
 }

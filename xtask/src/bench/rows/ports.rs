@@ -32,7 +32,7 @@ pub fn measure(engines: &mut Sides<Engine>) -> Vec<Line> {
     });
     let many = engines.each(|engine| median_cost(engine, MANY));
     let more = engines.each(|engine| match engine.kind {
-        Kind::Linkspan(_) => median_cost(engine, MORE),
+        Kind::Linkspan(_) | Kind::DockerAlone(_) => median_cost(engine, MORE),
         Kind::Docker | Kind::Podman => Err("1,000 ports took long enough".to_owned()),
     });
     let beyond = |costs: &Sides<Cost>, one: &Sides<f64>, part: fn(&Cost) -> f64| {
