@@ -131,7 +131,7 @@ impl Conntrack {
         let request = Request::new(message_type(GET), libc::NLM_F_ACK, body.0);
         let each =
             |message: crate::netlink::Message<'_>| found = read(message.body).and_then(|c| c.original_destination);
-        let refused = self.socket.exchange(&[request], each).map(|mut refusals| refusals.pop());
+        let refused = self.socket.exchange(&[&request], each).map(|mut refusals| refusals.pop());
         match refused {
             Ok(None) => Ok(found),
             Ok(Some((_, refusal))) if refusal.errno == libc::ENOENT => Ok(None),

@@ -16,7 +16,7 @@ use crate::{
 /// Gives each reader of netlink replies one datagram as the kernel's answer.
 pub fn netlink_replies(datagram: &[u8]) {
     let table = TableKey { netns: NetnsName::Host, family: Family::Inet };
-    let key = SetKey { table: table.clone(), name: "set".to_owned() };
+    let key = SetKey { table: table.clone(), name: "set".to_owned() }.into();
     let set = |key: &[Datatype], interval| Set {
         key: key.to_vec(),
         data: SetData::Values(vec![Datatype::Ipv4Addr, Datatype::InetService]),

@@ -36,7 +36,7 @@ pub struct Linux {
     named_sockets: VecDeque<(String, Sockets)>,
     pub(crate) rules: KnownRules,
     /// The sets that are there; elements are encoded and read by their set's types.
-    pub(crate) sets: HashMap<SetKey, Set>,
+    pub(crate) sets: HashMap<Arc<SetKey>, Arc<Set>>,
     pub(crate) own: Arc<Own>,
     /// Deletes links of the host.
     pub(crate) reaper: Reaper,

@@ -1,6 +1,6 @@
 //! Typed look-ups in a [`NetState`]. Each costs its answer, not the size of the state.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -8,7 +8,7 @@ use crate::{
     addr::AddrKey,
     link::{IfName, Link, LinkKey},
     netns::NetnsName,
-    nft::{Chain, ChainKey, Element, ElementKey, Family, Set, SetKey, TableKey},
+    nft::{Chain, ChainKey, Element, ElementKey, Family, Set, SetKey, Spans, TableKey},
     route::{Route, RouteKey},
     state::{Key, NetState, Object},
     sysctl::{PER_LINK, SysctlKey},
@@ -52,7 +52,7 @@ impl NetState {
 
     /// A set or map.
     pub fn set(&self, key: &SetKey) -> Option<&Set> {
-        match self.objects.get(&Key::Set(key.clone())) {
+        match self.objects.get(&key.clone().into()) {
             Some(Object::Set(set)) => Some(set),
             _ => None,
         }
@@ -86,7 +86,7 @@ impl NetState {
     pub fn links(&self, netns: &NetnsName) -> impl Iterator<Item = (&LinkKey, &Link)> {
         let start = LinkKey { netns: netns.clone(), name: IfName::LOWEST };
         self.objects.range(Key::Link(start)..).map_while(move |pair| match pair {
-            (Key::Link(key), Object::Link(link)) if key.netns == *netns => Some((key, link)),
+            (Key::Link(key), Object::Link(link)) if key.netns == *netns => Some((key, &**link)),
             _ => None,
         })
     }
@@ -118,7 +118,7 @@ impl NetState {
     pub fn routes(&self, netns: &NetnsName) -> impl Iterator<Item = (&RouteKey, &Route)> {
         let start = RouteKey { netns: netns.clone(), table: 0, destination: lowest_address(), metric: 0 };
         self.objects.range(Key::Route(start)..).map_while(move |pair| match pair {
-            (Key::Route(key), Object::Route(route)) if key.netns == *netns => Some((key, route)),
+            (Key::Route(key), Object::Route(route)) if key.netns == *netns => Some((key, &**route)),
             _ => None,
         })
     }
@@ -157,10 +157,10 @@ impl NetState {
     }
 
     /// The sets and maps of a table.
-    pub fn sets(&self, table: &TableKey) -> impl Iterator<Item = (&SetKey, &Set)> {
+    pub fn sets(&self, table: &TableKey) -> impl Iterator<Item = (&Arc<SetKey>, &Set)> {
         let start = SetKey { table: table.clone(), name: String::new() };
-        self.objects.range(Key::Set(start)..).map_while(move |pair| match pair {
-            (Key::Set(key), Object::Set(set)) if key.table == *table => Some((key, set)),
+        self.objects.range(Key::from(start)..).map_while(move |pair| match pair {
+            (Key::Set(key), Object::Set(set)) if key.table == *table => Some((key, &**set)),
             _ => None,
         })
     }
@@ -169,16 +169,16 @@ impl NetState {
     pub fn chains(&self, table: &TableKey) -> impl Iterator<Item = (&ChainKey, &Chain)> {
         let start = ChainKey { table: table.clone(), name: String::new() };
         self.objects.range(Key::Chain(start)..).map_while(move |pair| match pair {
-            (Key::Chain(key), Object::Chain(chain)) if key.table == *table => Some((key, chain)),
+            (Key::Chain(key), Object::Chain(chain)) if key.table == *table => Some((key, &**chain)),
             _ => None,
         })
     }
 
     /// The elements of a set or map.
     pub fn elements(&self, set: &SetKey) -> impl Iterator<Item = (&ElementKey, &Element)> {
-        let start = ElementKey { set: set.clone(), key: Vec::new() };
+        let start = ElementKey { set: Arc::new(set.clone()), key: Spans::default() };
         self.objects.range(Key::Element(start)..).map_while(move |pair| match pair {
-            (Key::Element(key), Object::Element(element)) if key.set == *set => Some((key, element)),
+            (Key::Element(key), Object::Element(element)) if *key.set == *set => Some((key, element)),
             _ => None,
         })
     }

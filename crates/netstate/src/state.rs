@@ -1,8 +1,6 @@
 //! The state of a host: every object by its key. The same type holds what is desired and what is observed.
 
-use std::{collections::BTreeMap, fmt};
-
-use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     addr::{Addr, AddrKey},
@@ -14,7 +12,7 @@ use crate::{
 };
 
 /// Which object. The order of the variants is the order of creation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A network namespace.
     Netns(NetnsName),
@@ -29,32 +27,32 @@ pub enum Key {
     /// An nftables table.
     Table(TableKey),
     /// An nftables set or map.
-    Set(SetKey),
+    Set(Arc<SetKey>),
     /// An nftables chain with its rules.
     Chain(ChainKey),
     /// An element of a set or map.
     Element(ElementKey),
 }
 
-/// An object's content; the variant is that of its [`Key`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An object's content; the variant is that of its [`Key`]. Elements are many and small: what is larger has memory of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
     /// A network namespace.
     Netns(Netns),
     /// A link.
-    Link(Link),
+    Link(Box<Link>),
     /// A setting.
-    Sysctl(Sysctl),
+    Sysctl(Box<Sysctl>),
     /// An address.
     Addr(Addr),
     /// A route.
-    Route(Route),
+    Route(Box<Route>),
     /// An nftables table.
     Table(Table),
     /// An nftables set or map.
-    Set(Set),
+    Set(Box<Set>),
     /// An nftables chain with its rules.
-    Chain(Chain),
+    Chain(Box<Chain>),
     /// An element of a set or map.
     Element(Element),
 }
@@ -71,6 +69,16 @@ impl NetState {
     pub fn put(&mut self, key: impl Into<Key>, object: impl Into<Object>) -> &mut Self {
         self.objects.insert(key.into(), object.into());
         self
+    }
+
+    /// Adds objects, or replaces those of their keys.
+    pub fn put_all(&mut self, mut objects: BTreeMap<Key, Object>) {
+        if objects.len() > self.objects.len() / 4 {
+            // Made anew, the map is without room that nobody uses.
+            self.objects.append(&mut objects);
+        } else {
+            self.objects.extend(objects);
+        }
     }
 }
 
@@ -123,13 +131,13 @@ macro_rules! kinds {
     ($($kind:ident: $key:ty => $object:ty),* $(,)?) => {$(
         impl From<$key> for Key {
             fn from(key: $key) -> Self {
-                Self::$kind(key)
+                Self::$kind(key.into())
             }
         }
 
         impl From<$object> for Object {
             fn from(object: $object) -> Self {
-                Self::$kind(object)
+                Self::$kind(object.into())
             }
         }
     )*};

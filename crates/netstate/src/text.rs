@@ -72,9 +72,7 @@ pub fn object(key: &Key, object: &Object) -> String {
         }
         Object::Element(element) => match &element.data {
             nft::ElementData::None => String::new(),
-            nft::ElementData::Values(values) => {
-                format!(": {}", values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . "))
-            }
+            nft::ElementData::Values(values) => format!(": {values}"),
             nft::ElementData::Verdict(nft::MapVerdict::Drop) => ": drop".to_owned(),
             nft::ElementData::Verdict(nft::MapVerdict::Jump(chain)) => format!(": jump {chain}"),
         },

@@ -1,6 +1,10 @@
 //! Part of what must be on the host, and the vocabulary to write it in.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use ipnet::IpNet;
 use model::port::PortRange;
@@ -30,23 +34,22 @@ impl Fragment {
     }
 
     /// Adds an element to a set of the host's main table.
-    pub fn member<const N: usize>(&mut self, set: &str, key: [Span; N]) {
-        self.entry(set, key, ElementData::None);
+    pub fn member<const N: usize>(&mut self, set: &'static str, key: [Span; N]) {
+        self.entry(main_set(set), key, ElementData::None);
     }
 
     /// Adds an element to a set of the host's bridge table.
-    pub fn bridge_member<const N: usize>(&mut self, set: &str, key: [Span; N]) {
+    pub fn bridge_member<const N: usize>(&mut self, set: &'static str, key: [Span; N]) {
         let set = SetKey { table: bridge_table(), name: set.to_owned() };
-        self.put(ElementKey { set, key: key.into() }, Element { data: ElementData::None });
+        self.entry(set.into(), key, ElementData::None);
     }
 
     /// Adds an element to a map of the host's main table.
-    pub fn mapping<const N: usize, const M: usize>(&mut self, map: &str, key: [Span; N], data: [Value; M]) {
-        self.entry(map, key, ElementData::Values(data.into()));
+    pub fn mapping<const N: usize, const M: usize>(&mut self, map: &'static str, key: [Span; N], data: [Value; M]) {
+        self.entry(main_set(map), key, ElementData::Values(data.into()));
     }
 
-    fn entry<const N: usize>(&mut self, set: &str, key: [Span; N], data: ElementData) {
-        let set = SetKey { table: main_table(), name: set.to_owned() };
+    fn entry<const N: usize>(&mut self, set: Arc<SetKey>, key: [Span; N], data: ElementData) {
         self.put(ElementKey { set, key: key.into() }, Element { data });
     }
 }
@@ -54,6 +57,15 @@ impl Fragment {
 /// The host's table for IPv4 and IPv6.
 pub fn main_table() -> TableKey {
     TableKey { netns: NetnsName::Host, family: TableFamily::Inet }
+}
+
+/// A set of the host's main table. Elements are many, so what names their set is made once.
+pub fn main_set(name: &'static str) -> Arc<SetKey> {
+    static MADE: Mutex<BTreeMap<&'static str, Arc<SetKey>>> = Mutex::new(BTreeMap::new());
+    // What a panicked thread left is whole.
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let make = || Arc::new(SetKey { table: main_table(), name: name.to_owned() });
+    Arc::clone(made.entry(name).or_insert_with(make))
 }
 
 /// The host's table for frames between ports of one bridge.
@@ -78,10 +90,7 @@ pub fn alias(wish: &crate::Wish) -> Option<String> {
 
 /// An address as a value.
 pub fn address(address: IpAddr) -> Value {
-    match address {
-        IpAddr::V4(address) => Value::Ipv4(address),
-        IpAddr::V6(address) => Value::Ipv6(address),
-    }
+    address.into()
 }
 
 /// All addresses of a network.

@@ -80,8 +80,8 @@ pub(crate) fn change(world: &mut World, key: &LinkKey, link: &Link) -> Outcome {
 
 /// The first end of a pair tells its peer's address; it follows when that changes.
 fn mirror_mac(world: &mut World, first: &LinkKey, second: &Link) {
-    if let Some(Object::Link(Link { kind: LinkKind::Veth { peer_mac, .. }, .. })) =
-        world.state.objects.get_mut(&Key::Link(first.clone()))
+    if let Some(Object::Link(link)) = world.state.objects.get_mut(&Key::Link(first.clone()))
+        && let LinkKind::Veth { peer_mac, .. } = &mut link.kind
     {
         *peer_mac = second.mac;
     }

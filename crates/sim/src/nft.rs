@@ -6,7 +6,7 @@ use netstate::{
     Key, Object,
     nft::{
         Action, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Filled, Hook,
-        MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Span, Table, TableKey,
+        MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Spans, Table, TableKey,
     },
 };
 
@@ -49,8 +49,8 @@ pub(crate) fn delete_set(world: &mut World, key: &SetKey) -> Outcome {
     if let Some(chain) = user(world, &key.table, names) {
         return refuse(libc::EBUSY, format!("a rule of chain {chain} names it"));
     }
-    world.remove_if(|other, _| matches!(other, Key::Element(element) if element.set == *key));
-    world.remove(&Key::Set(key.clone()));
+    world.remove_if(|other, _| matches!(other, Key::Element(element) if *element.set == *key));
+    world.remove(&key.clone().into());
     Ok(())
 }
 
@@ -84,12 +84,12 @@ pub(crate) fn change_chain(world: &mut World, key: &ChainKey, chain: &Chain) -> 
 }
 
 pub(crate) fn delete_chain(world: &mut World, key: &ChainKey) -> Outcome {
-    let calls = |rule: &Rule| rule.jump() == Some(&key.name);
+    let calls = |rule: &Rule| rule.jump() == Some(key.name.as_str());
     if let Some(chain) = user(world, &key.table, calls).filter(|chain| *chain != key.name) {
         return refuse(libc::EBUSY, format!("a rule of chain {chain} jumps to it"));
     }
     let leads = |(other, element): &(&Key, &Object)| {
-        let to = matches!(element, Object::Element(element) if leads_to(element) == Some(&key.name));
+        let to = matches!(element, Object::Element(element) if leads_to(element) == Some(key.name.as_str()));
         to && other.table() == Some(&key.table)
     };
     if let Some((element, _)) = world.state.objects.iter().find(leads) {
@@ -100,7 +100,7 @@ pub(crate) fn delete_chain(world: &mut World, key: &ChainKey) -> Outcome {
 }
 
 /// The chain that an element leads to.
-fn leads_to(element: &Element) -> Option<&String> {
+fn leads_to(element: &Element) -> Option<&str> {
     match &element.data {
         ElementData::Verdict(MapVerdict::Jump(chain)) => Some(chain),
         _ => None,
@@ -111,7 +111,7 @@ pub(crate) fn create_element(world: &mut World, key: &ElementKey, element: &Elem
     let Some(set) = world.state.set(&key.set) else {
         return refuse(libc::ENOENT, format!("there is no set {}", key.set));
     };
-    let types = |spans: &[Span]| spans.iter().map(|span| span.first.datatype()).collect::<Vec<_>>();
+    let types = |spans: &Spans| spans.iter().map(|span| span.first.datatype()).collect::<Vec<_>>();
     let ends_alike =
         key.key.iter().all(|span| span.first.datatype() == span.last.datatype() && span.first <= span.last);
     let data = match (&set.data, &element.data) {
@@ -126,7 +126,7 @@ pub(crate) fn create_element(world: &mut World, key: &ElementKey, element: &Elem
         return refuse(libc::EINVAL, "the element is not of the set's types");
     }
     if let Some(chain) = leads_to(element)
-        && !world.state.has(&Key::Chain(ChainKey { table: key.set.table.clone(), name: chain.clone() }))
+        && !world.state.has(&Key::Chain(ChainKey { table: key.set.table.clone(), name: chain.to_owned() }))
     {
         return refuse(libc::ENOENT, format!("there is no chain {chain}"));
     }
@@ -134,7 +134,7 @@ pub(crate) fn create_element(world: &mut World, key: &ElementKey, element: &Elem
         return refuse(libc::EINVAL, "the set has no ranges");
     }
     let overlaps =
-        |other: &ElementKey| other.key.iter().zip(&key.key).all(|(a, b)| a.first <= b.last && b.first <= a.last);
+        |other: &ElementKey| other.key.iter().zip(key.key.iter()).all(|(a, b)| a.first <= b.last && b.first <= a.last);
     let taken = world.state.element(key).is_some()
         || set.interval && world.state.elements(&key.set).any(|(other, _)| overlaps(other));
     if taken {

@@ -80,7 +80,7 @@ fn set(key: Vec<Datatype>, data: SetData) -> Set {
 
 fn element(set: &str, first: u16, last: u16) -> Op {
     let span = Span { first: Value::Port(first), last: Value::Port(last) };
-    create(ElementKey { set: set_key(set), key: vec![span] }, Element { data: ElementData::None })
+    create(ElementKey { set: set_key(set).into(), key: [span].into() }, Element { data: ElementData::None })
 }
 
 fn chain_key(name: &str) -> ChainKey {
@@ -187,7 +187,10 @@ fn refusals() {
         ("an element that overlaps", one(element("ports", 19, 30)), libc::EEXIST),
         (
             "an element of another type",
-            one(create(ElementKey { set: set_key("ports"), key: vec![Value::Mark(1).into()] }, Element::default())),
+            one(create(
+                ElementKey { set: set_key("ports").into(), key: [Value::Mark(1).into()].into() },
+                Element::default(),
+            )),
             libc::EINVAL,
         ),
         ("an element backwards", one(element("ports", 9, 8)), libc::EINVAL),

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     ops::RangeInclusive,
 };
 
@@ -52,7 +52,7 @@ fn stale(done: &[Op]) -> BTreeMap<&NetnsName, Stale> {
     let mut changes: BTreeMap<&ElementKey, Change<'_>> = BTreeMap::new();
     for op in done {
         let Key::Element(key) = op.key() else { continue };
-        if !key.key.get(1).is_some_and(|protocol| protocol.first <= UDP && UDP <= protocol.last) {
+        if !key.key.get(1).is_some_and(|protocol| protocol.holds(&UDP)) {
             continue;
         }
         let change = changes.entry(key).or_default();
@@ -97,36 +97,38 @@ struct Change<'a> {
 
 /// What an element of a set or map by address, protocol and port is about.
 fn asked(key: &ElementKey) -> Option<Asked> {
-    let [address, _, port] = key.key.as_slice() else { return None };
+    let mut spans = key.key.iter();
+    let (Some(address), _, Some(port), None) = (spans.next(), spans.next(), spans.next(), spans.next()) else {
+        return None;
+    };
     let Span { first: Value::Port(first), last: Value::Port(last) } = port else { return None };
-    Some(Asked { addresses: address.first.clone()..=address.last.clone(), ports: *first..=*last })
+    Some(Asked { addresses: address.first..=address.last, ports: first..=last })
 }
 
 /// What an element of a map by address, protocol, port and mark is about: one way that clients are led.
 fn slot(key: &ElementKey) -> Option<SocketAddr> {
-    let [address, _, port, Span { first: Value::Mark(_), .. }] = key.key.as_slice() else { return None };
-    socket(&address.first, &port.first)
+    let mut spans = key.key.iter();
+    let (address, _, port) = (spans.next()?, spans.next()?, spans.next()?);
+    matches!(spans.next()?.first, Value::Mark(_)).then(|| socket(&address.first, &port.first)).flatten()
 }
 
 fn end(element: &Element) -> Option<SocketAddr> {
     match &element.data {
-        ElementData::Values(values) => socket(values.first()?, values.get(1)?),
+        ElementData::Values(values) => {
+            let mut values = values.iter();
+            socket(&values.next()?, &values.next()?)
+        }
         _ => None,
     }
 }
 
 fn is_marked(element: &Element) -> bool {
-    matches!(&element.data, ElementData::Values(values) if matches!(values.as_slice(), [Value::Mark(_)]))
+    matches!(&element.data, ElementData::Values(values) if matches!(values.iter().next(), Some(Value::Mark(_))))
 }
 
 fn socket(address: &Value, port: &Value) -> Option<SocketAddr> {
-    let address: IpAddr = match address {
-        Value::Ipv4(address) => (*address).into(),
-        Value::Ipv6(address) => (*address).into(),
-        _ => return None,
-    };
     match port {
-        Value::Port(port) => Some(SocketAddr::new(address, *port)),
+        Value::Port(port) => Some(SocketAddr::new(address.address()?, *port)),
         _ => None,
     }
 }
@@ -150,11 +152,7 @@ impl Stale {
 
 impl Asked {
     fn has(&self, asked: SocketAddr) -> bool {
-        let address = match asked.ip() {
-            IpAddr::V4(ip) => Value::Ipv4(ip),
-            IpAddr::V6(ip) => Value::Ipv6(ip),
-        };
-        self.addresses.contains(&address) && self.ports.contains(&asked.port())
+        self.addresses.contains(&asked.ip().into()) && self.ports.contains(&asked.port())
     }
 
     /// Where it is one address and port.

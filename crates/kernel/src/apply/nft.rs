@@ -3,12 +3,12 @@
 //! Nobody sees the inside of a transaction, so what counts is what becomes of each object, not the order of the operations. The
 //! messages always go out in one order: what goes is unlinked and removed, what comes is made, then come rules and elements.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use libc::NLM_F_ACK;
 use netstate::{
     Key, Object, Op,
-    nft::{Chain, ChainKey, Element, ElementKey, Set, SetData, SetKey},
+    nft::{Chain, ChainKey, ElementData, ElementKey, Set, SetData, SetKey, Span, Value},
 };
 
 use super::{Failure, mismatch};
@@ -27,12 +27,11 @@ pub(crate) fn apply(linux: &mut Linux, ops: &[Op]) -> Result<(), Failure> {
     let netns = ops[0].key().netns().clone();
     let mut transaction = Transaction::default();
     for (key, fate) in fates(ops)? {
-        let refused = |refusal| Failure { at: fate.at, in_effect: 0, refusal };
-        transaction.add(linux, key, &fate).map_err(refused)?;
+        transaction.add(linux, key, &fate).map_err(refused(fate.at))?;
     }
-    let parts = transaction.parts();
+    let parts = transaction.parts(linux)?;
     let sent = match linux.sockets(&netns) {
-        Ok(sockets) => commit(&mut sockets.netfilter, parts),
+        Ok(sockets) => commit(&mut sockets.netfilter, ops, parts),
         // The namespace is gone with all that was to be removed.
         Err(refusal) if refusal.errno == libc::ENOENT && parts.iter().all(|p| p.kind == Kind::Removal) => Ok(()),
         Err(refusal) => Err(Failure { at: 0, in_effect: 0, refusal }),
@@ -47,8 +46,8 @@ struct Part {
     kind: Kind,
     /// By place.
     ops: Vec<usize>,
-    /// Each alone, where the part's one message carries several.
-    alone: Vec<Request>,
+    /// The set of the elements that they are about.
+    set: Option<Arc<Set>>,
     request: Request,
 }
 
@@ -62,30 +61,23 @@ enum Kind {
 
 impl Part {
     fn new(kind: Kind, op: usize, request: Request) -> Self {
-        Self { kind, ops: vec![op], alone: Vec::new(), request }
+        Self { kind, ops: vec![op], set: None, request }
     }
 }
 
 /// Messages by what they do, in the order in which they go out.
 #[derive(Default)]
-struct Transaction {
+struct Transaction<'a> {
     tables: Vec<Part>,
     flushes: Vec<Part>,
-    element_removals: Vec<ElementChange>,
+    element_removals: Vec<(usize, &'a ElementKey, &'a ElementData)>,
     chain_removals: Vec<Part>,
     set_removals: Vec<Part>,
     table_removals: Vec<Part>,
     sets: Vec<Part>,
     chains: Vec<Part>,
     rules: Vec<Part>,
-    elements: Vec<ElementChange>,
-}
-
-/// An element that comes or goes, encoded.
-struct ElementChange {
-    op: usize,
-    set: SetKey,
-    bytes: Vec<u8>,
+    elements: Vec<(usize, &'a ElementKey, &'a ElementData)>,
 }
 
 /// What becomes of an object by all operations on it.
@@ -101,12 +93,33 @@ struct Fate<'a> {
     made: Option<&'a Object>,
 }
 
-fn fates(ops: &[Op]) -> Result<BTreeMap<&Key, Fate<'_>>, Failure> {
-    let mut fates: BTreeMap<&Key, Fate<'_>> = BTreeMap::new();
-    for (at, op) in ops.iter().enumerate() {
-        let fate = fates.entry(op.key()).or_default();
-        fate.at = at;
-        match op {
+/// In order of key: elements of one set follow each other.
+fn fates(ops: &[Op]) -> Result<Vec<(&Key, Fate<'_>)>, Failure> {
+    let mut places: Vec<(&Key, usize)> = ops.iter().zip(0..).map(|(op, at)| (op.key(), at)).collect();
+    places.sort();
+    let fates: Vec<_> =
+        places.chunk_by(|(a, _), (b, _)| a == b).map(|places| (places[0].0, fate(ops, places))).collect();
+    let fits = |key: &Key, object: &Object| {
+        matches!(
+            (key, object),
+            (Key::Table(_), Object::Table(_))
+                | (Key::Set(_), Object::Set(_))
+                | (Key::Chain(_), Object::Chain(_))
+                | (Key::Element(_), Object::Element(_))
+        )
+    };
+    match fates.iter().find(|(key, fate)| fate.made.is_some_and(|object| !fits(key, object))) {
+        Some((_, fate)) => Err(refused(fate.at)(mismatch())),
+        None => Ok(fates),
+    }
+}
+
+/// By the operations at these places.
+fn fate<'a>(ops: &'a [Op], places: &[(&Key, usize)]) -> Fate<'a> {
+    let mut fate = Fate::default();
+    for (_, at) in places {
+        fate.at = *at;
+        match &ops[*at] {
             Op::Create { object, .. } => fate.made = Some(object),
             Op::Change { from, to, .. } => {
                 fate.flushed = true;
@@ -120,35 +133,28 @@ fn fates(ops: &[Op]) -> Result<BTreeMap<&Key, Fate<'_>>, Failure> {
             }
         }
     }
-    let fits = |key: &Key, object: &Object| {
-        matches!(
-            (key, object),
-            (Key::Table(_), Object::Table(_))
-                | (Key::Set(_), Object::Set(_))
-                | (Key::Chain(_), Object::Chain(_))
-                | (Key::Element(_), Object::Element(_))
-        )
-    };
-    match fates.iter().find(|(key, fate)| fate.made.is_some_and(|object| !fits(key, object))) {
-        Some((_, fate)) => Err(Failure { at: fate.at, in_effect: 0, refusal: mismatch() }),
-        None => Ok(fates),
-    }
+    fate
+}
+
+/// The whole is refused for the operation at this place.
+fn refused(at: usize) -> impl FnOnce(Refusal) -> Failure {
+    move |refusal| Failure { at, in_effect: 0, refusal }
 }
 
 /// A set's types and an element's data cannot be changed, and a chain is tied to its hook.
 fn is_changed_in_place(from: &Object, to: &Object) -> bool {
     match (from, to) {
-        (Object::Chain(Chain { base: Some(a), .. }), Object::Chain(Chain { base: Some(b), .. })) => {
-            (a.kind, a.hook, a.priority) == (b.kind, b.hook, b.priority)
+        (Object::Chain(a), Object::Chain(b)) => {
+            let hook = |chain: &Chain| chain.base.as_ref().map(|base| (base.kind, base.hook, base.priority));
+            hook(a) == hook(b)
         }
-        (Object::Chain(a), Object::Chain(b)) => a.base == b.base,
         (Object::Table(_), _) => true,
         _ => false,
     }
 }
 
-impl Transaction {
-    fn add(&mut self, linux: &mut Linux, key: &Key, fate: &Fate<'_>) -> Result<(), Refusal> {
+impl<'a> Transaction<'a> {
+    fn add(&mut self, linux: &mut Linux, key: &'a Key, fate: &Fate<'a>) -> Result<(), Refusal> {
         let at = fate.at;
         let removal = |request| Part::new(Kind::Removal, at, request);
         match key {
@@ -162,23 +168,23 @@ impl Transaction {
                     self.chain_removals.push(removal(nft::chain::delete(key)));
                 }
             }
-            Key::Element(key) if fate.removed => self.remove_element(linux, at, key)?,
+            Key::Element(key) if fate.removed => self.element_removals.push((at, key, &ElementData::None)),
             _ => {}
         }
         match (key, fate.made) {
             (Key::Table(key), Some(_)) => self.tables.push(Part::new(Kind::Addition, at, nft::table::create(key))),
             (Key::Set(key), Some(Object::Set(set))) => self.add_set(linux, at, key, set)?,
             (Key::Chain(key), Some(Object::Chain(chain))) => self.add_chain(linux, at, key, chain)?,
-            (Key::Element(key), Some(Object::Element(element))) => self.add_element(linux, at, key, element)?,
+            (Key::Element(key), Some(Object::Element(element))) => self.elements.push((at, key, &element.data)),
             _ => {}
         }
         Ok(())
     }
 
-    fn add_set(&mut self, linux: &mut Linux, at: usize, key: &SetKey, set: &Set) -> Result<(), Refusal> {
+    fn add_set(&mut self, linux: &mut Linux, at: usize, key: &Arc<SetKey>, set: &Set) -> Result<(), Refusal> {
         self.sets.push(Part::new(Kind::Addition, at, nft::set::create(key, set)?));
         // The elements that follow are encoded by it.
-        linux.sets.insert(key.clone(), set.clone());
+        linux.sets.insert(key.clone(), set.clone().into());
         Ok(())
     }
 
@@ -194,35 +200,10 @@ impl Transaction {
         Ok(())
     }
 
-    fn add_element(
-        &mut self,
-        linux: &mut Linux,
-        op: usize,
-        key: &ElementKey,
-        element: &Element,
-    ) -> Result<(), Refusal> {
-        let Some(set) = set_of(linux, &key.set)? else {
-            return Err(Refusal::new(libc::ENOENT).because(format!("there is no set {}", key.set)));
-        };
-        check_element(&set, key, element)?;
-        let bytes = element::encode(&set, key, element, element::Change::Add)?;
-        self.elements.push(ElementChange { op, set: key.set.clone(), bytes });
-        Ok(())
-    }
-
-    fn remove_element(&mut self, linux: &mut Linux, op: usize, key: &ElementKey) -> Result<(), Refusal> {
-        // Without its set the element is gone.
-        if let Some(set) = set_of(linux, &key.set)? {
-            let bytes = element::encode(&set, key, &Element::default(), element::Change::Remove)?;
-            self.element_removals.push(ElementChange { op, set: key.set.clone(), bytes });
-        }
-        Ok(())
-    }
-
-    fn parts(self) -> Vec<Part> {
-        let element_removals = lists(self.element_removals, Kind::Removal);
-        let elements = lists(self.elements, Kind::Addition);
-        [
+    fn parts(self, linux: &mut Linux) -> Result<Vec<Part>, Failure> {
+        let element_removals = lists(linux, Kind::Removal, &self.element_removals)?;
+        let elements = lists(linux, Kind::Addition, &self.elements)?;
+        let parts = [
             self.tables,
             self.flushes,
             element_removals,
@@ -236,83 +217,111 @@ impl Transaction {
         ]
         .into_iter()
         .flatten()
-        .collect()
+        .collect();
+        Ok(parts)
     }
 }
 
 /// Sends a transaction. What it removes and is gone already is left out and the rest sent again; a message for several elements is
 /// taken apart to know which one was meant.
-fn commit(socket: &mut Socket, mut parts: Vec<Part>) -> Result<(), Failure> {
+fn commit(socket: &mut Socket, ops: &[Op], mut parts: Vec<Part>) -> Result<(), Failure> {
     loop {
         if parts.is_empty() {
             return Ok(());
         }
-        let refusals = send(socket, &parts).map_err(|refusal| Failure { at: 0, in_effect: 0, refusal })?;
+        let refusals = send(socket, &mut parts).map_err(refused(0))?;
         if refusals.is_empty() {
             return Ok(());
         }
-        let mut refused: Vec<Option<Refusal>> = vec![None; parts.len()];
+        let mut by_part: Vec<Option<Refusal>> = vec![None; parts.len()];
         for (index, refusal) in refusals {
-            match refused.get_mut(index) {
+            match by_part.get_mut(index) {
                 Some(slot) => *slot = Some(refusal),
-                None => return Err(Failure { at: parts[0].ops[0], in_effect: 0, refusal }),
+                None => return Err(refused(parts[0].ops[0])(refusal)),
             }
         }
         let mut next = Vec::with_capacity(parts.len());
-        for (part, refusal) in parts.into_iter().zip(refused) {
+        for (part, refusal) in parts.into_iter().zip(by_part) {
             match refusal {
                 None => next.push(part),
-                Some(_) if part.ops.len() > 1 => next.extend(apart(part)),
+                Some(_) if part.ops.len() > 1 => next.extend(apart(ops, &part)?),
                 Some(refusal) if part.kind == Kind::Removal && refusal.errno == libc::ENOENT => {}
-                Some(refusal) => return Err(Failure { at: part.ops[0], in_effect: 0, refusal: explain(refusal) }),
+                Some(refusal) => return Err(refused(part.ops[0])(explain(refusal))),
             }
         }
         parts = next;
     }
 }
 
-fn send(socket: &mut Socket, parts: &[Part]) -> Result<Vec<(usize, Refusal)>, Refusal> {
+fn send(socket: &mut Socket, parts: &mut [Part]) -> Result<Vec<(usize, Refusal)>, Refusal> {
     let mark = |kind| Request::new(kind, 0, nft::header(0, libc::NFNL_SUBSYS_NFTABLES as u16).0);
-    let mut requests = vec![mark(BATCH_BEGIN)];
-    requests.extend(parts.iter().map(|p| p.request.clone()));
-    if let Some(last) = requests.last_mut() {
-        last.flags |= NLM_F_ACK as u16;
+    let (begin, end) = (mark(BATCH_BEGIN), mark(BATCH_END));
+    // The kernel does not acknowledge the end.
+    if let Some(last) = parts.last_mut() {
+        last.request.flags |= NLM_F_ACK as u16;
     }
-    requests.push(mark(BATCH_END));
+    let requests: Vec<_> = [&begin].into_iter().chain(parts.iter().map(|part| &part.request)).chain([&end]).collect();
     let refusals = socket.exchange(&requests, |_| ())?;
     // The first message only begins the transaction: its refusal is that of the whole, and gets an index beyond all parts.
     Ok(refusals.into_iter().map(|(index, refusal)| (index.wrapping_sub(1), refusal)).collect())
 }
 
-fn apart(part: Part) -> impl Iterator<Item = Part> {
-    let kind = part.kind;
-    part.ops.into_iter().zip(part.alone).map(move |(op, request)| Part::new(kind, op, request))
+/// A part with several elements as one for each.
+fn apart(ops: &[Op], part: &Part) -> Result<Vec<Part>, Failure> {
+    let alone = part.ops.iter().map(|at| {
+        let (key, data) = match &ops[*at] {
+            Op::Create { key: Key::Element(key), object: Object::Element(element) }
+            | Op::Change { key: Key::Element(key), to: Object::Element(element), .. }
+            | Op::Delete { key: Key::Element(key), object: Object::Element(element), .. } => (key, &element.data),
+            _ => return Err(refused(*at)(mismatch())),
+        };
+        list(part.kind, part.set.as_ref(), &[(*at, key, data)])
+    });
+    Ok(alone.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Elements as few messages, set by set.
-fn lists(mut changes: Vec<ElementChange>, kind: Kind) -> Vec<Part> {
-    let change = if kind == Kind::Removal { element::Change::Remove } else { element::Change::Add };
-    changes.sort_by(|a, b| a.set.cmp(&b.set));
+fn lists(linux: &mut Linux, kind: Kind, elements: &[(usize, &ElementKey, &ElementData)]) -> Result<Vec<Part>, Failure> {
     let mut parts = Vec::new();
-    for of_set in changes.chunk_by(|a, b| a.set == b.set) {
-        let bytes: Vec<Vec<u8>> = of_set.iter().map(|c| c.bytes.clone()).collect();
-        let mut from = 0;
-        for (request, count) in element::messages(&of_set[0].set, change, &bytes) {
-            let here = &of_set[from..from + count];
-            let alone = here.iter().flat_map(|c| element::messages(&c.set, change, std::slice::from_ref(&c.bytes)));
-            let alone = if count > 1 { alone.map(|(request, _)| request).collect() } else { Vec::new() };
-            parts.push(Part { kind, ops: here.iter().map(|c| c.op).collect(), alone, request });
-            from += count;
-        }
+    for of_set in elements.chunk_by(|(_, a, _), (_, b, _)| a.set == b.set) {
+        let set = set_of(linux, &of_set[0].1.set).map_err(refused(of_set[0].0))?;
+        parts.extend(list(kind, set.as_ref(), of_set)?);
     }
-    parts
+    Ok(parts)
 }
 
-fn check_element(set: &Set, key: &ElementKey, element: &Element) -> Result<(), Refusal> {
-    use netstate::nft::ElementData;
-    let spans = key.key.iter().zip(&set.key).all(|(span, t)| span.first.datatype() == *t && span.last.datatype() == *t);
+/// Elements of one set. When the set goes, so do they.
+fn list(
+    kind: Kind,
+    set: Option<&Arc<Set>>,
+    elements: &[(usize, &ElementKey, &ElementData)],
+) -> Result<Vec<Part>, Failure> {
+    let Some((at, first, _)) = elements.first() else { return Ok(Vec::new()) };
+    let (set, change) = match (set, kind) {
+        (Some(set), Kind::Removal) => (set, element::Change::Remove),
+        (Some(set), Kind::Addition) => (set, element::Change::Add),
+        (None, Kind::Removal) => return Ok(Vec::new()),
+        (None, Kind::Addition) => {
+            let cause = format!("there is no set {}", first.set);
+            return Err(refused(*at)(Refusal::new(libc::ENOENT).because(cause)));
+        }
+    };
+    if kind == Kind::Addition {
+        for (at, key, data) in elements {
+            check_element(set, key, data).map_err(refused(*at))?;
+        }
+    }
+    let messages = element::messages((&first.set, set), change, elements.iter().copied());
+    let part = |(request, ops)| Part { kind, ops, set: Some(Arc::clone(set)), request };
+    Ok(messages.map_err(|(at, refusal)| refused(at)(refusal))?.into_iter().map(part).collect())
+}
+
+fn check_element(set: &Set, key: &ElementKey, data: &ElementData) -> Result<(), Refusal> {
+    let types = |of: fn(Span) -> Value| key.key.iter().map(move |span| of(span).datatype());
+    let spans =
+        types(|span| span.first).eq(set.key.iter().copied()) && types(|span| span.last).eq(set.key.iter().copied());
     let ranges = set.interval || key.key.iter().all(|span| span.first == span.last);
-    let data = match (&set.data, &element.data) {
+    let data = match (&set.data, data) {
         (SetData::None, ElementData::None) => true,
         (SetData::Values(types), ElementData::Values(values)) => {
             types.iter().copied().eq(values.iter().map(|v| v.datatype()))
@@ -321,18 +330,16 @@ fn check_element(set: &Set, key: &ElementKey, element: &Element) -> Result<(), R
         _ => false,
     };
     match () {
-        () if !spans || key.key.len() != set.key.len() || !data => {
-            Err(Refusal::new(libc::EINVAL).because("the element is not of its set's types"))
-        }
+        () if !spans || !data => Err(Refusal::new(libc::EINVAL).because("the element is not of its set's types")),
         () if !ranges => Err(Refusal::new(libc::EINVAL).because("the set has no ranges (flags interval)")),
         () => Ok(()),
     }
 }
 
 /// The set that elements are of: as it was last made or seen, or as the kernel says.
-fn set_of(linux: &mut Linux, key: &SetKey) -> Result<Option<Set>, Refusal> {
+fn set_of(linux: &mut Linux, key: &SetKey) -> Result<Option<Arc<Set>>, Refusal> {
     if let Some(set) = linux.sets.get(key) {
-        return Ok(Some(set.clone()));
+        return Ok(Some(Arc::clone(set)));
     }
     let socket = match linux.sockets(&key.table.netns) {
         Ok(sockets) => &mut sockets.netfilter,
@@ -343,7 +350,7 @@ fn set_of(linux: &mut Linux, key: &SetKey) -> Result<Option<Set>, Refusal> {
         Err(refusal) if refusal.errno == libc::ENOENT => return Ok(None),
         other => other?,
     };
-    linux.sets.extend(there);
+    linux.sets.extend(there.into_iter().map(|(key, set)| (key, set.into())));
     Ok(linux.sets.get(key).cloned())
 }
 

@@ -21,6 +21,15 @@ impl Writer {
         self.pad();
     }
 
+    /// An attribute with the bytes that `fill` adds.
+    pub fn filled(&mut self, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.0.len();
+        self.header(kind, 0);
+        fill(&mut self.0);
+        self.end(start);
+        self.pad();
+    }
+
     /// A text with the zero at its end that the kernel expects.
     pub fn text(&mut self, kind: u16, value: &str) {
         self.header(kind, value.len() + 1);
@@ -44,6 +53,11 @@ impl Writer {
         let start = self.0.len();
         self.header(kind | NLA_F_NESTED as u16, 0);
         fill(self);
+        self.end(start);
+    }
+
+    /// The attribute that begins there ends here.
+    fn end(&mut self, start: usize) {
         let len = u16::try_from(self.0.len() - start).unwrap_or(u16::MAX);
         self.0[start..start + 2].copy_from_slice(&len.to_ne_bytes());
     }

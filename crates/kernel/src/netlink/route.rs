@@ -103,7 +103,7 @@ pub(crate) fn namespace_id(socket: &mut Socket, namespace: impl AsFd) -> Result<
 
 fn one(socket: &mut Socket, mut get: Request, each: impl FnMut(Message<'_>)) -> Result<(), Refusal> {
     get.flags |= libc::NLM_F_ACK as u16;
-    match socket.exchange(&[get], each)?.pop() {
+    match socket.exchange(&[&get], each)?.pop() {
         Some((_, refusal)) => Err(refusal),
         None => Ok(()),
     }

@@ -135,7 +135,7 @@ impl Socket {
     /// Sends one message and waits for its acknowledgement.
     pub fn ask(&mut self, request: Request) -> Result<(), Refusal> {
         let request = Request { flags: request.flags | NLM_F_ACK as u16, ..request };
-        match self.exchange(std::slice::from_ref(&request), |_| ())?.into_iter().next() {
+        match self.exchange(&[&request], |_| ())?.into_iter().next() {
             Some((_, refusal)) => Err(refusal),
             None => Ok(()),
         }
@@ -144,7 +144,7 @@ impl Socket {
     /// Sends one message from a thread of its own, which ends when the kernel has worked it off; gives the message's number with it.
     pub fn ask_elsewhere(&mut self, request: Request) -> io::Result<(u32, JoinHandle<()>)> {
         let request = Request { flags: request.flags | NLM_F_ACK as u16, ..request };
-        let (number, bytes) = self.encode(std::slice::from_ref(&request));
+        let (number, bytes) = self.encode(&[&request]);
         let fd = self.fd.try_clone()?;
         // Should it not be sent, whoever waits for the answer finds that none comes.
         let thread = thread::Builder::new().name("netlink".into()).spawn(move || drop(send(&fd, &bytes)))?;
@@ -170,7 +170,7 @@ impl Socket {
     /// acknowledgement. What else the kernel answers goes to `each`.
     pub fn exchange(
         &mut self,
-        requests: &[Request],
+        requests: &[&Request],
         mut each: impl FnMut(Message<'_>),
     ) -> Result<Vec<(usize, Refusal)>, Refusal> {
         let (first, bytes) = self.encode(requests);
@@ -209,7 +209,7 @@ impl Socket {
     ) -> Result<(), Refusal> {
         for _ in 0..DUMP_ATTEMPTS {
             begin();
-            let (first, bytes) = self.encode(&[Request::new(kind, NLM_F_DUMP, body.to_vec())]);
+            let (first, bytes) = self.encode(&[&Request::new(kind, NLM_F_DUMP, body.to_vec())]);
             send(&self.fd, &bytes)?;
             match self.read_dump(first, &mut each) {
                 Ok(Whole::Yes) => return Ok(()),
@@ -248,7 +248,7 @@ impl Socket {
     }
 
     /// The bytes of the messages, and the number of the first.
-    fn encode(&mut self, requests: &[Request]) -> (u32, Vec<u8>) {
+    fn encode(&mut self, requests: &[&Request]) -> (u32, Vec<u8>) {
         let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(requests.iter().map(|r| HEADER_LEN + r.body.len() + 3).sum());
         for request in requests {

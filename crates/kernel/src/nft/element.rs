@@ -1,11 +1,13 @@
 //! Elements of sets and maps. The kernel keeps a range in two ways: in a set of one field as two elements, the second of which marks
 //! the first value after the range; in a concatenation as one element with a key and an end key.
 
+use std::sync::Arc;
+
 use libc::{
     NF_DROP, NFT_JUMP, NFT_MSG_DELSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_NEWSETELEM, NFT_SET_ELEM_INTERVAL_END,
     NLM_F_CREATE,
 };
-use netstate::nft::{Element, ElementData, ElementKey, MapVerdict, Set, SetData, SetKey, Span, Value};
+use netstate::nft::{Element, ElementData, ElementKey, MapVerdict, Set, SetData, SetKey, Span, Spans};
 
 use super::{body, message_type, read, request, set::is_ranged_concatenation, value};
 use crate::{
@@ -35,49 +37,60 @@ pub(crate) enum Change {
     Remove,
 }
 
-/// An element of a set as the attributes that stand for it.
-pub(crate) fn encode(set: &Set, key: &ElementKey, element: &Element, change: Change) -> Result<Vec<u8>, Refusal> {
-    let (first, last) = (fields(key, |s| &s.first), fields(key, |s| &s.last));
-    if first.iter().zip(&last).any(|(first, last)| last < first) {
-        return Err(Refusal::new(libc::EINVAL).because("a range ends before it begins"));
+/// Messages that add or remove elements of one set, several to a message, each with the places of its elements. An element that cannot be
+/// written is refused by its place.
+pub(crate) fn messages<'e>(
+    (key, set): (&SetKey, &Set),
+    change: Change,
+    elements: impl Iterator<Item = (usize, &'e ElementKey, &'e ElementData)>,
+) -> Result<Vec<(Request, Vec<usize>)>, (usize, Refusal)> {
+    let mut messages = Vec::new();
+    let (mut list, mut places) = (Writer::default(), Vec::new());
+    for (place, element, data) in elements {
+        let start = list.0.len();
+        let data = (change == Change::Add).then_some(data);
+        write(&mut list, set, &element.key, data).map_err(|refusal| (place, refusal))?;
+        if list.0.len() > LIST_BYTES && start > 0 {
+            let next = list.0.split_off(start);
+            messages.push((message(key, change, &list.0), std::mem::take(&mut places)));
+            list.0 = next;
+        }
+        places.push(place);
     }
-    let data = if change == Change::Add { encoded(&element.data) } else { None };
-    let start = value::concatenate(first.into_iter());
-    let end = value::concatenate(last.into_iter());
-    if is_ranged_concatenation(set) {
-        // Even where it is the start: nft 1.0.6 takes neighbours without an end for one range.
-        return Ok(one(&start, Some(&end), data));
+    if !places.is_empty() {
+        messages.push((message(key, change, &list.0), places));
     }
-    let mut w = Writer(one(&start, None, data));
-    if set.interval {
-        end_after(&mut w, &end);
-    }
-    Ok(w.0)
+    Ok(messages)
 }
 
-/// Messages that add or remove encoded elements of one set, several to a message. With each goes how many elements it carries.
-pub(crate) fn messages(set: &SetKey, change: Change, elements: &[Vec<u8>]) -> Vec<(Request, usize)> {
-    let mut messages = Vec::new();
-    let mut rest = elements;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest
-            .iter()
-            .take_while(|e| {
-                bytes += e.len();
-                bytes <= LIST_BYTES
-            })
-            .count()
-            .max(1);
-        let (now, later) = rest.split_at(fits);
-        messages.push((message(set, change, now), fits));
-        rest = later;
+/// An element of a set as the attributes that stand for it; without data where it is only named.
+fn write(w: &mut Writer, set: &Set, key: &Spans, data: Option<&ElementData>) -> Result<(), Refusal> {
+    if key.iter().any(|span| span.last < span.first) {
+        return Err(Refusal::new(libc::EINVAL).because("a range ends before it begins"));
     }
-    messages
+    let first = |bytes: &mut Vec<u8>| value::concatenate(bytes, key.iter().map(|span| span.first));
+    let last = |bytes: &mut Vec<u8>| value::concatenate(bytes, key.iter().map(|span| span.last));
+    w.nest(LIST_ELEM, |w| {
+        w.nest(KEY, |w| w.filled(VALUE, first));
+        // Even where it is the start: nft 1.0.6 takes neighbours without an end for one range.
+        if is_ranged_concatenation(set) {
+            w.nest(KEY_END, |w| w.filled(VALUE, last));
+        }
+        match data {
+            None | Some(ElementData::None) => {}
+            Some(data) => w.nest(DATA, |w| write_data(w, data)),
+        }
+    });
+    if set.interval && !is_ranged_concatenation(set) {
+        let mut bytes = Vec::new();
+        last(&mut bytes);
+        end_after(w, bytes);
+    }
+    Ok(())
 }
 
 /// The elements of a set of ours.
-pub(crate) fn list(socket: &mut Socket, key: &SetKey, set: &Set) -> Result<Vec<(ElementKey, Element)>, Refusal> {
+pub(crate) fn list(socket: &mut Socket, key: &Arc<SetKey>, set: &Set) -> Result<Vec<(ElementKey, Element)>, Refusal> {
     let raw = std::cell::RefCell::new(Vec::new());
     let mut ask = body(&key.table);
     ask.text(TABLE, key.table.name());
@@ -89,46 +102,27 @@ pub(crate) fn list(socket: &mut Socket, key: &SetKey, set: &Set) -> Result<Vec<(
         |message| raw.borrow_mut().extend(read(message).within(ELEMENTS).filter_map(|(_, element)| Raw::read(element))),
     )?;
     let raw = raw.into_inner();
-    let spans = if set.interval && !is_ranged_concatenation(set) { join(set, raw) } else { whole(set, raw) };
-    let element = |(span, data)| (ElementKey { set: key.clone(), key: span }, Element { data });
-    Ok(spans.into_iter().map(element).collect())
+    let decoded = if set.interval && !is_ranged_concatenation(set) { join(set, raw) } else { whole(set, raw) };
+    let element = |(spans, data)| (ElementKey { set: key.clone(), key: spans }, Element { data });
+    Ok(decoded.into_iter().map(element).collect())
 }
 
-fn message(set: &SetKey, change: Change, elements: &[Vec<u8>]) -> Request {
+fn message(set: &SetKey, change: Change, elements: &[u8]) -> Request {
     let mut w = body(&set.table);
     w.text(TABLE, set.table.name());
     w.text(SET, &set.name);
-    w.nest(ELEMENTS, |w| elements.iter().for_each(|e| w.0.extend_from_slice(e)));
+    w.nest(ELEMENTS, |w| w.0.extend_from_slice(elements));
     match change {
         Change::Add => request(NFT_MSG_NEWSETELEM, NLM_F_CREATE, w),
         Change::Remove => request(NFT_MSG_DELSETELEM, 0, w),
     }
 }
 
-fn fields<'a>(key: &'a ElementKey, side: impl Fn(&'a Span) -> &'a Value) -> Vec<&'a Value> {
-    key.key.iter().map(side).collect()
-}
-
-fn one(key: &[u8], end: Option<&[u8]>, data: Option<Vec<u8>>) -> Vec<u8> {
-    let mut w = Writer::default();
-    w.nest(LIST_ELEM, |w| {
-        w.nest(KEY, |w| w.bytes(VALUE, key));
-        if let Some(end) = end {
-            w.nest(KEY_END, |w| w.bytes(VALUE, end));
-        }
-        if let Some(data) = data {
-            w.nest(DATA, |w| w.0.extend(data));
-        }
-    });
-    w.0
-}
-
 /// The attribute that stands for an element's data.
-fn encoded(data: &ElementData) -> Option<Vec<u8>> {
-    let mut w = Writer::default();
+fn write_data(w: &mut Writer, data: &ElementData) {
     match data {
-        ElementData::None => return None,
-        ElementData::Values(values) => w.bytes(VALUE, &value::concatenate(values.iter())),
+        ElementData::None => {}
+        ElementData::Values(values) => w.filled(VALUE, |bytes| value::concatenate(bytes, values.iter())),
         ElementData::Verdict(verdict) => w.nest(VERDICT, |w| match verdict {
             MapVerdict::Drop => w.be32(VERDICT_CODE, NF_DROP as u32),
             MapVerdict::Jump(chain) => {
@@ -137,12 +131,11 @@ fn encoded(data: &ElementData) -> Option<Vec<u8>> {
             }
         }),
     }
-    Some(w.0)
 }
 
 /// The element that marks the first value after `last`. After the greatest there is none, and the range stays open.
-fn end_after(w: &mut Writer, last: &[u8]) {
-    let mut after = last.to_vec();
+fn end_after(w: &mut Writer, last: Vec<u8>) {
+    let mut after = last;
     for byte in after.iter_mut().rev() {
         let overflows;
         (*byte, overflows) = byte.overflowing_add(1);
@@ -195,16 +188,13 @@ impl Raw {
     }
 }
 
-type Decoded = (Vec<Span>, ElementData);
+type Decoded = (Spans, ElementData);
 
 fn whole(set: &Set, raw: Vec<Raw>) -> Vec<Decoded> {
     let decode = |element: Raw| {
-        let first = value::split(&set.key, &element.key)?;
-        let last = match &element.key_end {
-            Some(end) => value::split(&set.key, end)?,
-            None => first.clone(),
-        };
-        let spans = first.into_iter().zip(last).map(|(first, last)| Span { first, last }).collect();
+        let end = element.key_end.as_ref().unwrap_or(&element.key);
+        let both = value::split(&set.key, &element.key).zip(value::split(&set.key, end));
+        let spans = both.map(|(first, last)| Some(Span { first: first?, last: last? })).collect::<Option<_>>()?;
         Some((spans, data(set, element)?))
     };
     raw.into_iter().filter_map(decode).collect()
@@ -226,7 +216,7 @@ fn join(set: &Set, mut raw: Vec<Raw>) -> Vec<Decoded> {
         };
         let span = value::decode(datatype, &start.key).zip(value::decode(datatype, &last));
         if let (Some((first, last)), Some(data)) = (span, data(set, start)) {
-            spans.push((vec![Span { first, last }], data));
+            spans.push(([Span { first, last }].into(), data));
         }
     }
     spans
@@ -247,10 +237,10 @@ fn before(key: &[u8]) -> Vec<u8> {
 fn data(set: &Set, element: Raw) -> Option<ElementData> {
     Some(match (&set.data, element.verdict) {
         (SetData::None, _) => ElementData::None,
-        (SetData::Values(types), _) => ElementData::Values(value::split(types, &element.data?)?),
+        (SetData::Values(types), _) => ElementData::Values(value::split(types, &element.data?).collect::<Option<_>>()?),
         (SetData::Verdict, Some((code, None))) if code == NF_DROP as u32 => ElementData::Verdict(MapVerdict::Drop),
         (SetData::Verdict, Some((code, Some(chain)))) if code == NFT_JUMP as u32 => {
-            ElementData::Verdict(MapVerdict::Jump(chain))
+            ElementData::Verdict(MapVerdict::Jump(chain.into()))
         }
         // One that we never write: it equals none that is desired.
         (SetData::Verdict, _) => ElementData::None,

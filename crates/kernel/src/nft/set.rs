@@ -1,5 +1,7 @@
 //! Sets and maps.
 
+use std::sync::Arc;
+
 use libc::{
     NFT_DATA_VERDICT, NFT_MSG_DELSET, NFT_MSG_GETSET, NFT_MSG_NEWSET, NFT_SET_ANONYMOUS, NFT_SET_EVAL,
     NFT_SET_INTERVAL, NFT_SET_MAP, NFT_SET_TIMEOUT, NLM_F_CREATE,
@@ -79,7 +81,7 @@ pub(crate) fn delete(key: &SetKey) -> Request {
 }
 
 /// The named sets of a table of ours. One with types that we never use has an empty key, so that it equals none that is desired.
-pub(crate) fn list(socket: &mut Socket, table: &TableKey) -> Result<Vec<(SetKey, Set)>, Refusal> {
+pub(crate) fn list(socket: &mut Socket, table: &TableKey) -> Result<Vec<(Arc<SetKey>, Set)>, Refusal> {
     let sets = std::cell::RefCell::new(Vec::new());
     let mut ask = body(table);
     ask.text(TABLE, table.name());
@@ -166,7 +168,7 @@ fn byte_order(types: &[Datatype]) -> u32 {
     }
 }
 
-fn decode(table: &TableKey, set: Attributes<'_>) -> Option<(SetKey, Set)> {
+fn decode(table: &TableKey, set: Attributes<'_>) -> Option<(Arc<SetKey>, Set)> {
     if set.text(TABLE)? != table.name() {
         return None;
     }
@@ -190,5 +192,5 @@ fn decode(table: &TableKey, set: Attributes<'_>) -> Option<(SetKey, Set)> {
     let ours = |(fields, data)| Set { key: fields, data, interval, filled };
     let foreign = Set { key: Vec::new(), data: SetData::None, interval, filled };
     let decoded = set.be32(KEY_TYPE).and_then(types).zip(data).filter(|_| flags & !known == 0);
-    Some((key, decoded.map_or(foreign, ours)))
+    Some((key.into(), decoded.map_or(foreign, ours)))
 }

@@ -48,16 +48,22 @@ pub(crate) fn is_host_order(datatype: Datatype) -> bool {
 
 /// A value's bytes, without padding.
 pub(crate) fn encode(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    append(&mut bytes, value);
+    bytes
+}
+
+fn append(bytes: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Ipv4(address) => address.octets().to_vec(),
-        Value::Ipv6(address) => address.octets().to_vec(),
-        Value::Proto(number) => vec![*number],
-        Value::Port(number) | Value::EtherType(number) => number.to_be_bytes().to_vec(),
-        Value::Mark(mark) => mark.to_ne_bytes().to_vec(),
+        Value::Ipv4(address) => bytes.extend_from_slice(&address.octets()),
+        Value::Ipv6(address) => bytes.extend_from_slice(&address.octets()),
+        Value::Proto(number) => bytes.push(*number),
+        Value::Port(number) | Value::EtherType(number) => bytes.extend_from_slice(&number.to_be_bytes()),
+        Value::Mark(mark) => bytes.extend_from_slice(&mark.to_ne_bytes()),
         Value::IfName(name) => {
-            let mut bytes = name.as_bytes().to_vec();
-            bytes.resize(len(Datatype::IfName), 0);
-            bytes
+            let end = bytes.len() + len(Datatype::IfName);
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.resize(end, 0);
         }
     }
 }
@@ -76,27 +82,27 @@ pub(crate) fn decode(datatype: Datatype, bytes: &[u8]) -> Option<Value> {
     })
 }
 
-/// A concatenation: each field padded to four bytes. A single value is not padded.
-pub(crate) fn concatenate<'a>(values: impl ExactSizeIterator<Item = &'a Value>) -> Vec<u8> {
-    let alone = values.len() == 1;
-    let mut bytes = Vec::new();
-    for value in values {
-        bytes.extend(encode(value));
-        if !alone {
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
+/// Appends a concatenation: each field padded to four bytes. A single value is not padded.
+pub(crate) fn concatenate(bytes: &mut Vec<u8>, values: impl Iterator<Item = Value>) {
+    let start = bytes.len();
+    for (field, value) in values.enumerate() {
+        if field == 1 {
+            bytes.resize(start + (bytes.len() - start).next_multiple_of(4), 0);
+        }
+        append(bytes, &value);
+        if field > 0 {
+            bytes.resize(start + (bytes.len() - start).next_multiple_of(4), 0);
         }
     }
-    bytes
 }
 
-/// The fields of a concatenation of these types.
-pub(crate) fn split(types: &[Datatype], mut bytes: &[u8]) -> Option<Vec<Value>> {
-    let mut values = Vec::new();
-    for datatype in types {
-        values.push(decode(*datatype, bytes)?);
-        bytes = bytes.get(len(*datatype).next_multiple_of(4)..).unwrap_or_default();
-    }
-    Some(values)
+/// The fields of a concatenation of these types; one that cannot be read is none.
+pub(crate) fn split<'b>(types: &'b [Datatype], bytes: &'b [u8]) -> impl Iterator<Item = Option<Value>> + 'b {
+    types.iter().scan(bytes, |rest, datatype| {
+        let value = decode(*datatype, rest);
+        *rest = rest.get(len(*datatype).next_multiple_of(4)..).unwrap_or_default();
+        Some(value)
+    })
 }
 
 /// Length of a concatenation of these types.

@@ -1,7 +1,9 @@
 //! nftables.
 
+use std::sync::Arc;
+
 use netstate::{
-    NetState,
+    Key, NetState, Object,
     netns::NetnsName,
     nft::{Chain, Filled, Table, TableKey},
 };
@@ -25,18 +27,19 @@ pub(crate) fn observe(linux: &mut Linux, netns: &NetnsName, state: &mut NetState
 fn observe_table(linux: &mut Linux, table: &TableKey, state: &mut NetState) -> Result<(), Refusal> {
     let socket = &mut linux.sockets(&table.netns)?.netfilter;
     let sets = nft::set::list(socket, table)?;
+    let mut elements: Vec<(Key, Object)> = Vec::new();
     for (key, set) in &sets {
-        state.put(key.clone(), set.clone());
+        state.put(Key::Set(Arc::clone(key)), set.clone());
         // What packets fill is theirs, and much.
         if set.filled == Filled::ByPackets {
             continue;
         }
-        for (key, element) in nft::element::list(socket, key, set)? {
-            state.put(key, element);
-        }
+        let listed = nft::element::list(socket, key, set)?;
+        elements.extend(listed.into_iter().map(|(key, element)| (key.into(), element.into())));
     }
+    state.put_all(elements.into_iter().collect());
     let chains = nft::chain::list(socket)?;
-    linux.sets.extend(sets);
+    linux.sets.extend(sets.into_iter().map(|(key, set)| (key, set.into())));
     let known = std::mem::take(&mut linux.rules);
     let rules = nft::rule::list(&mut linux.sockets(&table.netns)?.netfilter, table, &known);
     linux.rules = known;

@@ -3,7 +3,7 @@
 use netstate::{
     Key, NetState, Object,
     netns::NetnsName,
-    nft::{Chain, Datatype, Element, Set, SetKey, Value},
+    nft::{Datatype, Element, Set, SetKey, Value},
 };
 
 use crate::{common::*, sample::everything};
@@ -61,7 +61,7 @@ fn any_state_is_reached_from_any_other() {
                         if let (Key::Element(key), Object::Element(Element { data })) = (key, object)
                             && ["hosts", "portmap", "published"].contains(&key.set.name.as_str())
                         {
-                            *data = netstate::nft::ElementData::Values(vec![Value::Ipv4([10, 99, 0, 1].into())]);
+                            *data = netstate::nft::ElementData::Values([Value::Ipv4([10, 99, 0, 1].into())].into());
                         }
                     }
                 }),
@@ -70,8 +70,8 @@ fn any_state_is_reached_from_any_other() {
                 "chains without rules",
                 with(all(), |state| {
                     for object in state.objects.values_mut() {
-                        if let Object::Chain(Chain { rules, .. }) = object {
-                            rules.clear();
+                        if let Object::Chain(chain) = object {
+                            chain.rules.clear();
                         }
                     }
                 }),
@@ -80,7 +80,9 @@ fn any_state_is_reached_from_any_other() {
                 "other hooks",
                 with(all(), |state| {
                     for object in state.objects.values_mut() {
-                        if let Object::Chain(Chain { base: Some(base), .. }) = object {
+                        if let Object::Chain(chain) = object
+                            && let Some(base) = &mut chain.base
+                        {
                             base.priority += 1;
                         }
                     }

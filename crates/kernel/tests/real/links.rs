@@ -53,7 +53,7 @@ fn change(state: &mut NetState, key: impl Into<Key>, to: impl Into<Object>) -> O
 
 fn link_of(state: &NetState, key: &netstate::link::LinkKey) -> Link {
     match state.objects.get(&Key::Link(key.clone())) {
-        Some(Object::Link(link)) => link.clone(),
+        Some(Object::Link(link)) => Link::clone(link),
         other => panic!("{key}: {other:?}"),
     }
 }

@@ -99,16 +99,16 @@ fn changes_happen_in_place() {
             rules: vec![rule("all", vec![], Action::Accept)],
         };
         change(&mut state, chain_key(Family::Inet, "input").into(), moved.into());
-        let key = ElementKey { set: set_key(Family::Inet, "portmap"), key: vec![ports(80, 80)] };
-        change(&mut state, key.into(), Element { data: ElementData::Values(vec![ip4("10.9.9.9")]) }.into());
+        let key = ElementKey { set: set_key(Family::Inet, "portmap").into(), key: [ports(80, 80)].into() };
+        change(&mut state, key.into(), Element { data: ElementData::Values([ip4("10.9.9.9")].into()) }.into());
         let any = Span { first: ip4("0.0.0.0"), last: ip4("255.255.255.255") };
         let key = ElementKey {
-            set: set_key(Family::Inet, "published"),
-            key: vec![any, Value::Proto(6).into(), ports(20000, 29999)],
+            set: set_key(Family::Inet, "published").into(),
+            key: [any, Value::Proto(6).into(), ports(20000, 29999)].into(),
         };
-        change(&mut state, key.into(), Element { data: ElementData::Values(vec![ip4("10.9.9.9")]) }.into());
-        let key = ElementKey { set: set_key(Family::Inet, "hosts"), key: vec![ip4("192.0.2.1").into()] };
-        change(&mut state, key.into(), Element { data: ElementData::Values(vec![ip4("10.9.9.9")]) }.into());
+        change(&mut state, key.into(), Element { data: ElementData::Values([ip4("10.9.9.9")].into()) }.into());
+        let key = ElementKey { set: set_key(Family::Inet, "hosts").into(), key: [ip4("192.0.2.1").into()].into() };
+        change(&mut state, key.into(), Element { data: ElementData::Values([ip4("10.9.9.9")].into()) }.into());
         apply(&mut linux, &plan);
         assert_observed(&mut linux, &state);
     });
@@ -122,7 +122,7 @@ fn a_transaction_that_fails_changes_nothing_and_names_its_operation() {
         apply(&mut linux, &creation(&state));
         let f = Family::Inet;
         let element = |set: &str, key: Vec<Span>| {
-            let key = ElementKey { set: set_key(f, set), key };
+            let key = ElementKey { set: set_key(f, set).into(), key: key.into_iter().collect() };
             PlanOp::Create { key: key.into(), object: Element::default().into() }
         };
         let lone =

@@ -18,7 +18,7 @@ use netstate::{
     Key, NetState,
     link::LinkKey,
     netns::NetnsName,
-    nft::{Span, Value},
+    nft::{Spans, Value},
     trace::{Cause, End, Hop, Origin, Surroundings, Trace, trace},
 };
 use plan::names::LINKED_ONLY;
@@ -167,7 +167,7 @@ fn why_not(net: &NetState, traced: &Traced) -> Option<&'static str> {
     }
     let filtered = fs::read_to_string(CALLS[0]).is_ok_and(|value| value.trim() == "1");
     let is_linked_only = |link: &LinkKey| {
-        let port = [Span::from(Value::IfName(link.name.to_string()))];
+        let port = Spans::from([Value::IfName(link.name.to_string()).into()]);
         net.objects.keys().any(|key| matches!(key, Key::Element(e) if e.set.name == LINKED_ONLY && e.key == port))
     };
     let hops = &traced.trace.there.hops;

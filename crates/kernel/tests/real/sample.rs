@@ -32,8 +32,9 @@ pub fn put_set(state: &mut NetState, family: Family, name: &str, key: &[Datatype
 }
 
 pub fn put_element(state: &mut NetState, family: Family, set: &str, key: &[Span], data: &[Value]) {
-    let data = if data.is_empty() { ElementData::None } else { ElementData::Values(data.to_vec()) };
-    state.put(ElementKey { set: set_key(family, set), key: key.to_vec() }, Element { data });
+    let data = if data.is_empty() { ElementData::None } else { ElementData::Values(data.iter().cloned().collect()) };
+    let key = key.iter().cloned().collect();
+    state.put(ElementKey { set: set_key(family, set).into(), key }, Element { data });
 }
 
 pub fn base(kind: ChainType, hook: Hook, priority: i32, policy: Policy) -> Option<Base> {
@@ -357,9 +358,10 @@ fn services(state: &mut NetState) {
     }
     let verdicts = Set { key: vec![Mark], data: SetData::Verdict, interval: false, filled: Filled::ByUs };
     state.put(set_key(f, "spread"), verdicts);
-    let jump = |chain: &str| MapVerdict::Jump(chain.to_owned());
+    let jump = |chain: &str| MapVerdict::Jump(chain.into());
     for (mark, verdict) in [(3, jump("spread_3")), (0x1000_0003, jump("sticky_3")), (0, MapVerdict::Drop)] {
-        let key = ElementKey { set: set_key(f, "spread"), key: vec![Value::Mark(0x8000_0000 | mark).into()] };
+        let key = [Value::Mark(0x8000_0000 | mark).into()].into();
+        let key = ElementKey { set: set_key(f, "spread").into(), key };
         state.put(key, Element { data: ElementData::Verdict(verdict) });
     }
     for (name, rules) in [("services", dispatch), ("spread_3", spread), ("sticky_3", sticky)] {

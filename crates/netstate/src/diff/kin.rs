@@ -4,7 +4,6 @@ use crate::{
     addr::AddrKey,
     link::{LinkKey, LinkKind},
     nft::{ChainKey, Rule, SetKey, TableKey},
-    route::Route,
     state::{Key, NetState, Object},
 };
 
@@ -51,9 +50,7 @@ pub(super) fn removers(key: &Key, object: &Object) -> Vec<Key> {
             vec![netns(), Key::Link(LinkKey { netns: key.netns().clone(), name: route.device.clone() })]
         }
         (Key::Sysctl(sysctl), _) => sysctl.link().map(Key::Link).into_iter().chain([netns()]).collect(),
-        (Key::Set(SetKey { table, .. }) | Key::Chain(ChainKey { table, .. }), _) => {
-            vec![netns(), Key::Table(table.clone())]
-        }
+        (Key::Set(_) | Key::Chain(_), _) => [netns()].into_iter().chain(key.table().cloned().map(Key::Table)).collect(),
         (Key::Element(element), _) => {
             vec![netns(), Key::Table(element.set.table.clone()), Key::Set(element.set.clone())]
         }
@@ -74,9 +71,9 @@ pub(super) fn parents(state: &NetState, key: &Key, object: &Object) -> Vec<Key> 
                 link.port.as_ref().map(|port| LinkKey { netns: key.netns().clone(), name: port.bridge.clone() });
             parents.extend(bridge.map(Key::Link));
         }
-        Object::Route(Route { device, via: Some(via) }) => {
-            let link = LinkKey { netns: key.netns().clone(), name: device.clone() };
-            let reaches = |addr: &&AddrKey| addr.address.contains(via);
+        Object::Route(route) => {
+            let link = LinkKey { netns: key.netns().clone(), name: route.device.clone() };
+            let reaches = |addr: &&AddrKey| route.via.is_some_and(|via| addr.address.contains(&via));
             parents.extend(state.addrs(&link).filter(reaches).cloned().map(Key::Addr));
         }
         Object::Chain(chain) => {
@@ -102,7 +99,7 @@ pub(super) fn other_end(object: &Object) -> Option<Key> {
 
 /// The sets, maps and chains a rule names.
 pub(super) fn named(table: &TableKey, rule: &Rule) -> Vec<Key> {
-    let set = |name: &str| Key::Set(SetKey { table: table.clone(), name: name.to_owned() });
+    let set = |name: &str| Key::from(SetKey { table: table.clone(), name: name.to_owned() });
     let chain = |name: &str| Key::Chain(ChainKey { table: table.clone(), name: name.to_owned() });
     rule.sets().map(set).chain(rule.jump().map(chain)).collect()
 }

@@ -98,15 +98,11 @@ impl Edits {
     /// Takes out what belongs to tables, each table's by itself.
     fn split_tables(&mut self) -> BTreeMap<TableKey, Self> {
         let mut tables: BTreeMap<TableKey, Self> = BTreeMap::new();
-        for (key, from) in self.made.extract_if(.., |key, _| key.table().is_some()) {
-            if let Some(table) = key.table() {
-                tables.entry(table.clone()).or_default().made.insert(key, from);
-            }
+        for (table, made) in by_table(self.made.extract_if(.., |key, _| key.table().is_some())) {
+            tables.entry(table).or_default().made = made.into_iter().collect();
         }
-        for (key, delete) in self.deleted.extract_if(.., |key, _| key.table().is_some()) {
-            if let Some(table) = key.table() {
-                tables.entry(table.clone()).or_default().deleted.insert(key, delete);
-            }
+        for (table, deleted) in by_table(self.deleted.extract_if(.., |key, _| key.table().is_some())) {
+            tables.entry(table).or_default().deleted = deleted.into_iter().collect();
         }
         tables
     }
@@ -130,6 +126,19 @@ impl Edits {
         deletes.sort_by_cached_key(|(key, delete)| std::cmp::Reverse((rank(key, &delete.object), key.clone())));
         deletes.into_iter().map(|(key, delete)| delete.op(key)).collect()
     }
+}
+
+/// What belongs to tables, each table's by itself, in the order it came.
+fn by_table<T>(all: impl Iterator<Item = (Key, T)>) -> BTreeMap<TableKey, Vec<(Key, T)>> {
+    let mut tables: BTreeMap<TableKey, Vec<(Key, T)>> = BTreeMap::new();
+    for (key, it) in all {
+        let Some(table) = key.table() else { continue };
+        match tables.get_mut(table) {
+            Some(of_table) => of_table.push((key, it)),
+            None => drop(tables.insert(table.clone(), vec![(key, it)])),
+        }
+    }
+    tables
 }
 
 impl Delete {
@@ -168,7 +177,8 @@ fn rank(key: &Key, object: &Object) -> (u8, u8) {
 /// What must happen to the keys, and to those that cannot be judged apart from them.
 fn verdicts(desired: &NetState, observed: &NetState, keys: impl IntoIterator<Item = Key>) -> BTreeMap<Key, Verdict> {
     let mut keys: Vec<Key> = keys.into_iter().collect();
-    keys.sort_unstable();
+    // Most often they come in order.
+    keys.sort();
     keys.dedup();
     let mut related = Vec::new();
     let found: Vec<_> = keys.iter().map(|key| verdict(desired, observed, key, &mut related)).collect();
@@ -233,7 +243,7 @@ fn detach_ports(removal: &Removal, desired: &NetState, observed: &NetState, edit
             };
             let mut alone = link.clone();
             alone.port = None;
-            match judge(&Object::Link(alone), to) {
+            match judge(&alone.into(), to) {
                 Some(Verdict::Change(from)) => edits.made.insert(port, Some(*from)),
                 _ => edits.made.remove(&port),
             };

@@ -64,12 +64,12 @@ fn empty_chains(table: &TableKey, edits: &mut Edits, desired: &NetState, observe
         if !in_the_way {
             continue;
         }
-        let empty = Object::Chain(Chain { base: chain.base.clone(), rules: Vec::new() });
+        let empty = Object::from(Chain { base: chain.base.clone(), rules: Vec::new() });
         match edits.deleted.get_mut(&key) {
             Some(delete) => delete.object = empty.clone(),
             None => drop(edits.made.insert(key.clone(), Some(empty.clone()))),
         }
-        ops.push(Op::Change { key, from: Object::Chain(chain.clone()), to: empty });
+        ops.push(Op::Change { key, from: chain.clone().into(), to: empty });
     }
     ops
 }

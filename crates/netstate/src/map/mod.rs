@@ -116,7 +116,7 @@ impl Map {
         let mut published = publications(state);
         let mut map = Self::default();
         let links = state.objects.iter().filter_map(|pair| match pair {
-            (Key::Link(key), Object::Link(link)) => Some((key, link)),
+            (Key::Link(key), Object::Link(link)) => Some((key, &**link)),
             _ => None,
         });
         for (key, link) in links.clone().filter(|(_, link)| link.kind == LinkKind::Bridge) {
@@ -187,29 +187,21 @@ fn publications(state: &NetState) -> Vec<Publication> {
 fn publication((key, data): (&ElementKey, &ElementData)) -> Option<Publication> {
     let ElementData::Values(values) = data else { return None };
     let mut values = values.iter();
-    let to = address(values.next()?)?;
+    let to = values.next()?.address()?;
     let to_port = match values.next() {
-        Some(Value::Port(port)) => Some(*port),
+        Some(Value::Port(port)) => Some(port),
         _ => None,
     };
     let mut publication = Publication { address: None, proto: String::new(), ports: (0, 0), to, to_port };
-    for span in &key.key {
+    for span in key.key.iter() {
         match (&span.first, &span.last) {
             (Value::Port(first), Value::Port(last)) => publication.ports = (*first, *last),
             (proto @ Value::Proto(_), _) => publication.proto = proto.to_string(),
-            (first, last) if first == last => publication.address = address(first),
+            (first, last) if first == last => publication.address = first.address(),
             _ => {}
         }
     }
     (publication.ports.0 != 0).then_some(publication)
-}
-
-fn address(value: &Value) -> Option<IpAddr> {
-    match value {
-        Value::Ipv4(address) => Some((*address).into()),
-        Value::Ipv6(address) => Some((*address).into()),
-        _ => None,
-    }
 }
 
 fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,9 +1,10 @@
 //! Rules evaluated on a virtual packet, as the kernel's `nft_do_chain` would. Finds verdicts; what they do to the packet is `trace`'s.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
     chain::{Base, Chain, ChainKey, Hook, Policy},
+    packed::Spans,
     rule::{Action, CtState, CtStatus, Field, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule},
     set::{ElementData, ElementKey, MapVerdict, SetKey, Span},
     table::{Family, TableKey},
@@ -122,7 +123,7 @@ fn call(state: &NetState, key: &ChainKey, sight: &mut Sight, depth: usize) -> Fl
             Action::Jump(name) => Some(name.clone()),
             Action::VerdictOfMark { map } => match find(state, &set_key(&key.table, map), vec![Value::Mark(mark)]) {
                 Some(ElementData::Verdict(MapVerdict::Drop)) => return decided(Verdict::Drop),
-                Some(ElementData::Verdict(MapVerdict::Jump(name))) => Some(name.clone()),
+                Some(ElementData::Verdict(MapVerdict::Jump(name))) => Some(name.to_string()),
                 _ => continue,
             },
             _ => None,
@@ -198,8 +199,8 @@ fn mark(state: &NetState, table: &TableKey, marking: &Marking, sight: &Sight) ->
             Some(offset + sight.chance.checked_rem(*modulus)?)
         }
         Marking::Found { fields, map } => match find(state, &set_key(table, map), read_all(fields, sight)?)? {
-            ElementData::Values(values) => match values.as_slice() {
-                [Value::Mark(mark)] => Some(*mark),
+            ElementData::Values(values) => match values.iter().next() {
+                Some(Value::Mark(mark)) => Some(mark),
                 _ => None,
             },
             _ => None,
@@ -224,12 +225,12 @@ fn translation(state: &NetState, table: &TableKey, target: &NatTarget, sight: &S
             let ElementData::Values(values) = find(state, &map, read_all(fields, sight)?)? else {
                 return None;
             };
-            match values.as_slice() {
-                [Value::Ipv4(address)] => Some(((*address).into(), None)),
-                [Value::Ipv6(address)] => Some(((*address).into(), None)),
-                [Value::Ipv4(address), Value::Port(port)] => Some(((*address).into(), Some(*port))),
-                [Value::Ipv6(address), Value::Port(port)] => Some(((*address).into(), Some(*port))),
-                _ => None,
+            let mut values = values.iter();
+            let address = values.next()?.address()?;
+            match values.next() {
+                None => Some((address, None)),
+                Some(Value::Port(port)) => Some((address, Some(port))),
+                Some(_) => None,
             }
         }
     }
@@ -237,15 +238,14 @@ fn translation(state: &NetState, table: &TableKey, target: &NatTarget, sight: &S
 
 /// The data of the element that has the key; in a set with intervals, of the one whose spans hold it.
 fn find<'a>(state: &'a NetState, set: &SetKey, key: Vec<Value>) -> Option<&'a ElementData> {
-    let exact = ElementKey { set: set.clone(), key: key.iter().cloned().map(Span::from).collect() };
+    let exact = ElementKey { set: Arc::new(set.clone()), key: key.iter().cloned().map(Span::from).collect() };
     if let Some(element) = state.element(&exact) {
         return Some(&element.data);
     }
     if !state.set(set)?.interval {
         return None;
     }
-    let within =
-        |spans: &[Span]| spans.len() == key.len() && spans.iter().zip(&key).all(|(span, value)| span.holds(value));
+    let within = |spans: &Spans| spans.iter().zip(&key).all(|(span, value)| span.holds(value));
     state.elements(set).find(|(element, _)| within(&element.key)).map(|(_, element)| &element.data)
 }
 

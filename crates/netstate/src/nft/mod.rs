@@ -4,6 +4,7 @@
 
 pub mod chain;
 pub mod eval;
+pub mod packed;
 pub mod rule;
 pub mod set;
 pub mod table;
@@ -11,6 +12,7 @@ pub mod text;
 pub mod value;
 
 pub use chain::{Base, Chain, ChainKey, ChainType, Hook, Policy};
+pub use packed::{Spans, Values};
 pub use rule::{Action, CtState, CtStatus, Field, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule};
 pub use set::{Element, ElementData, ElementKey, Filled, MapVerdict, Set, SetData, SetKey, Span};
 pub use table::{Family, Table, TableKey};

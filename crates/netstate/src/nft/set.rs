@@ -1,10 +1,11 @@
 //! Sets and maps, and their elements. An element is an object of its own, so that a change of one costs one.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    packed::{Spans, Values},
     table::TableKey,
     value::{Datatype, Value},
 };
@@ -80,55 +81,58 @@ impl fmt::Display for Span {
 }
 
 /// Which element.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ElementKey {
     /// The set it is in.
-    pub set: SetKey,
+    pub set: Arc<SetKey>,
     /// One span for each field of the set's key.
-    pub key: Vec<Span>,
+    pub key: Spans,
+}
+
+impl Ord for ElementKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Most often both name the set by the same memory.
+        let sets = if Arc::ptr_eq(&self.set, &other.set) { Ordering::Equal } else { self.set.cmp(&other.set) };
+        sets.then_with(|| self.key.cmp(&other.key))
+    }
+}
+
+impl PartialOrd for ElementKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for ElementKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.set)?;
-        self.write_spans(f)
-    }
-}
-
-impl ElementKey {
-    /// The key as nft writes it: `10.0.0.1 . tcp . 80-90`.
-    pub(crate) fn write_spans(&self, f: &mut impl fmt::Write) -> fmt::Result {
-        for (i, span) in self.key.iter().enumerate() {
-            write!(f, "{}{span}", if i == 0 { "" } else { " . " })?;
-        }
-        Ok(())
+        write!(f, "{} {}", self.set, self.key)
     }
 }
 
 /// An element's content. An element whose data changes is deleted and added in one transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element {
     /// The data, as the set's [`SetData`] says; `None` in a plain set.
     pub data: ElementData,
 }
 
 /// What an element holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ElementData {
     /// Nothing.
     #[default]
     None,
     /// Values, in the order of the set's data types.
-    Values(Vec<Value>),
+    Values(Values),
     /// What becomes of a packet.
     Verdict(MapVerdict),
 }
 
 /// What an element says becomes of a packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapVerdict {
     /// Drop it for good.
     Drop,
     /// Call a chain of the table.
-    Jump(String),
+    Jump(Box<str>),
 }

@@ -1,7 +1,7 @@
 //! nftables objects in nft's own language, as `nft -f` reads them.
 
 use std::{
-    fmt::{self, Write},
+    fmt,
     net::{IpAddr, SocketAddr},
 };
 
@@ -58,21 +58,13 @@ pub fn set(name: &str, set: &Set, elements: &[String]) -> String {
 
 /// An element: `10.0.0.1 . tcp . 80 : 172.17.0.2 . 8080`.
 pub fn element(key: &ElementKey, element: &Element) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = key.write_spans(&mut text);
+    let key = &key.key;
     match &element.data {
-        ElementData::None => {}
-        ElementData::Values(values) => {
-            let values: Vec<_> = values.iter().map(ToString::to_string).collect();
-            let _ = write!(text, " : {}", values.join(" . "));
-        }
-        ElementData::Verdict(MapVerdict::Drop) => text.push_str(" : drop"),
-        ElementData::Verdict(MapVerdict::Jump(chain)) => {
-            let _ = write!(text, " : jump {chain}");
-        }
+        ElementData::None => key.to_string(),
+        ElementData::Values(values) => format!("{key} : {values}"),
+        ElementData::Verdict(MapVerdict::Drop) => format!("{key} : drop"),
+        ElementData::Verdict(MapVerdict::Jump(chain)) => format!("{key} : jump {chain}"),
     }
-    text
 }
 
 /// A chain with its rules.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,24 @@ impl Value {
             Self::IfName(_) => Datatype::IfName,
             Self::Mark(_) => Datatype::Mark,
             Self::EtherType(_) => Datatype::EtherType,
+        }
+    }
+
+    /// The address that it is.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ipv4(address) => Some((*address).into()),
+            Self::Ipv6(address) => Some((*address).into()),
+            _ => None,
+        }
+    }
+}
+
+impl From<IpAddr> for Value {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::Ipv4(address),
+            IpAddr::V6(address) => Self::Ipv6(address),
         }
     }
 }

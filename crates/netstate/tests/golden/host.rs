@@ -115,8 +115,8 @@ impl Builder {
     }
 
     pub fn element(&mut self, set: &str, key: Vec<Span>, data: ElementData) -> &mut Self {
-        let set = SetKey { table: table(Family::Inet), name: set.to_owned() };
-        self.0.put(ElementKey { set, key }, Element { data });
+        let set = SetKey { table: table(Family::Inet), name: set.to_owned() }.into();
+        self.0.put(ElementKey { set, key: key.into_iter().collect() }, Element { data });
         self
     }
 
@@ -155,7 +155,7 @@ fn translations(it: &mut Builder) {
     it.0.put(table(Family::Inet), Table {});
     let data = SetData::Values(vec![Datatype::Ipv4Addr, Datatype::InetService]);
     it.set("ports", vec![Datatype::InetProto, Datatype::InetService], data, true);
-    let to = |port| ElementData::Values(vec![Value::Ipv4([172, 17, 0, 2].into()), Value::Port(port)]);
+    let to = |port| ElementData::Values([Value::Ipv4([172, 17, 0, 2].into()), Value::Port(port)].into());
     it.element("ports", vec![Value::Proto(6).into(), port_span(8080, 8080)], to(80));
     it.element("ports", vec![Value::Proto(17).into(), port_span(9000, 9099)], to(53));
     let fields = vec![Field::L4Proto, Field::Dport];

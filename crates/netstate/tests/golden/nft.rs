@@ -46,7 +46,7 @@ fn all_words() -> NetState {
     it.set("everything", types, SetData::Values(vec![Datatype::Ipv6Addr, Datatype::InetService]), true);
     let v6 = |text: &str| Value::Ipv6(text.parse().expect("an address"));
     let key = vec![v6("fd00::1").into(), Value::Proto(132).into(), port_span(1, 9), Value::Mark(0x10).into()];
-    it.element("everything", key, netstate::nft::ElementData::Values(vec![v6("fd00::2"), Value::Port(3)]));
+    it.element("everything", key, netstate::nft::ElementData::Values([v6("fd00::2"), Value::Port(3)].into()));
     let any = Span { first: Value::Ipv4([0; 4].into()), last: Value::Ipv4([255; 4].into()) };
     it.set("anywhere", vec![Datatype::Ipv4Addr, Datatype::InetService], SetData::None, true);
     it.element("anywhere", vec![any, port_span(80, 80)], netstate::nft::ElementData::None);

@@ -106,10 +106,8 @@ fn tables() {
         changed(|state| {
             without(state, |key| key.to_string().contains("ports udp"));
             let mut builder = Builder(std::mem::take(state));
-            let data = netstate::nft::ElementData::Values(vec![
-                netstate::nft::Value::Ipv4([172, 17, 0, 3].into()),
-                netstate::nft::Value::Port(5),
-            ]);
+            let to = [netstate::nft::Value::Ipv4([172, 17, 0, 3].into()), netstate::nft::Value::Port(5)];
+            let data = netstate::nft::ElementData::Values(to.into());
             builder.element("ports", vec![netstate::nft::Value::Proto(17).into(), port_span(first, last)], data);
             *state = builder.0;
         })
@@ -118,7 +116,7 @@ fn tables() {
     check("element-overlaps", &host(), &element(9050, 9060));
     let other_set = changed(|state| {
         let key = SetKey { table: table(Family::Inet), name: "ports".to_owned() };
-        if let Some(Object::Set(set)) = state.objects.get_mut(&Key::Set(key)) {
+        if let Some(Object::Set(set)) = state.objects.get_mut(&Key::from(key)) {
             set.interval = false;
         }
         without(state, |key| key.to_string().contains("ports udp"));
@@ -126,7 +124,7 @@ fn tables() {
     check("set-made-anew", &host(), &other_set);
     let plain_set = changed(|state| {
         let key = SetKey { table: table(Family::Inet), name: "bridges".to_owned() };
-        if let Some(Object::Set(set)) = state.objects.get_mut(&Key::Set(key)) {
+        if let Some(Object::Set(set)) = state.objects.get_mut(&Key::from(key)) {
             set.data = SetData::None;
             set.interval = true;
         }

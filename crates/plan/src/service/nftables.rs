@@ -20,7 +20,7 @@ use netstate::{
 
 use super::table::{Row, rows};
 use crate::{
-    fragment::{Fragment, address, host_link, main_table, net},
+    fragment::{Fragment, address, host_link, main_set, main_table, net},
     names::{self, BRIDGES, REFUSED, SERVICES, SERVICES_OF_HOST, SPREAD},
 };
 
@@ -51,7 +51,7 @@ pub fn cluster(state: &State) -> Option<Fragment> {
     chain(&mut fragment, SERVICES_OF_HOST, services_of_host());
     let refuse = Action::Reject(IcmpReject::PortUnreachable);
     chain(&mut fragment, REFUSED, vec![rule("nobody serves", vec![], refuse)]);
-    verdict(&mut fragment, Spread::Refused, MapVerdict::Jump(REFUSED.to_owned()));
+    verdict(&mut fragment, Spread::Refused, MapVerdict::Jump(REFUSED.into()));
     verdict(&mut fragment, Spread::Dropped, MapVerdict::Drop);
     for count in COMMON_COUNTS {
         spread_over(&mut fragment, Spread::Over { count, affinity: Affinity::None });
@@ -211,7 +211,7 @@ fn spread_over(fragment: &mut Fragment, spread: Spread) {
         }
     };
     chain(fragment, &name, rules);
-    verdict(fragment, spread, MapVerdict::Jump(name));
+    verdict(fragment, spread, MapVerdict::Jump(name.into()));
 }
 
 /// The slot that a client has had is kept in a map that packets fill. nft 1.0.6 cannot load a rule that fills one by IPv6 addresses and
@@ -284,8 +284,7 @@ fn mark(spread: Spread) -> u32 {
 }
 
 fn verdict(fragment: &mut Fragment, spread: Spread, verdict: MapVerdict) {
-    let set = SetKey { table: main_table(), name: SPREAD.to_owned() };
-    let key = ElementKey { set, key: vec![Value::Mark(mark(spread)).into()] };
+    let key = ElementKey { set: main_set(SPREAD), key: [Value::Mark(mark(spread)).into()].into() };
     fragment.put(key, Element { data: ElementData::Verdict(verdict) });
 }
 

@@ -272,13 +272,12 @@ impl Wish {
         let last = if definition.interval { first + more } else { first };
         let data = match definition.data {
             SetData::None | SetData::Verdict => ElementData::None,
-            SetData::Values(_) => ElementData::Values(vec![Value::Ipv4([10, 9, 9, data].into())]),
+            SetData::Values(_) => ElementData::Values([Value::Ipv4([10, 9, 9, data].into())].into()),
         };
         let span = Span { first: Value::Port(first), last: Value::Port(last) };
-        let key = ElementKey { set: set.clone(), key: vec![Value::Proto(6).into(), span] };
+        let key = ElementKey { set: set.clone().into(), key: [Value::Proto(6).into(), span].into() };
         let free = self.state.elements(&set).all(|(other, _)| {
-            let span = &other.key[1];
-            span.last < Value::Port(first) || Value::Port(last) < span.first
+            other.key.get(1).is_some_and(|span| span.last < Value::Port(first) || Value::Port(last) < span.first)
         });
         if free {
             self.state.put(key, Element { data });
