@@ -29,7 +29,7 @@ pub fn journal(lines: &[u8]) {
         if let Ok(decision) = decide(&state, &facts, command) {
             state = state.with(&decision.change);
         }
-        let desired = plan::desired(&state).net;
+        let desired = plan::net(&state);
         netstate::diff(&desired, &netstate::NetState::default());
     }
 }

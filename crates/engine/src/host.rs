@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{Change, State};
-use netstate::{Fault, Kernel, Key, NetState, Object, Op, Plan, diff, netns::NetnsName};
+use netstate::{Fault, Kernel, Key, NetState, Op, Plan, diff, netns::NetnsName};
 
 /// How many settings are looked at in one go: what that costs does not grow with the networks.
 const SETTINGS_AT_ONCE: usize = 64;
@@ -51,7 +51,7 @@ impl Host {
 
     /// Makes the whole host as the state says: at start and after a surprise.
     pub fn converge(&mut self, state: &State) -> Result<Drift, Fault> {
-        self.desired = plan::desired(state).net;
+        self.desired = plan::net(state);
         self.repair()
     }
 
@@ -66,7 +66,7 @@ impl Host {
         self.observe()?;
         let plan = diff::diff(&self.desired, &self.observed);
         let repairs = plan.ops.iter().map(ToString::to_string).collect();
-        self.carry_out(&plan)?;
+        self.carry_out(plan)?;
         Ok(Drift { repairs })
     }
 
@@ -93,15 +93,21 @@ impl Host {
 
     /// Brings about one change: only what the change's wishes are about is looked at, unless something failed before.
     pub fn change(&mut self, before: &State, after: &State, change: &Change) -> Result<(), Fault> {
-        let mut touched = BTreeSet::new();
-        for wish in plan::affected(before, after, change) {
-            self.rewish(&plan::fragment(before, &wish), plan::fragment(after, &wish), &mut touched);
+        let wishes = plan::affected(before, after, change);
+        let mut touched = Vec::new();
+        // What one no longer wants another may want now.
+        for key in wishes.iter().flat_map(|wish| plan::fragment(before, wish).into_keys()) {
+            self.desired.objects.remove(&key);
+            touched.push(key);
         }
+        let wished: BTreeMap<_, _> = wishes.iter().flat_map(|wish| plan::fragment(after, wish)).collect();
+        touched.extend(wished.keys().cloned());
+        self.desired.put_all(wished);
         if self.sight == Sight::Doubtful {
             self.observe()?;
         }
         let plan = diff::diff_keys(&self.desired, &self.observed, touched);
-        self.carry_out(&plan)
+        self.carry_out(plan)
     }
 
     /// What must be.
@@ -114,17 +120,6 @@ impl Host {
         &self.observed
     }
 
-    fn rewish(&mut self, old: &BTreeMap<Key, Object>, new: BTreeMap<Key, Object>, touched: &mut BTreeSet<Key>) {
-        for key in old.keys() {
-            self.desired.objects.remove(key);
-            touched.insert(key.clone());
-        }
-        for (key, object) in new {
-            touched.insert(key.clone());
-            self.desired.objects.insert(key, object);
-        }
-    }
-
     fn observe(&mut self) -> Result<(), Fault> {
         let settings = self.desired.objects.keys().filter(|key| matches!(key, Key::Sysctl(_))).cloned().collect();
         self.kernel.expect(&self.desired);
@@ -133,42 +128,93 @@ impl Host {
         Ok(())
     }
 
-    fn carry_out(&mut self, plan: &Plan) -> Result<(), Fault> {
+    fn carry_out(&mut self, plan: Plan) -> Result<(), Fault> {
         if plan.ops.is_empty() {
             return Ok(());
         }
-        let report = self.kernel.apply(plan);
-        for op in plan.ops.iter().take(report.done) {
-            self.note(op);
-        }
+        let report = self.kernel.apply(&plan);
+        self.note(plan.ops.into_iter().take(report.done));
         report.fault.map_or(Ok(()), |fault| {
             self.sight = Sight::Doubtful;
             Err(fault)
         })
     }
 
-    /// The kernel has carried it out: it is now seen.
-    fn note(&mut self, op: &Op) {
-        let seen = &mut self.observed.objects;
-        match op {
-            Op::Create { key, object } | Op::Change { key, to: object, .. } => {
-                seen.insert(key.clone(), object.clone());
-            }
-            Op::Delete { key, with, .. } => {
-                seen.remove(key);
-                for key in with {
-                    seen.remove(key);
+    /// The kernel has carried these out: what they made is now seen.
+    fn note(&mut self, done: impl Iterator<Item = Op>) {
+        let seen = &mut self.observed;
+        let mut made = Vec::new();
+        for op in done {
+            match op {
+                Op::Create { key, object } | Op::Change { key, to: object, .. } => made.push((key, object)),
+                Op::Delete { key, with, .. } => {
+                    seen.put_all(std::mem::take(&mut made).into_iter().collect());
+                    for key in with.iter().chain([&key]) {
+                        seen.objects.remove(key);
+                    }
                 }
             }
         }
+        seen.put_all(made.into_iter().collect());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use model::{
+        Cluster, Command, Facts, decide,
+        host::Settings,
+        port::Protocol,
+        service::{Report, ServicePort, ServiceReport, ServiceWish},
+    };
     use netstate::sysctl::{Sysctl, SysctlKey};
 
     use super::*;
+
+    fn service(name: &str) -> ServiceWish {
+        let port = ServicePort { name: String::new(), protocol: Protocol::Tcp, port: 80, node_port: None };
+        ServiceWish {
+            name: name.into(),
+            cluster_addresses: vec!["10.96.0.1".parse().unwrap()],
+            external_addresses: vec![],
+            balancer_addresses: vec![],
+            balancer_sources: vec![],
+            ports: vec![port],
+            affinity: Default::default(),
+            internal: Default::default(),
+            external: Default::default(),
+            health_check_port: None,
+            unready: Default::default(),
+            external_name: None,
+        }
+    }
+
+    #[test]
+    fn what_one_gives_up_another_gets() {
+        for names in [["shop/a", "shop/b"], ["shop/b", "shop/a"]] {
+            let mut host = Host::new(Box::new(sim::Host::new()));
+            let mut state = State::default();
+            let pools = vec![model::address::Pool { base: "172.17.0.0/16".parse().unwrap(), size: 16 }];
+            let put = |puts, removes| {
+                let services = Report::Changes { puts, removes };
+                Command::ReportServices(Box::new(ServiceReport { services, ..ServiceReport::default() }))
+            };
+            let commands = [
+                Command::Open(Box::new(Settings { pools, ..Settings::default() })),
+                Command::SetCluster(Box::new(Cluster::default())),
+                put(vec![service(names[0])], vec![]),
+                put(vec![service(names[1])], vec![]),
+                put(vec![], vec![names[0].into()]),
+            ];
+            for command in commands {
+                let change = decide(&state, &Facts::default(), command).unwrap().change;
+                let after = state.with(&change);
+                host.change(&state, &after, &change).unwrap();
+                state = after;
+            }
+            assert_eq!(*host.desired(), plan::net(&state), "{} holds it no more", names[0]);
+        }
+    }
 
     #[test]
     fn settings_that_others_change_are_found_in_turns() {

@@ -67,7 +67,7 @@ pub struct Desired {
     pub owner: BTreeMap<Key, Wish>,
 }
 
-/// All that must be on the host.
+/// All that must be on the host, and who wants it.
 pub fn desired(state: &State) -> Desired {
     let mut desired = Desired::default();
     for wish in wishes(state) {
@@ -77,6 +77,11 @@ pub fn desired(state: &State) -> Desired {
         }
     }
     desired
+}
+
+/// All that must be on the host.
+pub fn net(state: &State) -> NetState {
+    NetState { objects: wishes(state).flat_map(|wish| fragment(state, &wish)).collect() }
 }
 
 /// What must be on the host when linkspan leaves it: nothing of its own, and no forwarding that others were kept from while it was here.

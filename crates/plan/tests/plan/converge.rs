@@ -38,7 +38,7 @@ fn play<'l>(lines: impl Iterator<Item = &'l str>) -> Result<(), String> {
 }
 
 fn reach(host: &mut Host, state: &State) -> Result<(), String> {
-    let desired = plan::desired(state).net;
+    let desired = plan::net(state);
     let settings: BTreeSet<Key> = desired.objects.keys().filter(|key| matches!(key, Key::Sysctl(_))).cloned().collect();
     let mut observe = || host.observe(&settings).map_err(|fault| fault.to_string());
     let plan = diff(&desired, &observe()?);
