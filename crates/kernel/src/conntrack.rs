@@ -39,6 +39,9 @@ const FLAG_PROTO_NUM: u32 = 1 << 3;
 const FLAG_PROTO_SRC_PORT: u32 = 1 << 4;
 const FLAG_PROTO_DST_PORT: u32 = 1 << 5;
 
+/// How many are deleted in one go: as many refusals fit into the socket's buffer.
+const AT_ONCE: usize = 4096;
+
 /// Which connections: all that have every part that is given. At least the address must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
@@ -102,7 +105,7 @@ impl Conntrack {
                 && c.original_destination.zip(c.reply_source).is_some_and(|(to, by)| is_stale(to, by))
         };
         for family in [libc::AF_INET, libc::AF_INET6] {
-            let all = listing(family as u8, Some(UDP));
+            let all = all_of(family as u8, UDP);
             self.forget_listed(&all, picked).map_err(|refusal| refusal.fault("forget UDP flows"))?;
         }
         Ok(())
@@ -143,7 +146,7 @@ impl Conntrack {
 
     /// Forgets what has the parts of every filter. All are of one family, and each is about another end.
     fn forget_all(&mut self, filters: &[Filter]) -> Result<(), Refusal> {
-        // Linux takes those of other IPv6 addresses for the ones asked for (`ctnetlink_filter_match_tuple`, up to 6.18 at least).
+        // They cannot be named by their IPv6 addresses.
         if filters.iter().any(|filter| filter.address.is_ipv6()) {
             return self.forget_one_by_one(filters);
         }
@@ -155,37 +158,36 @@ impl Conntrack {
     }
 
     fn forget_one_by_one(&mut self, filters: &[Filter]) -> Result<(), Refusal> {
-        let Some(first) = filters.first() else { return Ok(()) };
-        let all = listing(family(first.address), first.protocol);
-        self.forget_listed(&all, |connection| filters.iter().all(|filter| connection.has(filter)))
+        self.forget_listed(&filtered(filters), |connection| filters.iter().all(|filter| connection.has(filter)))
     }
 
-    fn forget_listed(&mut self, listing: &Writer, picked: impl Fn(&Connection) -> bool) -> Result<(), Refusal> {
+    fn forget_listed(&mut self, listing: &[u8], picked: impl Fn(&Connection) -> bool) -> Result<(), Refusal> {
         let found = std::cell::RefCell::new(Vec::new());
         self.socket.dump(
             message_type(GET),
-            &listing.0,
+            listing,
             || found.borrow_mut().clear(),
             |message| found.borrow_mut().extend(read(message.body).filter(&picked).map(|c| c.body)),
         )?;
-        for body in found.into_inner() {
-            match self.socket.ask(Request::new(message_type(DELETE), 0, body)) {
-                Err(refusal) if refusal.errno != libc::ENOENT => return Err(refusal),
-                _ => {}
+        let delete = |body| Request::new(message_type(DELETE), libc::NLM_F_ACK, body);
+        let deletes: Vec<Request> = found.into_inner().into_iter().map(delete).collect();
+        for some in deletes.chunks(AT_ONCE) {
+            let refusals = self.socket.exchange(&some.iter().collect::<Vec<_>>(), |_| ())?;
+            // One that is gone is as good as forgotten.
+            if let Some((_, refusal)) = refusals.into_iter().find(|(_, refusal)| refusal.errno != libc::ENOENT) {
+                return Err(refusal);
             }
         }
         Ok(())
     }
 }
 
-/// A listing of a family, and of one protocol; kernels that cannot filter list all.
-fn listing(family: u8, protocol: Option<u8>) -> Writer {
+/// What lists the connections of a family and protocol; kernels that cannot filter list all.
+fn all_of(family: u8, protocol: u8) -> Vec<u8> {
     let mut body = header(family, 0);
-    if let Some(protocol) = protocol {
-        body.nest(TUPLE_ORIG, |w| w.nest(TUPLE_PROTO, |w| w.bytes(PROTO_NUM, &[protocol])));
-        body.nest(FILTER, |w| w.bytes(FILTER_ORIG_FLAGS, &FLAG_PROTO_NUM.to_ne_bytes()));
-    }
-    body
+    body.nest(TUPLE_ORIG, |w| w.nest(TUPLE_PROTO, |w| w.bytes(PROTO_NUM, &[protocol])));
+    body.nest(FILTER, |w| w.bytes(FILTER_ORIG_FLAGS, &FLAG_PROTO_NUM.to_ne_bytes()));
+    body.0
 }
 
 const fn message_type(message: u16) -> u16 {
@@ -203,7 +205,8 @@ fn put_ip(w: &mut Writer, address: IpAddr, v4: u16, v6: u16) {
     }
 }
 
-/// A deletion of all connections that have the parts of every filter. All are of one family, and each is about another end.
+/// What lists or deletes the connections that have the parts of every filter, whatever their IPv6 addresses: Linux takes those of others for
+/// the ones asked for (`ctnetlink_filter_match_tuple`, up to 6.18 at least). All are of one family, and each is about another end.
 fn filtered(filters: &[Filter]) -> Vec<u8> {
     let address = filters.first().map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |filter| filter.address);
     let mut body = header(family(address), 0);
@@ -224,9 +227,12 @@ fn tuple(body: &mut Writer, filter: &Filter) -> (u16, u32) {
         if is_destination { (TUPLE_ORIG, FILTER_ORIG_FLAGS) } else { (TUPLE_REPLY, FILTER_REPLY_FLAGS) };
     let (v4, v6, port) =
         if is_destination { (V4_DST, V6_DST, PROTO_DST_PORT) } else { (V4_SRC, V6_SRC, PROTO_SRC_PORT) };
-    let mut parts = if is_destination { FLAG_IP_DST } else { FLAG_IP_SRC };
+    let mut parts = 0;
     body.nest(tuple, |w| {
-        w.nest(TUPLE_IP, |w| put_ip(w, filter.address, v4, v6));
+        if filter.address.is_ipv4() {
+            parts |= if is_destination { FLAG_IP_DST } else { FLAG_IP_SRC };
+            w.nest(TUPLE_IP, |w| put_ip(w, filter.address, v4, v6));
+        }
         if let Some(protocol) = filter.protocol {
             parts |= FLAG_PROTO_NUM;
             w.nest(TUPLE_PROTO, |w| {
