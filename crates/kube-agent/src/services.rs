@@ -69,7 +69,10 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
                 slices.take(event, &|one| Some((name_of(&one.metadata), slice(one, &node)))).await;
             }
         }
-        report(&shared, &mut services, &mut slices).await;
+        // Services of which no endpoints are known yet would refuse everybody for a moment.
+        if services.is_known && slices.is_known {
+            report(&shared, &mut services, &mut slices).await;
+        }
     }
 }
 
@@ -92,6 +95,8 @@ async fn report(
 /// One kind of objects: what the API tells of it, and what was not reported yet.
 struct Source<K, M> {
     events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
+    /// Whether a list was ever complete.
+    is_known: bool,
     /// A list that is not complete yet.
     listed: Option<BTreeMap<NamespacedName, M>>,
     /// A list that is complete.
@@ -109,7 +114,7 @@ where
 {
     fn new(client: &Client) -> Self {
         let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).boxed();
-        Self { events, listed: None, all: None, changes: BTreeMap::new() }
+        Self { events, is_known: false, listed: None, all: None, changes: BTreeMap::new() }
     }
 
     async fn take(&mut self, event: Option<Result<Event<K>, watcher::Error>>, read: Read<'_, K, M>) {
@@ -132,6 +137,7 @@ where
                 }
             }
             Event::InitDone => {
+                self.is_known = true;
                 self.all = self.listed.take();
                 self.changes.clear();
             }
