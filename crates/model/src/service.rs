@@ -88,19 +88,19 @@ pub struct ServiceWish {
     /// Its ports.
     pub ports: Vec<ServicePort>,
     /// Whether a client is led to the same endpoint again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub affinity: Affinity,
     /// Who serves at its cluster addresses.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub internal: TrafficPolicy,
     /// Who serves at its other addresses.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub external: TrafficPolicy,
     /// The node's port at which it is told how many endpoints are here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check_port: Option<u16>,
     /// Whether endpoints that are not ready serve.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub unready: Unready,
     /// The name that stands for it (`type: ExternalName`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,13 +186,13 @@ pub struct Backend {
     /// Its address.
     pub address: IpAddr,
     /// Whether it can serve.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub condition: Condition,
     /// Where it is.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub place: Place,
     /// Whom it is meant for by its hints.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub meant: Meant,
     /// Its name below that of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -313,10 +313,10 @@ pub struct Slots {
     /// Who serves; one may have several slots.
     pub ends: Vec<SocketAddr>,
     /// How many, from the first, are for those who ask for endpoints of this node.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub local: u16,
     /// Who serves those who ask for any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub rest: Rest,
 }
 
@@ -344,6 +344,11 @@ pub enum Spread {
         /// Whether a client is led to the same again.
         affinity: Affinity,
     },
+}
+
+/// What is as usual is not written: there are many.
+fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The most slots that there can be at a port.
