@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper::{HeaderMap, header::ACCEPT};
+use ring::digest;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::kind::{self, Kind, Scope};
+use crate::kind::{self, Kind, Scope, Verbs};
 
 /// As what discovery is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,37 +140,104 @@ fn described_group<'v>(name: &str, versions: impl Iterator<Item = &'v &'static s
     json!({ "name": name, "preferredVersion": versions.first(), "versions": versions })
 }
 
+/// What a version of a group has. Those who look for something in its text find the members in Kubernetes' order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceList {
+    kind: &'static str,
+    api_version: &'static str,
+    group_version: String,
+    resources: Vec<Resource>,
+}
+
+/// A resource, or a part of its objects.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource {
+    name: String,
+    singular_name: &'static str,
+    namespaced: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    short_names: &'static [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    categories: &'static [&'static str],
+    #[serde(skip_serializing_if = "String::is_empty")]
+    storage_version_hash: String,
+}
+
 /// `/api/v1` or `/apis/GROUP/VERSION`, classic.
-pub fn resource_list(group: &str, version: &str) -> Option<Value> {
+pub fn resource_list(group: &str, version: &str) -> Option<ResourceList> {
     let groups = groups();
     let kinds = groups.get(group)?.get(version)?;
-    let mut resources = Vec::new();
-    for kind in kinds {
-        let namespaced = kind.scope == Scope::Namespaced;
-        let mut resource = json!({
-            "name": kind.plural, "singularName": kind.singular, "namespaced": namespaced, "kind": kind.kind, "verbs": kind.verbs.0,
-        });
-        if !kind.short.is_empty() {
-            resource["shortNames"] = json!(kind.short);
-        }
-        if !kind.categories.is_empty() {
-            resource["categories"] = json!(kind.categories);
-        }
-        resources.push(resource);
-        for part in kind.subresources {
-            let mut resource = json!({
-                "name": format!("{}/{}", kind.plural, part.name), "singularName": "", "namespaced": namespaced,
-                "kind": part.kind, "verbs": part.verbs.0,
-            });
-            if (part.group, part.version) != (group, version) {
-                resource["group"] = part.group.into();
-                resource["version"] = part.version.into();
-            }
-            resources.push(resource);
-        }
-    }
+    let resources = kinds.iter().flat_map(|kind| std::iter::once(whole(kind)).chain(parts(kind)));
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Some(
-        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources }),
-    )
+    Some(ResourceList { kind: "APIResourceList", api_version: "v1", group_version, resources: resources.collect() })
+}
+
+fn whole(kind: &'static Kind) -> Resource {
+    Resource {
+        name: kind.plural.to_owned(),
+        singular_name: kind.singular,
+        namespaced: kind.scope == Scope::Namespaced,
+        group: "",
+        version: "",
+        kind: kind.kind,
+        verbs: kind.verbs.0,
+        short_names: kind.short,
+        categories: kind.categories,
+        storage_version_hash: if kind.verbs == Verbs::CREATE { String::new() } else { storage_hash(kind) },
+    }
+}
+
+fn parts(kind: &'static Kind) -> impl Iterator<Item = Resource> {
+    kind.subresources.iter().map(move |part| {
+        let (group, version) = match (part.group, part.version) {
+            own if own == (kind.group, kind.version) => ("", ""),
+            other => other,
+        };
+        let name = format!("{}/{}", kind.plural, part.name);
+        Resource {
+            name,
+            singular_name: "",
+            group,
+            version,
+            kind: part.kind,
+            verbs: part.verbs.0,
+            short_names: &[],
+            categories: &[],
+            storage_version_hash: String::new(),
+            ..whole(kind)
+        }
+    })
+}
+
+/// Changes when objects of the kind are kept as another version.
+fn storage_hash(kind: &Kind) -> String {
+    let kept = kind.kept_as();
+    let name = format!("{}/{}/{}", kept.group, kept.version, kept.kind);
+    BASE64_STANDARD.encode(&digest::digest(&digest::SHA256, name.as_bytes()).as_ref()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_in_kubernetes_order() {
+        let text = serde_json::to_string(&resource_list("", "v1").expect("the core group")).expect("JSON");
+        let has = |part: &str| assert!(text.contains(part), "no {part} in {text}");
+        has(
+            r#"{"name":"configmaps","singularName":"configmap","namespaced":true,"kind":"ConfigMap","verbs":["create","delete","deletecollection","get","list","patch","update","watch"],"shortNames":["cm"],"storageVersionHash":"#,
+        );
+        has(r#""shortNames":["po"],"categories":["all"],"storageVersionHash":"xPOwRZ+Yhw8="}"#);
+        has(
+            r#"{"name":"pods/eviction","singularName":"","namespaced":true,"group":"policy","version":"v1","kind":"Eviction","verbs":["create"]}"#,
+        );
+    }
 }

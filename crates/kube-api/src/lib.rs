@@ -19,6 +19,7 @@ mod admit;
 mod answer;
 mod body;
 mod discovery;
+mod metrics;
 mod open;
 mod path;
 mod protobuf;
@@ -28,6 +29,7 @@ mod run;
 mod serve;
 mod subresource;
 mod table;
+mod text;
 mod view;
 
 pub use open::{ApiServer, OpenError, Opening};

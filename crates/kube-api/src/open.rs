@@ -1,6 +1,6 @@
 //! The server put together and opened: objects, authority, certificates, the first objects, and the tasks that serve and control.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
@@ -106,6 +106,7 @@ impl ApiServer {
             signer: authority.signer()?,
             nodes: Arc::new(nodes),
             addresses: tokio::sync::Mutex::new(()),
+            metrics: crate::metrics::Metrics::default(),
             random: SystemRandom::new(),
         });
         first(&server, of_cluster).await?;
@@ -116,11 +117,18 @@ impl ApiServer {
     pub async fn serve(&self, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()> + Send) {
         let mut tasks = JoinSet::new();
         tasks.spawn(run::run(self.server.clone()));
+        tasks.spawn(keep(self.server.clone()));
         for listener in listeners {
             tasks.spawn(serve::serve(self.server.clone(), listener, Arc::clone(&self.tls)));
         }
         // The tasks end with the set.
         shutdown.await;
+    }
+
+    /// What its verbs see.
+    #[cfg(test)]
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// The authority of the cluster.
@@ -209,9 +217,21 @@ fn client_config(authority: &Authority, own: &Pair) -> Result<ClientConfig, Open
     builder.with_root_certificates(roots(authority)?).with_client_auth_cert(certificates, key).map_err(wrong)
 }
 
+/// How often it is seen to that what every cluster has is there.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 5] =
     ["default", "kube-system", "kube-public", "kube-node-lease", crate::auth::role::SYSTEM_NAMESPACE];
+
+/// Makes again what every cluster has, when somebody has deleted it.
+async fn keep(server: Server) {
+    loop {
+        tokio::time::sleep(KEEP_EVERY).await;
+        if let Err(error) = first(&server).await {
+            tracing::warn!(%error, "what every cluster has is not there");
+        }
+    }
+}
 
 /// Makes what every cluster has, where it is not there.
 async fn first(server: &Server, more: Vec<Value>) -> Result<(), OpenError> {

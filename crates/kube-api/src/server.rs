@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 use store::objects::{Objects, ObjectsError};
 
-use crate::{auth::token::Signer, kind::Kind, settings::Settings, status::Failure, view::View};
+use crate::{auth::token::Signer, kind::Kind, metrics::Metrics, settings::Settings, status::Failure, view::View};
 
 /// The server as its verbs see it; clones share it.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Parts {
     pub nodes: Arc<rustls::ClientConfig>,
     /// Whoever takes an address or a port of the cluster for a service holds this from looking to writing.
     pub addresses: tokio::sync::Mutex<()>,
+    /// Counts of what is asked.
+    pub metrics: Metrics,
     /// The system's randomness.
     pub random: SystemRandom,
 }
@@ -74,6 +76,7 @@ pub fn key(kind: &Kind, namespace: &str, name: &str) -> String {
 
 /// Where the objects of a kind are kept: those of a namespace, or all. Objects of the cluster are in the namespace without a name.
 pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
+    let kind = kind.kept_as();
     let group = if kind.group.is_empty() { "core" } else { kind.group };
     match namespace {
         Some(namespace) => format!("/{group}/{}/{namespace}/", kind.plural),

@@ -16,6 +16,8 @@ pub struct Failure {
     pub message: String,
     /// What a program reads besides: name, group, kind, causes; `null` for none.
     pub details: Value,
+    /// Where the client of a list may go on all the same.
+    pub resume: Option<String>,
 }
 
 impl Failure {
@@ -28,11 +30,14 @@ impl Failure {
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }
+        if let Some(token) = &self.resume {
+            status["metadata"]["continue"] = token.as_str().into();
+        }
         status
     }
 
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Value::Null }
+        Self { code, reason, message: message.into(), details: Value::Null, resume: None }
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
@@ -46,6 +51,14 @@ impl Failure {
     /// There is no such object.
     pub fn not_found(kind: &Kind, name: &str) -> Self {
         Self::new(404, "NotFound", format!("{} {name:?} not found", resource(kind))).about(kind, name)
+    }
+
+    /// There is no such kind.
+    pub fn no_such_kind(group: &str, version: &str, plural: &str) -> Self {
+        let place = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        let mut failure = Self::no_such_path();
+        failure.message = format!("{}: there are no {plural} of {place} here", failure.message);
+        failure
     }
 
     /// There is no such path.
@@ -149,6 +162,15 @@ impl Failure {
     /// The history asked for is gone.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
+    }
+
+    /// What a page of a list belongs to is no longer known. With `token` the client gets the rest as it is now.
+    pub fn page_expired(token: String) -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without \
+                       the continue parameter, or use the continue token in this response to retrieve the remainder of the results. \
+                       Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted \
+                       between the time the first chunk was returned and now may show up in the list.";
+        Self { resume: Some(token), ..Self::expired(message) }
     }
 
     /// The body is too large.

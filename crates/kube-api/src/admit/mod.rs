@@ -32,6 +32,14 @@ pub async fn create<'s>(
     Ok(None)
 }
 
+/// Whether an object may go.
+pub fn delete(place: Place<'_>, name: &str) -> Result<(), Failure> {
+    match place.kind.kind {
+        "Namespace" => namespace::delete(place.kind, name),
+        _ => Ok(()),
+    }
+}
+
 /// A changed object is admitted.
 pub async fn update<'s>(
     server: &'s Server,
@@ -41,6 +49,10 @@ pub async fn update<'s>(
     old: &Value,
 ) -> Result<Held<'s>, Failure> {
     match place.kind.kind {
+        "Pod" => {
+            pod::tolerations(object);
+            Ok(None)
+        }
         "Service" if object.at("spec") != old.at("spec") => service::take(server, place, object, Some(old)).await,
         _ => Ok(None),
     }

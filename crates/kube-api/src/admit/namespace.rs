@@ -1,14 +1,25 @@
-//! Nothing is made in a namespace that is not there, or that is on its way out.
+//! Nothing is made in a namespace that is not there, or that is on its way out; and some namespaces stay.
 
 use serde_json::{Value, json};
 
 use crate::{
-    kind,
+    kind::{self, Kind},
     object::{Look, encoding, meta},
     server::{self, Server},
     status::Failure,
     verb::Place,
 };
+
+/// Namespaces that stay.
+const STAY: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+/// Whether a namespace may be deleted.
+pub fn delete(kind: &Kind, name: &str) -> Result<(), Failure> {
+    if STAY.contains(&name) {
+        return Err(Failure::not_allowed(kind, name, "this namespace may not be deleted"));
+    }
+    Ok(())
+}
 
 /// Whether something may be made in its namespace.
 pub fn open(server: &Server, place: Place<'_>, object: &Value) -> Result<(), Failure> {

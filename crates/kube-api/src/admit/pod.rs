@@ -25,7 +25,8 @@ pub fn create(server: &Server, user: &User, pod: &mut Value) -> Result<(), Failu
     service_account(server, pod)
 }
 
-fn tolerations(pod: &mut Value) {
+/// Gives a pod the tolerations that every pod has.
+pub fn tolerations(pod: &mut Value) {
     let mut all = pod.list("spec.tolerations").to_vec();
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let there = |toleration: &Value| {

@@ -4,6 +4,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use ring::{
+    digest,
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
 };
@@ -19,6 +20,14 @@ pub const LIFE_MIN_S: i64 = 600;
 pub const LIFE_S: i64 = 3600;
 /// A token lives at most this long, seconds.
 pub const LIFE_MAX_S: i64 = 1 << 32;
+
+/// Where others find the key (OpenID Connect Discovery 1.0, section 3).
+pub fn configuration(key_set_url: &str) -> Value {
+    json!({
+        "issuer": ISSUER, "jwks_uri": key_set_url, "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+    })
+}
 
 /// What a token says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,11 +83,24 @@ impl Signer {
 
     /// A token that says this.
     pub fn sign(&self, claims: &Claims) -> Result<String, ring::error::Unspecified> {
-        let head = URL_SAFE_NO_PAD.encode(json!({ "alg": "ES256", "typ": "JWT" }).to_string());
+        let head = json!({ "alg": "ES256", "kid": self.key_id(), "typ": "JWT" });
+        let head = URL_SAFE_NO_PAD.encode(head.to_string());
         let body = URL_SAFE_NO_PAD.encode(payload(claims).to_string());
         let said = format!("{head}.{body}");
         let signature = self.key.sign(&self.random, said.as_bytes())?;
         Ok(format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    fn key_id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, self.key.public_key().as_ref()))
+    }
+
+    /// The public key for others, who verify tokens themselves: a set of one (RFC 7517; RFC 7518, 6.2).
+    pub fn key_set(&self) -> Value {
+        // An uncompressed point: a byte that says so, x, y.
+        let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
+        let [x, y] = [x, y].map(|number| URL_SAFE_NO_PAD.encode(number));
+        json!({ "keys": [{ "use": "sig", "kty": "EC", "kid": self.key_id(), "crv": "P-256", "alg": "ES256", "x": x, "y": y }] })
     }
 
     /// What a token says, if it is ours and holds now.
@@ -157,6 +179,10 @@ mod tests {
         assert_eq!(signer.verify(&token, at(1500)), Some(claims));
         assert_eq!(signer.verify(&token, at(2000)), None);
         assert_eq!(signer.verify(&token, at(500)), None);
+        let keys = signer.key_set();
+        let part = |path: &str| URL_SAFE_NO_PAD.decode(keys["keys"][0].text(path)).expect("base64");
+        let point = [vec![4], part("x"), part("y")].concat();
+        assert_eq!(point, signer.key.public_key().as_ref());
         let other = Signer::new(&Signer::generate().expect("a key")).expect("that key");
         assert_eq!(other.verify(&token, at(1500)), None);
         for broken in ["", "a.b.c", "..", &token[1..], &token[..token.len() - 4]] {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Column, Errors, Kind, NameRule, Path, column};
+use super::{Column, Errors, Kind, NameRule, Path, Twin, column, syntax};
 use crate::object::Look;
 
 /// Of the core group.
@@ -15,7 +15,7 @@ pub static CORE: Kind = Kind {
     schema: "Event",
     name: NameRule::Subdomain,
     columns: COLUMNS,
-    validate: |event, errors| same_namespace(event, "involvedObject", errors),
+    validate,
     fields: &[
         ("involvedObject.kind", |event| event.text("involvedObject.kind").to_owned()),
         ("involvedObject.namespace", |event| event.text("involvedObject.namespace").to_owned()),
@@ -41,16 +41,33 @@ pub static GROUP: Kind = Kind {
     short: &["ev"],
     schema: "events.Event",
     columns: COLUMNS,
-    validate: |event, errors| same_namespace(event, "regarding", errors),
+    validate,
+    validate_create,
+    validate_update,
     fields: &[
         ("regarding.kind", |event| event.text("regarding.kind").to_owned()),
         ("regarding.namespace", |event| event.text("regarding.namespace").to_owned()),
         ("regarding.name", |event| event.text("regarding.name").to_owned()),
         ("regarding.uid", |event| event.text("regarding.uid").to_owned()),
+        ("regarding.apiVersion", |event| event.text("regarding.apiVersion").to_owned()),
+        ("regarding.resourceVersion", |event| event.text("regarding.resourceVersion").to_owned()),
+        ("regarding.fieldPath", |event| event.text("regarding.fieldPath").to_owned()),
         ("reason", |event| event.text("reason").to_owned()),
         ("reportingController", |event| event.text("reportingController").to_owned()),
         ("type", |event| event.text("type").to_owned()),
     ],
+    twin: Some(Twin {
+        of: &CORE,
+        fields: &[
+            ("regarding", "involvedObject"),
+            ("note", "message"),
+            ("reportingController", "reportingComponent"),
+            ("deprecatedSource", "source"),
+            ("deprecatedFirstTimestamp", "firstTimestamp"),
+            ("deprecatedLastTimestamp", "lastTimestamp"),
+            ("deprecatedCount", "count"),
+        ],
+    }),
     ..Kind::BASE
 };
 
@@ -111,11 +128,105 @@ fn source(event: &Value) -> String {
     if host.is_empty() { component.to_owned() } else { format!("{component}, {host}") }
 }
 
-fn same_namespace(event: &Value, about: &str, errors: &mut Errors) {
-    let (own, other) = (event.text("metadata.namespace"), event.text(&format!("{about}.namespace")));
-    let fits = if other.is_empty() { own == "default" } else { own == other };
+/// The longest action, reason and name of an instance.
+const WORD_MAX: usize = 128;
+/// The longest message.
+const NOTE_MAX: usize = 1024;
+
+/// An event that says when it happened is of the younger form, which must say more. Both groups name the fields as the core group does.
+fn validate(event: &Value, errors: &mut Errors) {
+    let (own, other) = (event.text("metadata.namespace"), about(event).text("namespace"));
+    let is_young = event.at("eventTime").is_some();
+    let fits = match (other, is_young) {
+        ("", true) => matches!(own, "default" | "kube-system"),
+        ("", false) => own == "default",
+        (other, true) => !other.is_empty(),
+        (other, false) => own == other,
+    };
     if !fits {
-        errors.invalid(&Path::new(about).field("namespace"), other, "does not match event.namespace");
+        errors.invalid(&Path::new("involvedObject.namespace"), other, "does not match event.namespace");
+    }
+    if !is_young {
+        return;
+    }
+    let controller = either(event, "reportingComponent", "reportingController");
+    let reporting = Path::new("reportingController");
+    match (controller, syntax::qualified_name(controller)) {
+        ("", _) => errors.required(&reporting, ""),
+        (_, Some(wrong)) => errors.invalid(&reporting, controller, wrong),
+        (_, None) => {}
+    }
+    for field in ["reportingInstance", "action", "reason"] {
+        match event.text(field) {
+            "" => errors.required(&Path::new(field), ""),
+            text if text.len() > WORD_MAX => {
+                errors.invalid(&Path::new(field), "", format!("can have at most {WORD_MAX} characters"));
+            }
+            _ => {}
+        }
+    }
+    if either(event, "message", "note").len() > NOTE_MAX {
+        errors.invalid(&Path::new("message"), "", format!("can have at most {NOTE_MAX} characters"));
+    }
+}
+
+fn validate_create(event: &Value, errors: &mut Errors) {
+    series(event, errors);
+    if event.at("eventTime").is_none() {
+        errors.required(&Path::new("eventTime"), "");
+    }
+    let of = event.text("type");
+    if !matches!(of, "Normal" | "Warning") {
+        errors.invalid(&Path::new("type"), "", format!("has invalid value: {of}"));
+    }
+    let old = [
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("deprecatedSource", "source"),
+    ];
+    for (field, told) in old {
+        let says =
+            event.at(field).is_some_and(|value| !matches!(value.as_i64(), Some(0)) && *value != serde_json::json!({}));
+        if says {
+            errors.invalid(&Path::new(told), "", "needs to be unset");
+        }
+    }
+}
+
+/// Only how it goes on may change.
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    if new.at("series") != old.at("series") {
+        series(new, errors);
+    }
+    for (field, told) in [
+        ("regarding", "involvedObject"),
+        ("reason", "reason"),
+        ("note", "message"),
+        ("deprecatedSource", "source"),
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("type", "type"),
+        ("eventTime", "eventTime"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingController", "reportingController"),
+        ("reportingInstance", "reportingInstance"),
+    ] {
+        if new.at(field) != old.at(field) {
+            errors.invalid(&Path::new(told), new.at(field).cloned().unwrap_or_default(), "field is immutable");
+        }
+    }
+}
+
+fn series(event: &Value, errors: &mut Errors) {
+    let Some(series) = event.at("series") else { return };
+    if series.int("count").unwrap_or_default() < 2 {
+        errors.invalid(&Path::new("series.count"), "", "should be at least 2");
+    }
+    if series.at("lastObservedTime").is_none() {
+        errors.required(&Path::new("series.lastObservedTime"), "");
     }
 }
 

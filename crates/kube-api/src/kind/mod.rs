@@ -3,6 +3,7 @@
 
 pub mod column;
 pub mod error;
+pub mod kept;
 pub mod metadata;
 pub mod selector;
 pub mod strategy;
@@ -41,7 +42,10 @@ mod cases;
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub use self::error::{Errors, FieldError, Path, Reason};
+pub use self::{
+    error::{Errors, FieldError, Path, Reason},
+    kept::Twin,
+};
 use crate::schema::{self, Type};
 
 /// All kinds that are served.
@@ -121,8 +125,12 @@ pub struct Kind {
     /// Makes an object ready for storing (new, old; none on create): resets what only another subresource may set, counts
     /// `metadata.generation` where the kind has one.
     pub prepare: fn(&mut Value, Option<&Value>),
+    /// Finds what is wrong with a new object besides.
+    pub validate_create: fn(&Value, &mut Errors),
     /// The fields besides `metadata.name` and `metadata.namespace` that a field selector can ask for.
     pub fields: &'static [Selectable],
+    /// The kind whose objects these are, where they are shown under other names.
+    pub twin: Option<Twin>,
 }
 
 /// A field that a field selector can ask for, and its text.
@@ -226,7 +234,9 @@ impl Kind {
         validate: |_, _| {},
         validate_update: |_, _, _| {},
         prepare: |_, _| {},
+        validate_create: |_, _| {},
         fields: &[],
+        twin: None,
     };
 
     /// Group and version as objects have them: `v1`, `apps/v1`.
@@ -239,8 +249,9 @@ impl Kind {
         metadata::validate(self, object, old, errors);
         schema::check_values(self.schema(), object, errors);
         (self.validate)(object, errors);
-        if let Some(old) = old {
-            (self.validate_update)(object, old, errors);
+        match old {
+            Some(old) => (self.validate_update)(object, old, errors),
+            None => (self.validate_create)(object, errors),
         }
     }
 

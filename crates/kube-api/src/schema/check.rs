@@ -13,8 +13,19 @@ use crate::kind::{Errors, Path};
 /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32` and the like.
 pub fn check(of: &Type, value: &Value) -> Result<(), String> {
     match value {
-        Value::Object(fields) => check_object(of, fields, ""),
+        Value::Object(fields) => check_object(of, fields, "").map_err(|wrong| wrong.decoded()),
         _ => Err(format!("json: cannot unmarshal {} into Go value of type {}", named(value), go_name(of))),
+    }
+}
+
+/// The same for what a strategic merge patch has made, in the words that clients know of it.
+///
+/// # Errors
+/// `cannot restore map from string` and the like.
+pub fn check_patched(of: &Type, value: &Value) -> Result<(), String> {
+    match value {
+        Value::Object(fields) => check_object(of, fields, "").map_err(|wrong| wrong.restored()),
+        _ => Err(format!("cannot restore struct from: {}", named(value))),
     }
 }
 
@@ -26,30 +37,55 @@ pub fn check_values(of: &Type, value: &Value, errors: &mut Errors) {
     }
 }
 
-fn check_object(of: &Type, fields: &Map<String, Value>, path: &str) -> Result<(), String> {
+fn check_object(of: &Type, fields: &Map<String, Value>, path: &str) -> Result<(), Wrong> {
     for (name, value) in fields {
         let Some(field) = of.fields.get(name.as_str()) else { continue };
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         check_shape(&field.shape, value, &path).map_err(|wrong| match wrong {
-            Wrong::Kind { path, found, wanted } => {
+            Wrong::Kind { owner: "", path, found, wanted } => {
                 let owner = of.name.rsplit('.').next().unwrap_or(of.name);
-                format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}")
+                Wrong::Kind { owner, path, found, wanted }
             }
-            Wrong::Text(text) => text,
+            told => told,
         })?;
     }
     Ok(())
 }
 
 enum Wrong {
-    /// Another kind of JSON.
-    Kind { path: String, found: String, wanted: String },
+    /// Another kind of JSON; `owner` is the type that has the field.
+    Kind { owner: &'static str, path: String, found: String, wanted: String },
     /// In words.
     Text(String),
 }
 
+impl Wrong {
+    fn decoded(self) -> String {
+        match self {
+            Self::Kind { owner, path, found, wanted } => {
+                format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}")
+            }
+            Self::Text(text) => text,
+        }
+    }
+
+    fn restored(self) -> String {
+        match self {
+            Self::Kind { found, wanted, .. } if wanted.starts_with("map[") => {
+                format!("cannot restore map from {found}")
+            }
+            Self::Kind { found, wanted, .. } if wanted.starts_with("[]") => {
+                format!("cannot restore slice from {found}")
+            }
+            Self::Kind { found, wanted, .. } if wanted.contains('.') => format!("cannot restore struct from: {found}"),
+            Self::Kind { wanted, .. } => format!("unrecognized type: {wanted}"),
+            Self::Text(text) => text,
+        }
+    }
+}
+
 fn check_shape(shape: &Shape, value: &Value, path: &str) -> Result<(), Wrong> {
-    let mismatch = || Wrong::Kind { path: path.to_owned(), found: named(value), wanted: go_type(shape) };
+    let mismatch = || Wrong::Kind { owner: "", path: path.to_owned(), found: named(value), wanted: go_type(shape) };
     match (shape, value) {
         (_, Value::Null) | (Shape::Any, _) | (Shape::String, Value::String(_)) | (Shape::Bool, Value::Bool(_)) => {
             Ok(())
@@ -65,7 +101,7 @@ fn check_shape(shape: &Shape, value: &Value, path: &str) -> Result<(), Wrong> {
         (Shape::Time | Shape::MicroTime, Value::String(text)) => check_time(text),
         (Shape::Bytes, Value::String(text)) => check_bytes(text),
         (Shape::Object(name), Value::Object(fields)) => match super::lookup(name) {
-            Some(of) => check_object(of, fields, path).map_err(Wrong::Text),
+            Some(of) => check_object(of, fields, path),
             None => Ok(()),
         },
         (Shape::List(of), Value::Array(elements)) => {
@@ -77,7 +113,7 @@ fn check_shape(shape: &Shape, value: &Value, path: &str) -> Result<(), Wrong> {
 }
 
 fn too_precise(number: &serde_json::Number, shape: &Shape, path: &str) -> Wrong {
-    Wrong::Kind { path: path.to_owned(), found: format!("number {number}"), wanted: go_type(shape) }
+    Wrong::Kind { owner: "", path: path.to_owned(), found: format!("number {number}"), wanted: go_type(shape) }
 }
 
 fn check_quantity(value: &Value) -> Result<(), Wrong> {
@@ -234,6 +270,17 @@ mod tests {
             json!({ "spec": { "overhead": { "cpu": "much" } } }),
             "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
         );
+    }
+
+    #[test]
+    fn types_of_patched_objects_are_checked() {
+        let check = |value: Value, wrong: &str| {
+            assert_eq!(check_patched(lookup("Deployment").expect("a kind"), &value).expect_err("wrong"), wrong);
+        };
+        check(json!({ "metadata": { "labels": "x" } }), "cannot restore map from string");
+        check(json!({ "metadata": "x" }), "cannot restore struct from: string");
+        check(json!({ "metadata": { "finalizers": "x" } }), "cannot restore slice from string");
+        check(json!({ "spec": { "replicas": "x" } }), "unrecognized type: int32");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use serde_json::Value;
 
 pub use self::{
-    check::{check, check_values},
+    check::{check, check_patched, check_values},
     default::fill_defaults,
     prune::prune,
 };

@@ -84,10 +84,12 @@ fn access(user: &User, review: &Value) -> Value {
 }
 
 fn rules(user: &User, namespace: &str) -> Value {
-    let mut resources = vec![json!({
-        "verbs": ["create"], "apiGroups": ["authorization.k8s.io", "authentication.k8s.io"],
-        "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"],
-    })];
+    let questions =
+        |group: &str, resources: &[&str]| json!({ "verbs": ["create"], "apiGroups": [group], "resources": resources });
+    let mut resources = vec![
+        questions("authentication.k8s.io", &["selfsubjectreviews"]),
+        questions("authorization.k8s.io", &["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
+    ];
     let all = |verb| Ask::Resource { verb, group: "", resource: "pods", subresource: "", namespace, name: "" };
     if role::may(user, &all("deletecollection")) {
         resources.push(json!({ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }));

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     kind::Kind,
-    object::{Look, encoding, meta},
+    object::{Look, meta},
     query::Query,
     server::Server,
     status::Failure,
@@ -27,7 +27,7 @@ pub async fn delete(
     let page = list::list(server, kind, namespace, &filter, query).await?;
     let mut deleted = Vec::new();
     for stored in &page.items {
-        let object = encoding::decode(stored);
+        let object = kind.decode(stored);
         let place = Place { kind, namespace: meta::namespace(&object) };
         // This one, not one of the same name that came after it.
         let options = DeleteOptions { uid: Some(object.text("metadata.uid").to_owned()), ..options.clone() };

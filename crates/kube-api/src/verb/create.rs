@@ -11,7 +11,7 @@ use super::{
 use crate::{
     admit,
     auth::User,
-    object::{Look, encoding, meta, name},
+    object::{Look, meta, name},
     query::WriteOptions,
     server::Server,
     status::Failure,
@@ -32,7 +32,7 @@ pub async fn create(
     if !object.text("metadata.resourceVersion").is_empty() {
         return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
     }
-    let warnings = write::check_fields(place.kind, &mut object, options.validation)?;
+    let warnings = write::check_fields(place.kind, &mut object, options)?;
     let base = object.text("metadata.generateName").to_owned();
     let generated = object.text("metadata.name").is_empty() && !base.is_empty();
     meta::born(&mut object, server.uid()?, server.now());
@@ -69,7 +69,7 @@ async fn born(
     if options.dry_run {
         return Ok(object);
     }
-    match server.objects.write(&place.key(&name), Expect::Absent, Some(encoding::encode(&object))).await {
+    match server.objects.write(&place.key(&name), Expect::Absent, Some(kind.encode(&object))).await {
         Ok(written) => Ok(write::versioned(object, written.revision)),
         Err(WriteError::Conflict { .. }) => Err(Failure::already_exists(kind, &name)),
         Err(WriteError::Failed(error)) => Err(error.into()),

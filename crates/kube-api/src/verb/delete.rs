@@ -6,7 +6,8 @@ use store::objects::{Expect, WriteError};
 
 use super::{Place, update};
 use crate::{
-    object::{Look, encoding, meta},
+    admit,
+    object::{Look, meta},
     query::{self, Query},
     server::Server,
     status::Failure,
@@ -103,15 +104,16 @@ pub async fn delete(
     name: &str,
     options: &DeleteOptions,
 ) -> Result<Deleted, Failure> {
+    admit::delete(place, name)?;
     for _ in 0..TRIES {
         let snapshot = server.objects.snapshot().await?;
         let stored = snapshot.get(&place.key(name)).ok_or_else(|| Failure::not_found(place.kind, name))?;
-        let old = encoding::decode(stored);
+        let old = place.kind.decode(stored);
         check(place, name, &old, options)?;
         let new = leaving(place, &old, options, server);
         let over = update::is_over(&new);
         if !options.dry_run && (over || new != old) {
-            let value = (!over).then(|| encoding::encode(&new));
+            let value = (!over).then(|| place.kind.encode(&new));
             match server.objects.write(&place.key(name), Expect::At(stored.modified), value).await {
                 Ok(written) if !over => {
                     return Ok(Deleted::Going(super::write::versioned(new, written.revision)));

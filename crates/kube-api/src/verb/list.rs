@@ -7,7 +7,7 @@ use store::objects::{ObjectsError, Revision, Snapshot, Stored};
 use crate::{
     kind::Kind,
     object::{
-        Look, encoding,
+        Look,
         selector::{FieldSelector, LabelSelector},
     },
     query::Query,
@@ -59,7 +59,7 @@ impl Filter {
 
     /// Whether it takes an object as it is kept, which is not read if that is not needed.
     pub fn takes_stored(&self, stored: &Stored) -> bool {
-        self.is_open() || self.takes(&encoding::decode(stored))
+        self.is_open() || self.takes(&self.kind.decode(stored))
     }
 
     /// From now on it takes only the object of that name.
@@ -104,17 +104,16 @@ pub async fn list(
     query: &Query,
 ) -> Result<Page, Failure> {
     let limit = usize::try_from(query.int("limit")?.unwrap_or_default()).unwrap_or_default();
+    query.check_list()?;
     let (snapshot, after) = match query.text("continue") {
         "" => (snapshot(server, query).await?, None),
-        token => {
-            let (revision, after) = read_token(token)?;
-            let expired = |_| {
-                Failure::expired(
-                    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-                )
-            };
-            (server.objects.snapshot_at(revision).map_err(expired)?, Some(after))
-        }
+        token => match read_token(token)? {
+            (Some(revision), after) => {
+                let expired = |_| Failure::page_expired(self::token(None, &after));
+                (server.objects.snapshot_at(revision).map_err(expired)?, Some(after))
+            }
+            (None, after) => (server.objects.snapshot().await?, Some(after)),
+        },
     };
     let prefix = server::prefix(kind, namespace);
     let mut found = snapshot.range(&prefix, after.as_deref()).filter(|(_, stored)| filter.takes_stored(stored));
@@ -122,7 +121,7 @@ pub async fn list(
     let mut last = None;
     for (key, stored) in found.by_ref() {
         if limit > 0 && page.items.len() == limit {
-            page.next = last.map(|last: &str| token(snapshot.revision, last));
+            page.next = last.map(|last: &str| token(Some(snapshot.revision), last));
             page.remaining = filter.is_open().then(|| found.count() + 1);
             break;
         }
@@ -158,14 +157,30 @@ pub fn revision(text: &str) -> Result<Option<Revision>, Failure> {
     text.parse().map(|number| Some(Revision(number))).map_err(wrong)
 }
 
-fn token(revision: Revision, last: &str) -> String {
-    URL_SAFE_NO_PAD.encode(json!({ "v": "meta.k8s.io/v1", "rv": revision.0, "start": last }).to_string())
+/// Where a client goes on: after which key, and in the objects of which revision; of none, in those that are there then.
+fn token(revision: Option<Revision>, last: &str) -> String {
+    let revision = revision.and_then(|revision| i64::try_from(revision.0).ok()).unwrap_or(-1);
+    URL_SAFE_NO_PAD.encode(json!({ "v": "meta.k8s.io/v1", "rv": revision, "start": last }).to_string())
 }
 
-fn read_token(token: &str) -> Result<(Revision, String), Failure> {
+fn read_token(token: &str) -> Result<(Option<Revision>, String), Failure> {
     let wrong = || Failure::bad_request("continue key is not valid: it is not one that this server gave");
     let text = URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
     let token: Value = serde_json::from_slice(&text).map_err(|_| wrong())?;
-    let revision = token.int("rv").and_then(|rv| u64::try_from(rv).ok()).ok_or_else(wrong)?;
-    Ok((Revision(revision), token.text("start").to_owned()))
+    let revision = token.int("rv").ok_or_else(wrong)?;
+    Ok((u64::try_from(revision).ok().map(Revision), token.text("start").to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_lead_back() {
+        for revision in [Some(Revision(7)), None] {
+            let read = read_token(&token(revision, "/core/pods/a/b")).map_err(|failure| failure.message);
+            assert_eq!(read, Ok((revision, "/core/pods/a/b".to_owned())));
+        }
+        assert!(read_token("x").is_err() && read_token("").is_err());
+    }
 }

@@ -11,6 +11,9 @@ pub mod update;
 pub mod watch;
 pub mod write;
 
+#[cfg(test)]
+mod cases;
+
 use crate::{kind::Kind, server};
 
 /// The place of objects: a kind, and a namespace (empty for objects of the cluster).

@@ -18,6 +18,7 @@ use crate::{
         merge, strategic,
     },
     query::{Owners, WriteOptions},
+    schema::{self, Type},
     server::Server,
     status::Failure,
 };
@@ -40,15 +41,16 @@ const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+jso
                         application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 impl Patch {
-    /// Reads a patch of a media type.
-    pub fn read(media_type: &str, text: &[u8]) -> Result<Self, Failure> {
-        match media_type {
-            "application/json-patch+json" => body::json(text).map(Self::Json),
-            "application/merge-patch+json" => body::json(text).map(Self::Merge),
-            "application/strategic-merge-patch+json" => body::json(text).map(Self::Strategic),
-            "application/apply-patch+yaml" => body::yaml(text).map(Self::Apply),
-            _ => Err(Failure::unsupported_media(ACCEPTED)),
-        }
+    /// Reads a patch of a media type, and what it says twice.
+    pub fn read(media_type: &str, text: &[u8]) -> Result<(Self, Vec<String>), Failure> {
+        let (read, form): (_, fn(Value) -> Self) = match media_type {
+            "application/json-patch+json" => (body::json(text)?, Self::Json),
+            "application/merge-patch+json" => (body::json(text)?, Self::Merge),
+            "application/strategic-merge-patch+json" => (body::json(text)?, Self::Strategic),
+            "application/apply-patch+yaml" => (body::yaml(text)?, Self::Apply),
+            _ => return Err(Failure::unsupported_media(ACCEPTED)),
+        };
+        Ok((form(read.value), read.twice))
     }
 
     /// What it makes of a value that has no schema of its own here (a Scale).
@@ -68,14 +70,37 @@ pub async fn patch(server: &Server, place: Place<'_>, asked: &Update<'_>, patch:
         patch => {
             let change = |object: &Value| {
                 let patched = match patch {
-                    Patch::Json(patch) => json_patch::apply(object, patch),
-                    Patch::Strategic(patch) => strategic::apply(place.kind.schema(), object, patch),
-                    Patch::Merge(patch) | Patch::Apply(patch) => merge::apply(object, patch),
+                    Patch::Json(patch) => json_patch::apply(object, patch)?,
+                    Patch::Strategic(patch) => by_schema(place.kind.schema(), object, patch)?,
+                    Patch::Merge(patch) | Patch::Apply(patch) => merge::apply(object, patch)?,
                 };
-                unpinned(object, patched?)
+                unpinned(object, patched)
             };
             update::update(server, place, asked, change).await
         }
+    }
+}
+
+fn by_schema(of: &Type, object: &Value, patch: &Value) -> Result<Value, Failure> {
+    let patched = strategic::apply(of, object, patch)?;
+    schema::check_patched(of, &patched).map_err(|wrong| {
+        let message = format!(" \"\" is invalid: patch: Invalid value: \"{}\": {wrong}", go(patch));
+        Failure::unprocessable(message)
+    })?;
+    Ok(patched)
+}
+
+/// A value as Go prints it.
+fn go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go).collect::<Vec<_>>().join(" ")),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| format!("{name}:{}", go(value)));
+            format!("map[{}]", members.collect::<Vec<_>>().join(" "))
+        }
+        plain => plain.to_string(),
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 use store::objects::Stored;
 
 use super::Place;
-use crate::{object::encoding, server::Server, status::Failure};
+use crate::{server::Server, status::Failure};
 
 /// An object as it is kept.
 pub async fn stored(server: &Server, place: Place<'_>, name: &str) -> Result<Stored, Failure> {
@@ -14,5 +14,5 @@ pub async fn stored(server: &Server, place: Place<'_>, name: &str) -> Result<Sto
 
 /// An object.
 pub async fn object(server: &Server, place: Place<'_>, name: &str) -> Result<Value, Failure> {
-    Ok(encoding::decode(&stored(server, place, name).await?))
+    Ok(place.kind.decode(&stored(server, place, name).await?))
 }

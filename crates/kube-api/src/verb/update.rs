@@ -11,7 +11,7 @@ use crate::{
     admit,
     auth::User,
     kind::strategy,
-    object::{Look, encoding, meta},
+    object::{Look, meta},
     query::WriteOptions,
     server::Server,
     status::Failure,
@@ -90,7 +90,7 @@ async fn once(
     stored: &Stored,
 ) -> Result<Option<Written>, Failure> {
     let (kind, name) = (place.kind, update.name);
-    let old = encoding::decode(stored);
+    let old = kind.decode(stored);
     let (mut new, mut warnings) = change(&old)?;
     write::address(place, &mut new)?;
     if meta::name(&new) != name {
@@ -98,8 +98,9 @@ async fn once(
             format!("the name of the object ({}) does not match the name on the URL ({name})", meta::name(&new));
         return Err(Failure::bad_request(message));
     }
+    // `0` is any version.
     let asked = new.text("metadata.resourceVersion");
-    let pinned = !asked.is_empty();
+    let pinned = !matches!(asked, "" | "0");
     if pinned && asked != old.text("metadata.resourceVersion") {
         return Err(Failure::modified(kind, name));
     }
@@ -111,7 +112,7 @@ async fn once(
         );
         return Err(Failure::conflict(kind, name, &why));
     }
-    warnings.extend(write::check_fields(kind, &mut new, update.options.validation)?);
+    warnings.extend(write::check_fields(kind, &mut new, update.options)?);
     meta::kept(&mut new, &old);
     // What is prepared is compared with the old one, which has its defaults.
     write::default(kind, &mut new);
@@ -134,11 +135,11 @@ async fn once(
     if is_over(&new) {
         return gone(server, place, stored, new, update.options.dry_run, pinned).await;
     }
-    if encoding::encode(&new) == stored.value || update.options.dry_run {
+    if kind.encode(&new) == stored.value || update.options.dry_run {
         new.put("metadata.resourceVersion", stored.modified.0.to_string());
         return Ok(Some(Written { object: new, warnings, created: false }));
     }
-    match server.objects.write(&place.key(name), Expect::At(stored.modified), Some(encoding::encode(&new))).await {
+    match server.objects.write(&place.key(name), Expect::At(stored.modified), Some(kind.encode(&new))).await {
         Ok(written) => Ok(Some(Written { object: write::versioned(new, written.revision), warnings, created: false })),
         Err(WriteError::Conflict { current: None }) => Err(Failure::not_found(kind, name)),
         Err(WriteError::Conflict { .. }) if pinned => Err(Failure::modified(kind, name)),

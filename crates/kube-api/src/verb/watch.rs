@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::list::{self, Filter};
 use crate::{
-    answer::{Answer, Form},
+    answer::{self, Answer, Form},
     kind::Kind,
-    object::{encoding, meta},
+    object::meta,
     query::Query,
     server::{self, Server},
     status::Failure,
@@ -48,6 +48,7 @@ pub struct Asked {
 /// Begins to watch.
 pub async fn watch(server: &Server, asked: Asked, query: &Query) -> Result<Answer, Failure> {
     let prefix = server::prefix(asked.kind, asked.namespace.as_deref());
+    query.check_list()?;
     let since = list::revision(query.text("resourceVersion"))?;
     let send_initial = query.is("sendInitialEvents");
     let bookmarks = query.is("allowWatchBookmarks");
@@ -68,10 +69,16 @@ pub async fn watch(server: &Server, asked: Asked, query: &Query) -> Result<Answe
         _ => Ok(snapshot),
     };
     let after = first.as_ref().map_or_else(|since| *since, |snapshot| snapshot.revision);
-    let too_old = |gone: store::objects::Compacted| {
-        Failure::expired(format!("too old resource version: {} ({})", gone.asked, gone.oldest))
+    let watch = match server.objects.watch(&prefix, after) {
+        Ok(watch) => watch,
+        // Told as what happens first, for those who look for it there.
+        Err(gone) => {
+            let gone = Failure::expired(format!("too old resource version: {} ({})", gone.asked, gone.oldest));
+            let mut told = BytesMut::new();
+            frame(&mut told, "ERROR", gone.body().to_string().as_bytes());
+            return Ok(answer::bytes(StatusCode::OK, told.freeze()));
+        }
     };
-    let watch = server.objects.watch(&prefix, after).map_err(too_old)?;
     let watch = if bookmarks { watch.with_progress(BOOKMARK_EVERY) } else { watch };
     let last = match query.int("timeoutSeconds")? {
         Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
@@ -190,11 +197,11 @@ impl Stream {
 
     fn object(&mut self, to: &mut BytesMut, what: &str, stored: &Stored) {
         match self.asked.form {
-            Form::Whole => frame(to, what, &encoding::serve(stored)),
-            Form::Metadata => frame(to, what, meta::partial(&encoding::decode(stored)).to_string().as_bytes()),
+            Form::Whole => frame(to, what, &self.asked.kind.serve(stored)),
+            Form::Metadata => frame(to, what, meta::partial(&self.asked.kind.decode(stored)).to_string().as_bytes()),
             Form::Table(version) => {
                 let rows = Rows { kind: self.asked.kind, version, include: self.asked.include, now: self.server.now() };
-                let object = encoding::decode(stored);
+                let object = self.asked.kind.decode(stored);
                 let mut table = rows.more(&object);
                 if !self.begun {
                     self.begun = true;

@@ -57,20 +57,23 @@ pub fn address(place: Place<'_>, object: &mut Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses, or tells of, what the schema does not know; takes it out; and refuses values of the wrong type.
-pub fn check_fields(kind: &Kind, object: &mut Value, validation: FieldValidation) -> Result<Vec<String>, Failure> {
+/// Refuses, or tells of, what the schema does not know or the text says twice; takes it out; and refuses values of the wrong type.
+pub fn check_fields(kind: &Kind, object: &mut Value, options: &WriteOptions) -> Result<Vec<String>, Failure> {
     let unknown = schema::prune(kind.schema(), object);
     if let Err(wrong) = schema::check(kind.schema(), object) {
         let message =
             format!("{} in version {:?} cannot be handled as a {}: {wrong}", kind.kind, kind.version, kind.kind);
         return Err(Failure::bad_request(message));
     }
-    match validation {
+    // What is not known is not told a second time.
+    let once = |twice: &&String| !unknown.contains(&twice.replacen("duplicate", "unknown", 1));
+    let wrong: Vec<String> = options.twice.iter().filter(once).cloned().chain(unknown.iter().cloned()).collect();
+    match options.validation {
         FieldValidation::Ignore => Ok(Vec::new()),
-        FieldValidation::Warn => Ok(unknown),
-        FieldValidation::Strict if unknown.is_empty() => Ok(unknown),
+        FieldValidation::Warn => Ok(wrong),
+        FieldValidation::Strict if wrong.is_empty() => Ok(wrong),
         FieldValidation::Strict => {
-            let told = unknown.join(", ");
+            let told = wrong.join(", ");
             let message = format!(
                 "{} in version {:?} cannot be handled as a {}: strict decoding error: {told}",
                 kind.kind, kind.version, kind.kind

@@ -51,6 +51,10 @@ pub fn allocate(cluster: &Cluster, service: &mut Value, old: Option<&Value>) -> 
     let Ok(mut typed) = Service::deserialize(&*service) else { return Ok(()) };
     if let Some(old) = old.and_then(|old| Service::deserialize(old).ok()) {
         inherit(&mut typed, &old);
+        if moves(&typed, &old) {
+            // No address is looked for: validation says that it may not.
+            return Ok(());
+        }
     }
     complete(cluster, &mut typed, &cluster.settings.service)?;
     let mut given = json(&typed.spec);
@@ -78,6 +82,15 @@ fn complete(cluster: &Cluster, service: &mut Service, ranges: &Ranges) -> Result
     }
     give_ports(spec, ranges, &taken, seed, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Whether a service would get another address than it has.
+fn moves(service: &Service, before: &Service) -> bool {
+    let address = |service: &Service| {
+        let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))?;
+        spec.cluster_ip.clone().filter(|address| !address.is_empty())
+    };
+    matches!((address(service), address(before)), (Some(new), Some(old)) if new != old)
 }
 
 /// What an update leaves out but does not mean to change, and what the new type has no use for: the allocated values of the old object are

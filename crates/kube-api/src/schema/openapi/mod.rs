@@ -3,6 +3,7 @@
 
 mod operation;
 mod property;
+mod protobuf;
 mod v2;
 mod v3;
 
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use self::{
-    v2::v2,
+    v2::{v2, v2_protobuf},
     v3::{v3, v3_index},
 };
 use super::{Shape, Type};

@@ -7,7 +7,7 @@ use super::{
     definition,
     operation::{Operation, PATCHES, item, paths},
     property::scalars,
-    reachable, roots,
+    protobuf, reachable, roots,
 };
 use crate::kind;
 
@@ -15,6 +15,15 @@ const PREFIX: &str = "#/definitions/";
 
 /// All kinds in one document, JSON.
 pub fn v2() -> Bytes {
+    document().to_string().into()
+}
+
+/// The same as protobuf.
+pub fn v2_protobuf() -> Bytes {
+    protobuf::document(&document()).into()
+}
+
+fn document() -> Value {
     let all = kind::ALL.iter().flat_map(|kind| paths(kind));
     let paths: Map<String, Value> = all.map(|(path, operations)| (path, item(&operations, write))).collect();
     let types = reachable(kind::ALL.iter().flat_map(|kind| roots(kind)));
@@ -24,7 +33,7 @@ pub fn v2() -> Bytes {
     let patch = json!({ "description": "A patch of one of the forms.", "type": "object" });
     definitions.insert("io.k8s.apimachinery.pkg.apis.meta.v1.Patch".to_owned(), patch);
     let info = json!({ "title": "Kubernetes", "version": "v1.36.0" });
-    json!({ "swagger": "2.0", "info": info, "paths": paths, "definitions": definitions }).to_string().into()
+    json!({ "swagger": "2.0", "info": info, "paths": paths, "definitions": definitions })
 }
 
 fn write(operation: &Operation) -> Value {
