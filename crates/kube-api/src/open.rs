@@ -227,7 +227,7 @@ const NAMESPACES: [&str; 5] =
 async fn keep(server: Server) {
     loop {
         tokio::time::sleep(KEEP_EVERY).await;
-        if let Err(error) = first(&server).await {
+        if let Err(error) = first(&server, Vec::new()).await {
             tracing::warn!(%error, "what every cluster has is not there");
         }
     }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     answer::Form,
     auth::{User, authority::ServerNames},
+    controller::Started,
     kind,
     object::{Look, meta},
     open::{ApiServer, Opening},
@@ -51,7 +52,8 @@ impl World {
             domain: "cluster.local".to_owned(),
         };
         let names = ServerNames::default();
-        let opening = Opening { objects, pki: dir.path().join("pki"), settings, names, gateway: None };
+        let opening =
+            Opening { objects, pki: dir.path().join("pki"), settings, names, gateway: (Vec::new(), Started::ByOthers) };
         let api = ApiServer::open(opening).await.expect("a server");
         Self { server: api.server().clone(), _dir: dir }
     }
