@@ -16,6 +16,7 @@ use std::{
 
 use caps::CapSet;
 use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
     sched::{CloneFlags, setns, unshare},
     sys::signal::{SigSet, Signal::SIGCHLD},
     unistd::pivot_root,
@@ -40,6 +41,8 @@ pub const VERB: &str = "reaper";
 const MAKE: &str = "make";
 const ENTER: &str = "enter";
 const WAIT: &str = "wait";
+/// The last of the standard streams.
+const STDERR: i32 = 2;
 /// What it says once it can do no harm.
 const READY: &[u8] = b"ready";
 
@@ -100,6 +103,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Starts the reaper in a namespace of its own, and keeps that in a file.
 fn make(dir: &Path, network: Option<&Path>) -> io::Result<()> {
     setsid()?;
+    close_on_exec()?;
     for (file, kind) in [(ipc(dir), CloneFlags::CLONE_NEWIPC), (uts(dir), CloneFlags::CLONE_NEWUTS)] {
         setns(File::open(file)?.as_fd(), kind)?;
     }
@@ -120,6 +124,18 @@ fn make(dir: &Path, network: Option<&Path>) -> io::Result<()> {
     fs::write(reaper(dir), serde_json::to_vec(&ProcessName::of(child.id())?)?)?;
     File::create(processes(dir))?;
     Ok(mount_bind(format!("/proc/{}/ns/pid", child.id()), processes(dir))?)
+}
+
+/// What files whoever started the daemon had left open are none of the reaper's.
+fn close_on_exec() -> io::Result<()> {
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_string_lossy().parse::<i32>().unwrap_or_default();
+        if number > STDERR {
+            // The directory itself is among them, and closed by then.
+            let _ = fcntl(number, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        }
+    }
+    Ok(())
 }
 
 /// Leaves the host's files behind.

@@ -200,6 +200,7 @@ impl House {
                 left.push(format!("{id}: {error}"));
             }
         }
+        runtime::sandbox::release(&self.path("sandbox")).unwrap();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         left.extend(
             mounts.lines().filter(|line| line.contains(&*self.dir.path().to_string_lossy())).map(str::to_owned),

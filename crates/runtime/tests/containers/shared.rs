@@ -24,6 +24,7 @@ fn containers_of_a_sandbox_share_their_processes() {
         }
         assert!(output.contains("Permission denied"), "{output}");
         assert_eq!(exit.code, 0);
+        assert_eq!(crate::house::files_of(of(&place)), 3);
         assert_ne!(fs::read_to_string(sandbox::shm(&place).join("mine")).unwrap().trim(), "1");
         // Who may trace others finds nothing there.
         let mut curious = container(
