@@ -37,13 +37,16 @@ pub(crate) enum Change {
     Remove,
 }
 
+/// A message about elements, and their places.
+type List = (Request, Vec<usize>);
+
 /// Messages that add or remove elements of one set, several to a message, each with the places of its elements. An element that cannot be
 /// written is refused by its place.
 pub(crate) fn messages<'e>(
     (key, set): (&SetKey, &Set),
     change: Change,
     elements: impl Iterator<Item = (usize, &'e ElementKey, &'e ElementData)>,
-) -> Result<Vec<(Request, Vec<usize>)>, (usize, Refusal)> {
+) -> Result<Vec<List>, (usize, Refusal)> {
     let mut messages = Vec::new();
     let (mut list, mut places) = (Writer::default(), Vec::new());
     for (place, element, data) in elements {

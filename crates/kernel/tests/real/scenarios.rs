@@ -113,8 +113,9 @@ impl<'w> Scene<'w> {
     /// All that can be seen of the host's network.
     fn seen(&self) -> String {
         let namespaces = fs::read_dir(self.run_dir.join("netns")).map_or(0, Iterator::count);
-        let listed = ["-o link", "-o address", "route show table all"].map(ip);
-        format!("{}{}{namespaces} namespaces\n", listed.concat(), ruleset(self.run_dir))
+        // The kernel looks for others with a new IPv6 address in its own time.
+        let listed = ["-o link", "-o address", "route show table all"].map(ip).concat().replace(" tentative", "");
+        format!("{listed}{}{namespaces} namespaces\n", ruleset(self.run_dir))
     }
 }
 
