@@ -24,6 +24,17 @@ pub struct Form {
     pub layout: i32,
     /// Makes the tables.
     pub tables: &'static str,
+    /// What must have a write before it is acknowledged.
+    pub acknowledged: Acknowledged,
+}
+
+/// What must have a write before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// The kernel: a crash of the process loses nothing; one of the machine may lose the last seconds, whole writes from the end.
+    ByKernel,
+    /// The disk: no crash loses anything.
+    ByDisk,
 }
 
 /// An open file.
@@ -90,7 +101,10 @@ fn create(path: &Path, form: &'static Form) -> Result<(), StoreError> {
     db.pragma_update(None, "user_version", form.layout).map_err(sqlite)?;
     db.execute_batch(form.tables).map_err(sqlite)?;
     db.close().map_err(|(_, e)| sqlite(e))?;
-    std::fs::rename(&fresh, path).map_err(|e| StoreError::io(path, e))
+    std::fs::rename(&fresh, path).map_err(|e| StoreError::io(path, e))?;
+    // The name is on the disk before anything is acknowledged.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| StoreError::io(folder, e))
 }
 
 fn connect(path: &Path, form: &'static Form) -> Result<Connection, StoreError> {
@@ -103,7 +117,11 @@ fn connect(path: &Path, form: &'static Form) -> Result<Connection, StoreError> {
     db.busy_timeout(Duration::ZERO).map_err(sqlite)?;
     db.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(sqlite)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
-    db.pragma_update(None, "synchronous", "NORMAL").map_err(sqlite)?;
+    let synchronous = match form.acknowledged {
+        Acknowledged::ByKernel => "NORMAL",
+        Acknowledged::ByDisk => "FULL",
+    };
+    db.pragma_update(None, "synchronous", synchronous).map_err(sqlite)?;
     // Pages of 4 KiB; what is in the file is read once.
     db.pragma_update(None, "cache_size", 64).map_err(sqlite)?;
     Ok(db)

@@ -8,7 +8,7 @@ use rusqlite::params;
 
 use crate::{
     StoreError,
-    file::{File, Form},
+    file::{Acknowledged, File, Form},
     key,
 };
 
@@ -23,6 +23,7 @@ const FORM: Form = Form {
         CREATE TABLE journal (revision INTEGER NOT NULL);
         INSERT INTO journal VALUES (0);
     ",
+    acknowledged: Acknowledged::ByKernel,
 };
 
 /// The open journal. Only one process may have it open.

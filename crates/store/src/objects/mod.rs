@@ -117,6 +117,12 @@ impl Objects {
         Ok(Self { memory, home: Home::Etcd(remote) })
     }
 
+    /// Whether others may write them too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.home, Home::Etcd(_))
+    }
+
     /// The newest objects: all that was written before this call, by whomever.
     pub async fn snapshot(&self) -> Result<Snapshot, ObjectsError> {
         match &self.home {
@@ -144,8 +150,8 @@ impl Objects {
         }
     }
 
-    /// Writes an object, or deletes it when there is no value. When this returns, a crash cannot lose it, and every read has it. A
-    /// write is done even if the future is dropped.
+    /// Writes an object, or deletes it when there is no value. When this returns, the disk has it (or etcd, whose word that is), and every
+    /// read has it. A write is done even if the future is dropped.
     pub async fn write(&self, key: &str, expect: Expect, value: Option<Bytes>) -> Result<Written, WriteError> {
         match &self.home {
             Home::Sqlite(writer) => writer.write(key, expect, value).await,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    file::{File, Form},
+    file::{Acknowledged, File, Form},
 };
 
 const FORM: Form = Form {
@@ -35,6 +35,8 @@ const FORM: Form = Form {
         CREATE TABLE objects (revision INTEGER NOT NULL, compacted INTEGER NOT NULL);
         INSERT INTO objects VALUES (0, 0);
     ",
+    // Clients of an API go by what was acknowledged: a revision that comes twice would deceive them.
+    acknowledged: Acknowledged::ByDisk,
 };
 
 /// Writes that may wait.
