@@ -38,6 +38,7 @@ use crate::{
         spec::{self, Role},
         volume::Directories,
     },
+    services,
 };
 
 /// Seconds until something that failed is tried again.
@@ -200,6 +201,11 @@ impl Job {
             }
             let took_s = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
             left_s = (left_s - took_s).max(AFTER_HOOK_S);
+        }
+        // On the node's network others may have the same address.
+        let own = pod_spec.host_network != Some(true);
+        if grace_s > 0 && own && self.pod.metadata.deletion_timestamp.is_some() {
+            services::left(&shared.engine, &addresses(shared, &shared.engine.state(), &self.pod)).await;
         }
         if let Err(error) = shared.engine.stop(id, Some(left_s), None).await {
             tracing::debug!(container = %id, %error, "a container of a pod is not stopped: it may have ended");

@@ -1,8 +1,9 @@
 //! Services and their endpoints: what the API tells of them becomes reports of the model, many at once and none held back. What is wrong
 //! with an object harms that object only.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use engine::Engine;
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use k8s_openapi::{
     api::{
@@ -16,7 +17,7 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use model::{
-    Command,
+    Command, State,
     port::Protocol,
     service::{
         Affinity, Backend, Condition, EndpointSlice, Meant, NamespacedName, Place, Report, ServicePort, ServiceReport,
@@ -36,6 +37,8 @@ const BATCH_MAX: usize = 1024;
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 /// Whose slice it is.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The longest that is waited until services have let go of a pod.
+const LEAVING: Duration = Duration::from_secs(2);
 /// The zone of a node.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
@@ -74,6 +77,31 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
             report(&shared, &mut services, &mut slices).await;
         }
     }
+}
+
+/// Waits until no service leads to these addresses any more: who is told to end shall have been asked for the last time. Not for long,
+/// for a cluster may be slow to say so.
+pub(crate) async fn left(engine: &Engine, addresses: &[IpAddr]) {
+    let mut states = engine.watch();
+    let leading = leading(&states.borrow_and_update(), addresses);
+    let none_leads = |state: &Arc<State>| {
+        leading.iter().all(|name| state.slices.get(name).is_none_or(|slice| !leads(slice, addresses)))
+    };
+    // It fails when the engine ends, and with it everything here.
+    let _ = tokio::time::timeout(LEAVING, states.wait_for(none_leads)).await;
+}
+
+/// The slices that lead new clients to one of these addresses, until that ends. Those of a service that leads to everybody do not end.
+fn leading(state: &State, addresses: &[IpAddr]) -> Vec<NamespacedName> {
+    let ends = |slice: &EndpointSlice| {
+        let service = state.services.get(&slice.service);
+        leads(slice, addresses) && service.is_some_and(|service| service.wish.unready == Unready::LeftOut)
+    };
+    state.slices.iter().filter(|(_, slice)| ends(slice)).map(|(name, _)| name.clone()).collect()
+}
+
+fn leads(slice: &EndpointSlice, addresses: &[IpAddr]) -> bool {
+    slice.endpoints.iter().any(|end| end.condition == Condition::Ready && addresses.contains(&end.address))
 }
 
 async fn report(
@@ -354,5 +382,37 @@ mod tests {
             Some((Condition::Ready, Place::Elsewhere, Meant::ForUs)),
         );
         check(json!({ "addresses": ["nowhere"] }), None);
+    }
+
+    #[test]
+    fn who_leads_to_a_pod() {
+        let node = Node { name: "here".to_owned(), zone: None };
+        let mut state = State::default();
+        for (name, spec, conditions) in [
+            ("ready", json!({}), json!({ "ready": true })),
+            ("unset", json!({}), json!({})),
+            ("ending", json!({}), json!({ "ready": false, "serving": true, "terminating": true })),
+            ("everybody", json!({ "publishNotReadyAddresses": true }), json!({ "ready": true, "terminating": true })),
+        ] {
+            let object = json!({ "metadata": { "namespace": "shop", "name": name }, "spec": spec });
+            let service: core::Service = serde_json::from_value(object).expect("a service");
+            let wish = wish(&service).expect("ours");
+            let service = model::Service { wish, frontends: vec![], contested: vec![], slots: vec![] };
+            state.services.insert(service.wish.name.clone(), Arc::new(service));
+            let object = json!({
+                "metadata": { "namespace": "shop", "name": name, "labels": { "kubernetes.io/service-name": name } },
+                "addressType": "IPv4",
+                "ports": [{ "port": 80 }],
+                "endpoints": [{ "addresses": ["10.0.0.9"] }, { "addresses": ["10.0.0.1"], "conditions": conditions }],
+            });
+            let object: discovery::EndpointSlice = serde_json::from_value(object).expect("a slice");
+            let slice = slice(&object, &node).expect("ours");
+            state.slices.insert(slice.name.clone(), Arc::new(slice));
+        }
+        let of = |address: [u8; 4]| -> Vec<_> {
+            leading(&state, &[address.into()]).iter().map(|name| name.to_string()).collect()
+        };
+        assert_eq!(of([10, 0, 0, 1]), ["shop/ready", "shop/unset"]);
+        assert_eq!(of([10, 0, 0, 2]), [""; 0]);
     }
 }
