@@ -3,15 +3,18 @@
 //! The first table is there when all kinds have been listed; then every change is in the table as soon as it has been read. What is
 //! wrong with an Ingress is told as an Event on it, once.
 
+mod problems;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, future::ready, stream};
 use k8s_openapi::api::{
     core::v1::{Secret, Service},
     discovery::v1::EndpointSlice,
@@ -22,16 +25,16 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{
         WatchStreamExt,
-        events::{Event as Told, EventType, Recorder, Reporter},
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
 use proxy::http::table::Table;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::sync::mpsc;
 
-use crate::ingress::{Ingresses, Kind, Name, Object, Problem};
+use self::problems::Problems;
+use crate::ingress::{Ingresses, Kind, Name, Object};
 
 /// Why there is no client.
 #[derive(Debug, Error)]
@@ -91,7 +94,7 @@ pub async fn follow(client: Client, class: &str, table: Arc<ArcSwap<Table>>, rea
     ]);
     let mut followed = Followed { ingresses: Ingresses::new(class), listing: BTreeMap::new(), listed: BTreeSet::new() };
     let mut ready = Some(ready);
-    let mut events = Events::start(client);
+    let mut problems = Problems::start(client);
     while let Some(first) = seen.next().await {
         followed.take(first);
         // What has come with it, so that a list is one change.
@@ -103,7 +106,7 @@ pub async fn follow(client: Client, class: &str, table: Arc<ArcSwap<Table>>, rea
         }
         if let Some(next) = followed.ingresses.settle() {
             table.store(Arc::new(next));
-            events.tell(&followed.ingresses);
+            problems.tell(&followed.ingresses);
         }
         if let Some(ready) = ready.take() {
             ready();
@@ -112,6 +115,24 @@ pub async fn follow(client: Client, class: &str, table: Arc<ArcSwap<Table>>, rea
 }
 
 const KINDS: usize = 5;
+
+/// A watch that broke is begun again after this. Until then endpoints that left are still asked.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The same pause each time.
+struct Again;
+
+impl Iterator for Again {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(AGAIN)
+    }
+}
+
+impl Backoff for Again {
+    fn reset(&mut self) {}
+}
 
 struct Followed {
     ingresses: Ingresses,
@@ -147,19 +168,25 @@ where
 {
     let config = watcher::Config::default();
     let config = if fields.is_empty() { config } else { config.fields(fields) };
-    watcher(api, config).default_backoff().filter_map(move |event| async move {
-        match event {
+    let mut broken = false;
+    watcher(api, config).backoff(Again).filter_map(move |event| {
+        ready(match event {
             Ok(Event::Apply(found) | Event::InitApply(found)) => Some(Seen::Put(object(slim(found)))),
             Ok(Event::Delete(found)) => {
                 Some(Seen::Gone(kind, (found.namespace().unwrap_or_default(), found.name_any())))
             }
             Ok(Event::Init) => Some(Seen::Listing(kind)),
-            Ok(Event::InitDone) => Some(Seen::Listed(kind)),
+            Ok(Event::InitDone) => {
+                broken = false;
+                Some(Seen::Listed(kind))
+            }
             Err(error) => {
-                tracing::warn!(%error, ?kind, "a watch broke; it is tried again");
+                if !std::mem::replace(&mut broken, true) {
+                    tracing::warn!(%error, ?kind, "a watch broke; it is tried again");
+                }
                 None
             }
-        }
+        })
     })
 }
 
@@ -167,49 +194,4 @@ where
 fn slim<K: Resource>(mut object: K) -> K {
     object.meta_mut().managed_fields = None;
     object
-}
-
-/// Problems that wait to be told; more are for the log alone.
-const WAITING: usize = 256;
-
-/// Tells each problem once, behind the back of the watches.
-struct Events {
-    known: BTreeSet<Problem>,
-    queue: mpsc::Sender<(Ingress, String)>,
-}
-
-impl Events {
-    fn start(client: Client) -> Self {
-        let (queue, mut told) = mpsc::channel::<(Ingress, String)>(WAITING);
-        let instance = std::env::var("POD_NAME").ok();
-        let recorder = Recorder::new(client, Reporter { controller: "linkspan-gateway".to_owned(), instance });
-        tokio::spawn(async move {
-            while let Some((ingress, text)) = told.recv().await {
-                let event = Told {
-                    type_: EventType::Warning,
-                    reason: "NotServed".to_owned(),
-                    note: Some(text),
-                    action: "Translate".to_owned(),
-                    secondary: None,
-                };
-                if let Err(error) = recorder.publish(&event, &ingress.object_ref(&())).await {
-                    tracing::debug!(%error, "an event was not taken");
-                }
-            }
-        });
-        Self { known: BTreeSet::new(), queue }
-    }
-
-    fn tell(&mut self, ingresses: &Ingresses) {
-        let now = ingresses.problems();
-        for problem in now.difference(&self.known) {
-            let Problem { ingress: (namespace, name), text } = problem;
-            tracing::warn!(ingress = %format_args!("{namespace}/{name}"), "{text}");
-            if let Some(ingress) = ingresses.ingress(&problem.ingress) {
-                // Full: it is in the log.
-                let _ = self.queue.try_send((ingress.clone(), text.clone()));
-            }
-        }
-        self.known = now;
-    }
 }
