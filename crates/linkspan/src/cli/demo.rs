@@ -7,7 +7,7 @@ use std::{
     process::{self, ExitCode},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread,
     time::{Duration, Instant},
@@ -42,8 +42,12 @@ enum Part {
 
 /// The longest a peer may take for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long nobody may have come for it to end.
-const QUIET: Duration = Duration::from_millis(100);
+/// How long a connection is kept between two requests.
+const IDLE: Duration = Duration::from_secs(60);
+/// The same once the server was told to end.
+const LAST: Duration = Duration::from_secs(1);
+/// How often is looked whether it was.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Demo {
     pub fn run(self) -> Outcome {
@@ -57,92 +61,123 @@ impl Demo {
 }
 
 fn serve(address: &str) -> io::Result<()> {
-    let told = told_to_end()?;
+    let leaving = leave_when_told()?;
     // A host without IPv6 has no [::].
     let listener = TcpListener::bind(address).or_else(|e| match address.strip_prefix("[::]") {
         Some(port) => TcpListener::bind(format!("0.0.0.0{port}")),
         None => Err(e),
     })?;
     println!("listening at {}", listener.local_addr()?);
-    let served = Arc::new(Served::default());
-    end_when_told(told, Arc::clone(&served));
     for stream in listener.incoming().flatten() {
-        let serving = Serving::of(&served);
+        let leaving = leaving.clone();
+        leaving.come.fetch_add(1, SeqCst);
         thread::spawn(move || {
             // A client that goes away is its own loss.
-            let _ = answer(stream);
-            drop(serving);
+            let _ = converse(&stream, &leaving);
+            drop(stream);
+            leaving.gone.fetch_add(1, SeqCst);
         });
     }
     Ok(())
 }
 
-/// The server is process 1 of its container, to which nothing is sent that it does not ask for (pid_namespaces(7)).
-fn told_to_end() -> io::Result<SigSet> {
-    let told = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    told.thread_block()?;
-    Ok(told)
+/// How the server ends: whoever comes until then is answered.
+#[derive(Default)]
+struct Leaving {
+    told: AtomicBool,
+    /// Connections so far.
+    come: AtomicUsize,
+    /// Of those, the ones that are over.
+    gone: AtomicUsize,
 }
 
-/// Who was on the way when it was told to end is still answered.
-fn end_when_told(told: SigSet, served: Arc<Served>) {
+/// The server is process 1 of its container, to which nothing is sent that it does not ask for (pid_namespaces(7)).
+fn leave_when_told() -> io::Result<Arc<Leaving>> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
+    let leaving = Arc::new(Leaving::default());
+    let of_thread = leaving.clone();
     thread::spawn(move || {
         // It fails only for a set without signals.
-        let _ = told.wait();
-        let deadline = Instant::now() + PATIENCE;
+        let _ = signals.wait();
+        of_thread.told.store(true, SeqCst);
+        let end = Instant::now() + PATIENCE;
         let mut before = None;
-        while Instant::now() < deadline {
-            let (begun, ended) = (served.begun.load(Ordering::SeqCst), served.ended.load(Ordering::SeqCst));
-            if begun == ended && before == Some(begun) {
+        // Two looks at least: somebody may be on the way through the kernel's queue.
+        while Instant::now() < end {
+            let (come, gone) = (of_thread.come.load(SeqCst), of_thread.gone.load(SeqCst));
+            if come == gone && before == Some(come) {
                 break;
             }
-            before = Some(begun);
-            thread::sleep(QUIET);
+            before = Some(come);
+            thread::sleep(LOOK);
         }
         process::exit(0);
     });
+    Ok(leaving)
 }
 
-/// How many requests there were.
-#[derive(Default)]
-struct Served {
-    begun: AtomicUsize,
-    ended: AtomicUsize,
-}
-
-/// One of them.
-struct Serving(Arc<Served>);
-
-impl Serving {
-    fn of(served: &Arc<Served>) -> Self {
-        served.begun.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(served))
+/// Answers one request after the other.
+fn converse(stream: &TcpStream, leaving: &Leaving) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut requests = BufReader::new(stream);
+    loop {
+        if !comes(&mut requests, leaving)? {
+            return Ok(());
+        }
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut lines = requests.by_ref().take(64 * 1024).lines();
+        let request = lines.next().transpose()?.unwrap_or_default();
+        let (mut stays, mut length) = (request.ends_with("HTTP/1.1"), 0);
+        while let Some(line) = lines.next().transpose()?.filter(|line| !line.is_empty()) {
+            let line = line.to_ascii_lowercase();
+            stays &= !(line.starts_with("connection:") && line.contains("close"));
+            // What it does not understand it does not go on from.
+            stays &= !line.starts_with("transfer-encoding:");
+            if let Some(number) = line.strip_prefix("content-length:") {
+                length = number.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        io::copy(&mut requests.by_ref().take(length), &mut io::sink())?;
+        stays &= !leaving.told.load(SeqCst);
+        answer(stream, request.split(' ').nth(1).unwrap_or("/"), stays)?;
+        if !stays {
+            return Ok(());
+        }
     }
 }
 
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::SeqCst);
+/// Waits for the next request. Who leaves waits a little: a client may be about to send it, and is then told to come no more.
+fn comes(requests: &mut BufReader<&TcpStream>, leaving: &Leaving) -> io::Result<bool> {
+    requests.get_ref().set_read_timeout(Some(LOOK))?;
+    let mut end = Instant::now() + IDLE;
+    let mut told = false;
+    while Instant::now() < end {
+        match requests.fill_buf() {
+            Ok(octets) => return Ok(!octets.is_empty()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+        if leaving.told.load(SeqCst) && !told {
+            told = true;
+            end = Instant::now() + LAST;
+        }
     }
+    Ok(false)
 }
 
-fn answer(stream: TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut lines = BufReader::new((&stream).take(64 * 1024)).lines();
-    let request = lines.next().transpose()?.unwrap_or_default();
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let path = request.split(' ').nth(1).unwrap_or("/");
+fn answer(mut stream: &TcpStream, path: &str, stays: bool) -> io::Result<()> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (me, you) = (plain(stream.local_addr()?), plain(stream.peer_addr()?));
     // What it is told by its environment comes first: a greeting, and the version of its image.
     let said: String =
         ["GREETING", "VERSION"].iter().filter_map(|told| env::var(told).ok()).map(|told| told + " ").collect();
     let body = format!("{said}I am {name} at {me}. You are {you} and asked for {path}.\n");
-    let length = body.len();
-    write!(
-        &stream,
-        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    )
+    let (length, connection) = (body.len(), if stays { "keep-alive" } else { "close" });
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: {connection}\r\n\r\n"
+    );
+    stream.write_all((head + &body).as_bytes())
 }
 
 /// IPv4 as such, and not as the socket for both families has it.
