@@ -21,7 +21,6 @@ mod objects;
 mod pods;
 mod random;
 mod services;
-mod tls;
 mod worker;
 
 use std::sync::Arc;

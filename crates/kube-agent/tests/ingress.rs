@@ -143,9 +143,12 @@ fn line(backend: &Backend) -> String {
     if backend.endpoints.is_empty() {
         line += " nobody";
     }
-    if backend.protocol == Protocol::H2c {
-        line += " (h2c)";
-    }
+    line += match backend.protocol {
+        Protocol::Http1 => "",
+        Protocol::Https1 => " (https)",
+        Protocol::H2c => " (h2c)",
+        Protocol::H2 => " (h2)",
+    };
     if backend.balance == Balance::LeastRequests {
         line += " (least requests)";
     }

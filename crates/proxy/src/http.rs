@@ -139,6 +139,7 @@ impl Gateway {
         let (alive, ended) = mpsc::channel(1);
         let leaving = Arc::new(AtomicBool::new(false));
         let tls = certificate::server(table.clone())?;
+        let endpoint_tls = pool::EndpointTls::new()?;
         let log = settings.access_log.then(access_log::start).transpose()?;
         for listener in listeners.http.iter().chain(&listeners.https) {
             listener.set_nonblocking(true)?;
@@ -156,7 +157,7 @@ impl Gateway {
                 table: table.clone(),
                 settings: settings.clone(),
                 tls: tls.clone(),
-                pool: pool::Pool::new(&settings.limits),
+                pool: pool::Pool::new(&settings.limits, endpoint_tls.clone()),
                 counters: Arc::default(),
                 log: log.clone(),
                 leaving: leaving.clone(),

@@ -49,7 +49,7 @@ pub(super) fn make(
     if found.protocol.as_deref().is_some_and(|protocol| protocol != "TCP") {
         return Err(format!("port {port} of service {text} is not TCP"));
     }
-    let protocol = protocol(found).map_err(|why| format!("port {port} of service {text}: {why}"))?;
+    let protocol = protocol(found);
     let (balance, send_proxy) = wishes(service).map_err(|why| format!("service {text}: {why}"))?;
     let families = spec.ip_families.as_deref().unwrap_or_default();
     let first_v6 = families.first().is_some_and(|family| family == "IPv6");
@@ -58,15 +58,14 @@ pub(super) fn make(
     Ok(Backend { name, protocol, balance, send_proxy, endpoints, ..Backend::default() })
 }
 
-/// By `appProtocol` (KEP-3726).
-fn protocol(port: &ServicePort) -> Result<Protocol, String> {
+/// By `appProtocol`: IANA's names of services, those of KEP-3726, and what others call gRPC.
+fn protocol(port: &ServicePort) -> Protocol {
     match port.app_protocol.as_deref().unwrap_or_default() {
-        "kubernetes.io/h2c" | "grpc" => Ok(Protocol::H2c),
-        tls @ ("https" | "kubernetes.io/wss" | "grpcs") => {
-            Err(format!("appProtocol {tls} means TLS, which the gateway does not speak to endpoints"))
-        }
+        "https" | "kubernetes.io/wss" => Protocol::Https1,
+        "kubernetes.io/h2c" | "grpc" => Protocol::H2c,
+        "grpcs" => Protocol::H2,
         // HTTP, WebSockets, and names of which nothing is known.
-        _ => Ok(Protocol::Http1),
+        _ => Protocol::Http1,
     }
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use model::ContainerId;
+use proxy::tls;
 use runtime::{Attached, ExecWish, words::plain};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -146,10 +147,13 @@ impl Target {
         let request = self.request(get, agent);
         let stream = self.connect().await.map_err(failed)?;
         let code = match self.tls {
-            true => match crate::tls::connect_unverified(stream).await {
-                Ok(stream) => exchange(stream, &request).await,
-                Err(error) => Err(error),
-            },
+            true => {
+                let config = tls::unverified(&[]).map_err(|error| failed(plain(&error)))?;
+                match tls::connect(config, stream).await {
+                    Ok(stream) => exchange(stream, &request).await,
+                    Err(error) => Err(error),
+                }
+            }
             false => exchange(stream, &request).await,
         };
         code.map_err(|error| failed(plain(&error)))

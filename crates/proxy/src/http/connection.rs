@@ -65,7 +65,7 @@ async fn open(worker: &Worker, mut tcp: TcpStream, arrived: Arrived) -> io::Resu
         let stream = TlsAcceptor::from(worker.tls.clone()).accept(begun).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let peer = Arc::new(Peer::new(addresses, http2, arrived));
-        return Ok(Some(Watched { stream: Stream::Tls(Box::new(stream)), peer }));
+        return Ok(Some(Watched { stream: Stream::Tls(Box::new(stream.into())), peer }));
     }
     let Some(http2) = is_http2(&mut tcp, &mut ahead).await? else { return Ok(None) };
     let peer = Arc::new(Peer::new(addresses, http2, arrived));

@@ -20,9 +20,7 @@ use super::{
     header as fields,
     peer::Peer,
     refusal::Refusal,
-    request,
-    table::Protocol,
-    tunnel,
+    request, tunnel,
 };
 
 /// A request that is under way; it ends by being dropped.
@@ -86,22 +84,19 @@ impl Exchange {
         let trailers =
             request.headers().get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
         let mut upgrade = fields::end_hop(request.headers_mut());
-        if request.version() != Version::HTTP_11
-            || backend.protocol != Protocol::Http1
-            || !request.body().is_end_stream()
-        {
+        if request.version() != Version::HTTP_11 || backend.protocol.is_http2() || !request.body().is_end_stream() {
             upgrade = None;
         }
         let client = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
-        request::address(&mut request, &target, backend.protocol, &peer);
+        request::address(&mut request, &target, backend.protocol);
         let headers = request.headers_mut();
         fields::forward(headers, &peer.origin, &target.authority);
         // hyper says it to the client when the endpoint takes the first of the body.
         headers.remove(header::EXPECT);
-        match backend.protocol {
-            Protocol::Http1 => fields::join_cookies(headers),
-            Protocol::H2c if trailers => drop(headers.insert(header::TE, HeaderValue::from_static("trailers"))),
-            Protocol::H2c => {}
+        if !backend.protocol.is_http2() {
+            fields::join_cookies(headers);
+        } else if trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         if let Some(protocol) = upgrade {
             fields::upgrade(headers, protocol);

@@ -12,7 +12,7 @@ use super::{
     peer::Peer,
     pool::{ConnectError, Endpoint, Lease},
     refusal::Refusal,
-    table::{Backend, Protocol},
+    table::Backend,
 };
 
 /// Endpoints that are tried for one request.
@@ -105,7 +105,7 @@ async fn attempt(
         let why = format!("{}: {} did not answer in {patience:?}", backend.name, endpoint.address);
         Failed::Final(Refusal::Timeout(why))
     };
-    if backend.protocol == Protocol::H2c {
+    if backend.protocol.is_http2() {
         let (mut sender, kept) = match endpoint.shared().await {
             Ok(shared) => shared,
             Err(error) => return Err(Failed::Refused(request, error)),

@@ -14,6 +14,7 @@ use std::{
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::{
     io::AsyncWriteExt,
@@ -26,8 +27,10 @@ use super::{
     accept::Worker,
     body::RequestBody,
     proxy_protocol::{self, Addresses},
+    stream::Stream,
     table::Protocol,
 };
+use crate::tls;
 
 /// How long a connection is kept that nobody needs. Servers close theirs after 60 to 75 seconds as a rule.
 const KEPT: Duration = Duration::from_secs(50);
@@ -48,6 +51,10 @@ pub(super) enum ConnectError {
     Refused(#[source] io::Error),
     #[error("it did not accept in time")]
     Late,
+    #[error("it does not speak TLS with us: {0}")]
+    Tls(#[source] io::Error),
+    #[error("it speaks TLS, but not HTTP/2 in it")]
+    NotHttp2,
     #[error("it does not speak HTTP: {0}")]
     Handshake(#[source] hyper::Error),
 }
@@ -57,12 +64,31 @@ pub(super) enum ConnectError {
 pub(super) struct Pool {
     endpoints: Mutex<HashMap<(SocketAddr, Protocol), Arc<Endpoint>>>,
     connect_patience: Duration,
+    tls: EndpointTls,
+}
+
+/// How TLS is spoken to endpoints.
+#[derive(Debug, Clone)]
+pub(super) struct EndpointTls {
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+}
+
+impl EndpointTls {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { http1: tls::unverified(&["http/1.1"])?, http2: tls::unverified(&["h2"])? })
+    }
+
+    fn of(&self, protocol: Protocol) -> Option<Arc<ClientConfig>> {
+        protocol.has_tls().then(|| if protocol.is_http2() { self.http2.clone() } else { self.http1.clone() })
+    }
 }
 
 /// One endpoint.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     connect_patience: Duration,
     /// Requests under way.
     active: AtomicUsize,
@@ -78,8 +104,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pool {
-    pub fn new(limits: &Limits) -> Self {
-        Self { endpoints: Mutex::default(), connect_patience: limits.connect_patience }
+    pub fn new(limits: &Limits, tls: EndpointTls) -> Self {
+        Self { endpoints: Mutex::default(), connect_patience: limits.connect_patience, tls }
     }
 
     pub fn endpoint(&self, address: SocketAddr, protocol: Protocol) -> Arc<Endpoint> {
@@ -87,6 +113,7 @@ impl Pool {
         let endpoint = endpoints.entry((address, protocol)).or_insert_with(|| {
             Arc::new(Endpoint {
                 address,
+                tls: self.tls.of(protocol),
                 connect_patience: self.connect_patience,
                 active: AtomicUsize::new(0),
                 refused: Mutex::default(),
@@ -147,8 +174,8 @@ impl Endpoint {
         &self,
         tell: Option<(proxy_protocol::Version, Addresses)>,
     ) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
-        let tcp = self.open(tell).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(tcp)).await.map_err(ConnectError::Handshake)?;
+        let stream = self.open(tell).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ConnectError::Handshake)?;
         let address = self.address;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
@@ -164,7 +191,12 @@ impl Endpoint {
         if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok((sender.clone(), true));
         }
-        let tcp = self.open(None).await?;
+        let stream = self.open(None).await?;
+        if let Stream::Tls(stream) = &stream
+            && stream.get_ref().1.alpn_protocol() != Some(b"h2")
+        {
+            return Err(ConnectError::NotHttp2);
+        }
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -172,7 +204,7 @@ impl Endpoint {
             .initial_connection_window_size(4 * 1024 * 1024)
             .max_send_buf_size(64 * 1024)
             .keep_alive_interval(Duration::from_secs(30));
-        let (sender, connection) = builder.handshake(TokioIo::new(tcp)).await.map_err(ConnectError::Handshake)?;
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Handshake)?;
         let address = self.address;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -183,22 +215,29 @@ impl Endpoint {
         Ok((sender, false))
     }
 
-    async fn open(&self, tell: Option<(proxy_protocol::Version, Addresses)>) -> Result<TcpStream, ConnectError> {
-        let connected = timeout(self.connect_patience, TcpStream::connect(self.address)).await;
-        let result = match connected {
-            Ok(Ok(tcp)) => Ok(tcp),
-            Ok(Err(error)) => Err(ConnectError::Refused(error)),
-            Err(_) => Err(ConnectError::Late),
-        };
-        *lock(&self.refused) = result.is_err().then(Instant::now);
-        let mut tcp = result?;
+    async fn open(
+        &self,
+        tell: Option<(proxy_protocol::Version, Addresses)>,
+    ) -> Result<Stream<TcpStream>, ConnectError> {
+        let opened = timeout(self.connect_patience, self.begin(tell)).await.unwrap_or(Err(ConnectError::Late));
+        *lock(&self.refused) = opened.is_err().then(Instant::now);
+        opened
+    }
+
+    async fn begin(
+        &self,
+        tell: Option<(proxy_protocol::Version, Addresses)>,
+    ) -> Result<Stream<TcpStream>, ConnectError> {
+        let mut tcp = TcpStream::connect(self.address).await.map_err(ConnectError::Refused)?;
         // Both only make it better, as with clients.
         let _ = tcp.set_nodelay(true);
         let _ = rustix::net::sockopt::set_socket_keepalive(&tcp, true);
         if let Some((version, addresses)) = tell {
             tcp.write_all(&proxy_protocol::write(version, &addresses)).await.map_err(ConnectError::Refused)?;
         }
-        Ok(tcp)
+        let Some(config) = &self.tls else { return Ok(Stream::Plain(tcp)) };
+        let stream = tls::connect(config.clone(), tcp).await.map_err(ConnectError::Tls)?;
+        Ok(Stream::Tls(Box::new(stream.into())))
     }
 
     /// Counts a request until the lease ends.

@@ -10,7 +10,6 @@ use hyper::{
 use super::{
     Limits,
     path::{self, Normal},
-    peer::Peer,
     refusal::Refusal,
     table::Protocol,
 };
@@ -102,10 +101,10 @@ fn host(authority: &HeaderValue) -> Option<&str> {
 }
 
 /// Makes the request line of what the endpoint gets. The hop's fields are dealt with elsewhere.
-pub(super) fn address<B>(request: &mut Request<B>, target: &Target, protocol: Protocol, peer: &Peer) {
+pub(super) fn address<B>(request: &mut Request<B>, target: &Target, protocol: Protocol) {
     let rewritten = target.rewritten.clone();
     match protocol {
-        Protocol::Http1 => {
+        Protocol::Http1 | Protocol::Https1 => {
             if rewritten.is_some() || request.uri().authority().is_some() {
                 let whole = rewritten.or_else(|| request.uri().path_and_query().cloned());
                 *request.uri_mut() = whole.map_or_else(|| Uri::from_static("/"), Uri::from);
@@ -113,9 +112,10 @@ pub(super) fn address<B>(request: &mut Request<B>, target: &Target, protocol: Pr
             *request.version_mut() = Version::HTTP_11;
             request.headers_mut().insert(header::HOST, target.authority.clone());
         }
-        Protocol::H2c => {
+        Protocol::H2c | Protocol::H2 => {
             let mut parts = hyper::http::uri::Parts::default();
-            parts.scheme = Some(if peer.origin.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+            // That of this hop, for there are servers that refuse another; the client's is in X-Forwarded-Proto.
+            parts.scheme = Some(if protocol.has_tls() { Scheme::HTTPS } else { Scheme::HTTP });
             let authority = target.authority.to_str().ok().and_then(|text| text.parse::<Authority>().ok());
             parts.authority = Some(authority.unwrap_or_else(|| Authority::from_static("localhost")));
             parts.path_and_query = rewritten.or_else(|| request.uri().path_and_query().cloned());

@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 use super::{peer::Peer, refusal};
 
@@ -60,27 +60,62 @@ impl AsyncWrite for Begun {
     }
 }
 
-/// With TLS or without.
+/// With TLS or without: a client's connection, or one to an endpoint.
 #[derive(Debug)]
-pub(super) enum Stream {
-    Plain(Begun),
-    Tls(Box<TlsStream<Begun>>),
+pub(super) enum Stream<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
 }
 
 /// Calls the same of whichever it is.
 macro_rules! either {
     ($stream:expr, $method:ident ( $($argument:expr),* )) => {
-        match &mut $stream {
+        match $stream.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
             Stream::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
         }
     };
 }
 
-/// A stream whose peer is told what moves.
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, poll_read(cx, buf))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, poll_write(cx, octets))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, poll_shutdown(cx))
+    }
+}
+
+/// A client's connection, whose peer is told what moves.
 #[derive(Debug)]
 pub(super) struct Watched {
-    pub stream: Stream,
+    pub stream: Stream<Begun>,
     pub peer: Arc<Peer>,
 }
 
@@ -95,12 +130,12 @@ impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.peer.is_expired() {
             // What does not fit into an empty send buffer would be for nobody.
-            let _ = either!(self.stream, poll_write(cx, refusal::HEADER_TIMEOUT));
-            let _ = either!(self.stream, poll_flush(cx));
+            let _ = Pin::new(&mut self.stream).poll_write(cx, refusal::HEADER_TIMEOUT);
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buf.filled().len();
-        ready!(either!(self.stream, poll_read(cx, buf)))?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.peer.heard();
         }
@@ -110,7 +145,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let written = either!(self.stream, poll_write(cx, octets));
+        let written = Pin::new(&mut self.stream).poll_write(cx, octets);
         self.told(written)
     }
 
@@ -119,22 +154,19 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = either!(self.stream, poll_write_vectored(cx, slices));
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.told(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.stream, poll_flush(cx))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.stream, poll_shutdown(cx))
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

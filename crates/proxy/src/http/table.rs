@@ -108,8 +108,24 @@ pub enum Protocol {
     /// HTTP/1.1, and whatever a connection is upgraded to.
     #[default]
     Http1,
+    /// The same in TLS.
+    Https1,
     /// HTTP/2 without TLS, from the first octet (RFC 9113, 3.3).
     H2c,
+    /// HTTP/2 in TLS (RFC 9113, 3.2).
+    H2,
+}
+
+impl Protocol {
+    /// Requests share a connection.
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
+
+    /// Connections begin with a handshake.
+    pub fn has_tls(self) -> bool {
+        matches!(self, Self::Https1 | Self::H2)
+    }
 }
 
 /// How an endpoint is chosen.

@@ -134,6 +134,42 @@ async fn certificates_are_found_by_name_and_change_without_harm() {
     sender.send_request(post("https://shop.local/", "")).await.expect("an answer");
 }
 
+#[tokio::test]
+async fn endpoints_with_tls_are_asked_in_it() {
+    let (one, two) = (Endpoint::start("one", Protocol::Https1).await, Endpoint::start("two", Protocol::H2).await);
+    let front = Front::with(all_to(backend(&[])), |settings| settings.threads = 1);
+    for (endpoint, protocol, expected) in [
+        (&one, Protocol::Https1, "one GET /seen HTTP/1.1\nhost: shop.local\n"),
+        (&two, Protocol::H2, "two GET https://shop.local/seen HTTP/2.0\n"),
+    ] {
+        front.table.store(Arc::new(all_to(Backend { protocol, ..backend(&[endpoint.address]) })));
+        for _ in 0..3 {
+            let answer = get(front.http, "shop.local", "/seen").await;
+            assert!(answer.contains(expected) && answer.contains("x-forwarded-proto: http\n"), "{answer}");
+        }
+        assert_eq!(endpoint.connections.load(std::sync::atomic::Ordering::SeqCst), 1, "it is kept");
+    }
+    // WebSockets in TLS.
+    front.table.store(Arc::new(all_to(Backend { protocol: Protocol::Https1, ..backend(&[one.address]) })));
+    let request = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let mut client = TcpStream::connect(front.http).await.expect("connects");
+    client.write_all(request.as_bytes()).await.expect("written");
+    assert!(read_until(&mut client, Some("\r\n\r\n")).await.starts_with("HTTP/1.1 101"));
+    client.write_all(b"hello").await.expect("written");
+    client.shutdown().await.expect("half is closed");
+    assert_eq!(read_until(&mut client, None).await, "hello");
+    // Who speaks something else is not asked.
+    let plain = Endpoint::start("plain", Protocol::Http1).await;
+    for (protocol, address) in
+        [(Protocol::Https1, plain.address), (Protocol::H2, plain.address), (Protocol::H2, one.address)]
+    {
+        front.table.store(Arc::new(all_to(Backend { protocol, ..backend(&[address]) })));
+        let answer = get(front.http, "a", "/seen").await;
+        assert!(answer.starts_with("HTTP/1.1 502"), "{protocol:?}: {answer}");
+    }
+    assert_eq!(plain.requests(), 0);
+}
+
 /// CVE-2023-44487: streams that are opened only to be reset.
 #[tokio::test]
 async fn rapid_resets_end_the_connection_and_nobody_elses() {

@@ -26,12 +26,14 @@ use proxy::http::{
     host::Host,
     table::{Backend, Path, Protocol, Routes, Table},
 };
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy, split},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split},
     net::TcpStream,
     task::JoinSet,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// Longer than anything takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -96,6 +98,7 @@ impl Endpoint {
         let address = listener.local_addr().expect("an address");
         let (requests, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let counted = (requests.clone(), connections.clone());
+        let tls = protocol.has_tls().then(|| acceptor(if protocol.is_http2() { "h2" } else { "http/1.1" }));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut served = JoinSet::new();
@@ -107,11 +110,19 @@ impl Endpoint {
                     requests.fetch_add(1, Ordering::SeqCst);
                     async move { Ok::<_, Infallible>(answer(name, request).await) }
                 });
+                let tls = tls.clone();
                 served.spawn(async move {
+                    let stream: Box<dyn Octets> = match tls {
+                        None => Box::new(stream),
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => Box::new(stream),
+                            Err(_) => return,
+                        },
+                    };
                     let io = TokioIo::new(stream);
-                    let _ = match protocol {
-                        Protocol::Http1 => http1::Builder::new().serve_connection(io, service).with_upgrades().await,
-                        Protocol::H2c => http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
+                    let _ = match protocol.is_http2() {
+                        false => http1::Builder::new().serve_connection(io, service).with_upgrades().await,
+                        true => http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
                     };
                 });
             }
@@ -122,6 +133,22 @@ impl Endpoint {
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
+}
+
+/// A connection, in TLS or not.
+trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Octets for S {}
+
+/// TLS with a certificate that nobody has a reason to trust.
+fn acceptor(alpn: &str) -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(["nobody.invalid".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let mut config = config.expect("a pair");
+    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 type Body = BoxBody<Bytes, Infallible>;

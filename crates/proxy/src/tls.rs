@@ -1,4 +1,5 @@
-//! TLS towards containers. A probe asks whether something answers, not who: certificates are not looked at, as kubelet does not.
+//! TLS to endpoints, which are known by their addresses: it keeps others from listening, and does not say who answers. Probes ask so
+//! too, as kubelet does.
 
 use std::{io, sync::Arc};
 
@@ -11,17 +12,29 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// A TLS connection to whoever answers.
-pub async fn connect_unverified(stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+/// How TLS is spoken to whoever answers; `alpn` are the protocols that are offered (RFC 7301).
+///
+/// # Errors
+/// When the provider of ciphers has none for these versions of TLS, which would be a defect.
+pub fn unverified(alpn: &[&str]) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         .with_no_client_auth();
-    let name = ServerName::IpAddress(stream.peer_addr()?.ip().into());
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The handshake on a connection. The server is told no name.
+///
+/// # Errors
+/// When it breaks off, or the other side speaks no TLS.
+pub async fn connect(config: Arc<ClientConfig>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::IpAddress(stream.peer_addr()?.ip().to_canonical().into());
+    TlsConnector::from(config).connect(name, stream).await
 }
 
 #[derive(Debug)]
