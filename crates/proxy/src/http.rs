@@ -1,8 +1,8 @@
 //! The HTTP gateway: accept -> TLS -> HTTP/1.1 or HTTP/2 -> route -> balance -> forward.
 //!
 //! It works on a [`Table`](table::Table) that is loaded once per request and swapped whole while traffic flows. Every thread has a
-//! runtime, a pool of connections to endpoints and counters of its own, and shares with the others only the listening sockets and
-//! the table. What a client or an endpoint does wrong ends its own connection and nothing else.
+//! runtime, listening sockets, a pool of connections to endpoints and counters of its own, and shares with the others only the table.
+//! What a client or an endpoint does wrong ends its own connection and nothing else.
 
 mod accept;
 mod access_log;
@@ -14,6 +14,7 @@ mod exchange;
 mod forward;
 mod header;
 pub mod host;
+mod listen;
 pub mod path;
 mod peer;
 mod pool;
@@ -141,18 +142,8 @@ impl Gateway {
         let tls = certificate::server(table.clone())?;
         let endpoint_tls = pool::EndpointTls::new()?;
         let log = settings.access_log.then(access_log::start).transpose()?;
-        for listener in listeners.http.iter().chain(&listeners.https) {
-            listener.set_nonblocking(true)?;
-            // Again, for the standard library's queue of 128 overflows at the first burst, and then clients wait a second.
-            rustix::net::listen(listener, accept::BACKLOG)?;
-            // Accepted sockets inherit both: small answers at once, and an end for clients that vanished.
-            rustix::net::sockopt::set_tcp_nodelay(listener, true)?;
-            rustix::net::sockopt::set_socket_keepalive(listener, true)?;
-        }
         let mut counters = Vec::new();
-        for number in 0..settings.threads.max(1) {
-            let of = |all: &[TcpListener]| all.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>();
-            let sockets = Listeners { http: of(&listeners.http)?, https: of(&listeners.https)? };
+        for (number, sockets) in listen::spread(listeners, settings.threads.max(1))?.into_iter().enumerate() {
             let worker = Worker {
                 table: table.clone(),
                 settings: settings.clone(),

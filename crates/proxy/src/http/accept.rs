@@ -23,9 +23,6 @@ use super::{
     table::Table,
 };
 
-/// Clients that the kernel holds until we accept them; it cuts this down to `net.core.somaxconn`.
-pub(super) const BACKLOG: i32 = 4096;
-
 /// After an error that is likely to come again at once, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -122,7 +119,8 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, tls: bool, places: A
 }
 
 fn start(worker: &Arc<Worker>, client: TcpStream, arrived: Arrived) {
-    tokio::spawn(connection::serve(worker.clone(), client, arrived));
+    // In a box, since a task is moved about before it begins, and this is one of kilobytes.
+    tokio::spawn(Box::pin(connection::serve(worker.clone(), client, arrived)));
 }
 
 /// The client left before it was accepted.

@@ -132,8 +132,12 @@ async fn speak(worker: &Arc<Worker>, client: Watched) -> hyper::Result<()> {
 
 fn builder1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // Ours are lower and answered in words; these are where hyper gives up reading.
-    builder.max_headers(limits.fields.saturating_mul(4)).max_buf_size(limits.header_octets.saturating_mul(2).max(8192));
+    // Where hyper gives up reading, by itself with status 431; ours is lower and answered in words.
+    builder.max_buf_size(limits.header_octets.saturating_mul(2).max(8192));
+    // Its own 100 cost it no memory.
+    if limits.fields > 100 {
+        builder.max_headers(limits.fields);
+    }
     builder
 }
 

@@ -8,6 +8,9 @@ use hyper::{
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// Fields for the next hop alone, besides those that `Connection` names.
+const OF_A_HOP: [HeaderName; 6] =
+    [header::UPGRADE, header::TE, header::TRANSFER_ENCODING, HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION];
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -26,13 +29,20 @@ pub(super) struct Origin {
 /// of an upgrade that was asked for or granted; HTTP/2 is none, since its requests would pass through the tunnel unseen by any rule.
 pub(super) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut upgrade = None;
+    // Most requests have none of these, and looking costs less than removing.
+    if !headers.keys().any(|name| name == header::CONNECTION || OF_A_HOP.contains(name)) {
+        return None;
+    }
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<_> = headers
             .get_all(header::CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .map(str::trim)
+            // No field.
+            .filter(|name| !name.eq_ignore_ascii_case("close"))
+            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             .collect();
         if named.contains(&header::UPGRADE) && !headers.get_all(header::UPGRADE).iter().any(names_http2) {
             upgrade = headers.get(header::UPGRADE).cloned();
@@ -42,8 +52,10 @@ pub(super) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [header::UPGRADE, header::TE, header::TRANSFER_ENCODING, HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION] {
-        headers.remove(name);
+    if headers.keys().any(|name| OF_A_HOP.contains(name)) {
+        for name in OF_A_HOP {
+            headers.remove(name);
+        }
     }
     upgrade
 }

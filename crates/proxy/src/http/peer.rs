@@ -37,6 +37,8 @@ pub(super) struct Peer {
     /// Since when the client takes nothing of what is written; 0 when it does.
     blocked: AtomicU64,
     expired: AtomicBool,
+    /// It is a tunnel now, of which each direction ends by itself.
+    tunnel: AtomicBool,
 }
 
 /// Why a connection has to end.
@@ -53,10 +55,9 @@ pub(super) enum Overdue {
 impl Peer {
     pub fn new(addresses: Addresses, http2: bool, arrived: Arrived) -> Self {
         let ip = addresses.source.ip().to_canonical().to_string();
-        let value = |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let origin = Origin {
-            ip: value(&ip),
-            port: value(&addresses.destination.port().to_string()),
+            ip: HeaderValue::try_from(ip).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            port: addresses.destination.port().into(),
             scheme: if arrived.tls { "https" } else { "http" },
         };
         Self {
@@ -70,7 +71,17 @@ impl Peer {
             header: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
             expired: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
         }
+    }
+
+    /// The connection is not HTTP any more.
+    pub fn become_tunnel(&self) {
+        self.tunnel.store(true, Relaxed);
+    }
+
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Relaxed)
     }
 
     pub fn begin(&self) {

@@ -14,6 +14,7 @@ const BUFFER: usize = 16 * 1024;
 /// Joins client and endpoint as soon as both have been upgraded. The client's place and the endpoint's count are held meanwhile.
 pub(super) fn start(worker: &Arc<Worker>, peer: &Arc<Peer>, ends: (OnUpgrade, OnUpgrade), lease: Lease) {
     let (worker, peer) = (worker.clone(), peer.clone());
+    peer.become_tunnel();
     tokio::spawn(async move {
         worker.counters.tunnels.add(1);
         let endpoint = lease.endpoint.address;
