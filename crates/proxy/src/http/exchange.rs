@@ -74,8 +74,9 @@ impl Exchange {
         let (worker, peer) = (self.worker.clone(), self.peer.clone());
         let limits = &worker.settings.limits;
         let target = request::target(&request, limits)?;
-        // The one look at the table. What it led to stays as it is, whatever the table becomes.
-        let backend = worker.table.load().route(&target.host, &target.path).cloned().ok_or(Refusal::NoRoute);
+        // What this leads to stays as it is, whatever the table becomes, unless its endpoints fail.
+        let route = || worker.table.load().route(&target.host, &target.path).cloned();
+        let backend = route().ok_or(Refusal::NoRoute);
         if let Some(line) = &mut self.line {
             line.host.clone_from(&target.host);
             line.backend = backend.as_ref().map(|backend| backend.name.clone()).unwrap_or_default();
@@ -102,7 +103,7 @@ impl Exchange {
             fields::upgrade(headers, protocol);
         }
         let request = request.map(|body| RequestBody::new(body, limits, peer.http2));
-        let Forwarded { mut response, lease } = forward::forward(&worker, &peer, &backend, request).await?;
+        let Forwarded { mut response, lease } = forward::forward(&worker, &peer, backend, route, request).await?;
         self.went_to(lease.endpoint.address);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(client) = client else {

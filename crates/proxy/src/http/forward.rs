@@ -1,5 +1,5 @@
 //! Sends a request to an endpoint, and to another where that is safe: when it was certainly not sent, or when it may be done twice and
-//! the connection was an old one that closed under it (RFC 9110, 9.2.2).
+//! the connection closed under it without an answer (RFC 9110, 9.2.2).
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -31,23 +31,26 @@ enum Failed {
     Refused(Request<RequestBody>, ConnectError),
     /// A kept connection closed; a new one may be better, even to the same.
     Stale(Request<RequestBody>, String),
+    /// A new connection closed, as those do that wait in the queue of a server that ends; another endpoint may be better.
+    Closed(Request<RequestBody>, String),
     Final(Refusal),
 }
 
-/// Finds who answers.
+/// Finds who answers. `now` is where the request would be led by now: an endpoint that failed may have been replaced meanwhile.
 pub(super) async fn forward(
     worker: &Worker,
     peer: &Peer,
-    backend: &Backend,
+    mut backend: Arc<Backend>,
+    now: impl Fn() -> Option<Arc<Backend>>,
     mut request: Request<RequestBody>,
 ) -> Result<Forwarded, Refusal> {
     let mut tried: Vec<SocketAddr> = Vec::new();
     let mut fresh = false;
     let mut cause = None;
     for _ in 0..ATTEMPTS {
-        let Some(address) = choose(worker, backend, &tried, fresh) else { break };
+        let Some(address) = choose(worker, &backend, &tried, fresh) else { break };
         let endpoint = worker.pool.endpoint(address, backend.protocol);
-        let failed = match attempt(worker, peer, backend, &endpoint, request, fresh).await {
+        let failed = match attempt(worker, peer, &backend, &endpoint, request, fresh).await {
             Ok(forwarded) => return Ok(forwarded),
             Err(failed) => failed,
         };
@@ -66,11 +69,19 @@ pub(super) async fn forward(
                 cause = Some(Refusal::BadGateway(format!("{}: {address}: {error}", backend.name)));
                 (request, true)
             }
+            Failed::Closed(request, error) => {
+                cause = Some(Refusal::BadGateway(format!("{}: {address}: {error}", backend.name)));
+                tried.push(address);
+                (request, false)
+            }
             Failed::Final(refusal) => {
                 worker.counters.retries.sub(1);
                 return Err(refusal);
             }
         };
+        // The request is made for what this one speaks.
+        let alike = |newer: &Arc<Backend>| newer.protocol == backend.protocol && newer.send_proxy == backend.send_proxy;
+        backend = now().filter(alike).unwrap_or(backend);
     }
     if cause.is_some() {
         worker.counters.retries.sub(1);
@@ -110,14 +121,16 @@ async fn attempt(
             Ok(shared) => shared,
             Err(error) => return Err(Failed::Refused(request, error)),
         };
-        let again = if kept { repeatable(&request) } else { None };
+        let again = repeatable(&request);
         let sent = timeout(patience, sender.try_send_request(request)).await.map_err(late)?;
-        let response = sent.map_err(|mut e| failed(backend, endpoint, e.take_message().or(again), e.into_error()))?;
+        let response =
+            sent.map_err(|mut e| failed(backend, endpoint, kept, e.take_message().or(again), e.into_error()))?;
         return Ok(Forwarded { response, lease });
     }
     let tell = backend.send_proxy.map(|version| (version, peer.addresses));
     let kept = if fresh || tell.is_some() { None } else { endpoint.kept().await };
-    let again = if kept.is_some() { repeatable(&request) } else { None };
+    let was_kept = kept.is_some();
+    let again = repeatable(&request);
     let mut sender = match kept {
         Some(sender) => sender,
         None => {
@@ -130,14 +143,21 @@ async fn attempt(
     };
     let uploaded = request.body().done();
     let sent = timeout(patience, sender.try_send_request(request)).await.map_err(late)?;
-    let response = sent.map_err(|mut e| failed(backend, endpoint, e.take_message().or(again), e.into_error()))?;
+    let response =
+        sent.map_err(|mut e| failed(backend, endpoint, was_kept, e.take_message().or(again), e.into_error()))?;
     if tell.is_none() {
         lease.keep(sender, uploaded);
     }
     Ok(Forwarded { response, lease })
 }
 
-fn failed(backend: &Backend, endpoint: &Endpoint, again: Option<Request<RequestBody>>, error: hyper::Error) -> Failed {
+fn failed(
+    backend: &Backend,
+    endpoint: &Endpoint,
+    kept: bool,
+    again: Option<Request<RequestBody>>,
+    error: hyper::Error,
+) -> Failed {
     if let Some(refusal) = Broken::refusal(&error) {
         return Failed::Final(refusal);
     }
@@ -146,8 +166,10 @@ fn failed(backend: &Backend, endpoint: &Endpoint, again: Option<Request<RequestB
         why = format!("{why}: {source}");
     }
     match again {
-        Some(request) => Failed::Stale(request, why),
-        None => Failed::Final(Refusal::BadGateway(format!("{}: {}: {why}", backend.name, endpoint.address))),
+        Some(request) if kept => Failed::Stale(request, why),
+        // An answer that is not HTTP is one.
+        Some(request) if !error.is_parse() => Failed::Closed(request, why),
+        _ => Failed::Final(Refusal::BadGateway(format!("{}: {}: {why}", backend.name, endpoint.address))),
     }
 }
 

@@ -92,6 +92,22 @@ async fn an_endpoint_that_leaves_gets_nothing_new_and_ends_what_it_has() {
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
 }
 
+#[tokio::test]
+async fn who_is_replaced_while_it_is_asked_is_not_missed() {
+    let new = Endpoint::start("new", Protocol::Http1).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let front = Front::start(all_to(backend(&[listener.local_addr().expect("an address")])));
+    let (table, to) = (front.table.clone(), backend(&[new.address]));
+    let old = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a request");
+        read_until(&mut stream, Some("\r\n\r\n")).await;
+        table.store(Arc::new(all_to(to)));
+    });
+    let answer = get(front.http, "a", "/").await;
+    assert!(answer.contains("\r\n\r\nnew GET /"), "{answer}");
+    old.await.expect("asked once");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_leaves_without_losing_what_is_under_way() {
     let endpoint = Endpoint::start("a", Protocol::Http1).await;

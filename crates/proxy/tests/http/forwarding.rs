@@ -183,6 +183,21 @@ async fn what_may_be_done_twice_is_tried_again_on_a_kept_connection_that_closed(
 }
 
 #[tokio::test]
+async fn what_may_be_done_twice_is_asked_of_another_when_one_closes_a_new_connection() {
+    let endpoint = Endpoint::start("a", Protocol::Http1).await;
+    let (closing, task) = listen(|_, mut stream| async move { drop(read_head(&mut stream).await) }).await;
+    let front = Front::with(all_to(backend(&[closing, endpoint.address])), |settings| settings.threads = 1);
+    for _ in 0..6 {
+        let answer = get(front.http, "a", "/").await;
+        assert!(answer.contains("\r\n\r\na GET /"), "{answer}");
+    }
+    let post = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
+    let statuses = [raw(front.http, post, None).await, raw(front.http, post, None).await].map(|a| a[9..12].to_owned());
+    assert!(statuses.contains(&"502".to_owned()), "a POST may have been done, so it is not done again: {statuses:?}");
+    task.abort();
+}
+
+#[tokio::test]
 async fn an_endpoint_that_does_not_answer_or_not_in_http() {
     let (silent, one) = listen(|_, mut stream| async move {
         read_head(&mut stream).await;
