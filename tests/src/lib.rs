@@ -9,6 +9,7 @@ mod cluster;
 mod host;
 pub mod image;
 mod job;
+mod load;
 mod network;
 mod peer;
 mod raw;
@@ -23,11 +24,15 @@ use std::{
 pub use cluster::Cluster;
 pub use host::{Host, NETWORK, binary};
 pub use job::Job;
+pub use load::{Ask, Load, Tally};
 pub use network::From;
 pub use peer::Peer;
 pub use raw::{Holdings, answer};
 pub use said::Said;
 pub use terminal::Terminal;
+
+/// A WebSocket client, for python3: it is told the server (`/SOCKET` or `ADDRESS:PORT`), the path, and the Host.
+pub const WEBSOCKET: &str = include_str!("websocket.py");
 
 /// Polls until the condition gives something, or fails saying what was waited for.
 ///

@@ -2,60 +2,13 @@
 
 use conformance::{Host, eventually};
 
-/// A WebSocket client (RFC 6455) over the unix socket: sends what its standard input has, in one masked message, and prints the
-/// messages that come until the server says goodbye; the opcodes that it saw come last.
-const CLIENT: &str = r#"
-import base64, os, socket, struct, sys
-path = sys.argv[1]
-s = socket.socket(socket.AF_UNIX)
-s.connect("/var/run/docker.sock")
-key = base64.b64encode(os.urandom(16)).decode()
-s.sendall(("GET %s HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n" % (path, key)).encode())
-f = s.makefile("rb")
-status, length = f.readline().decode().strip(), 0
-while line := f.readline().strip():
-    if line.lower().startswith(b"content-length:"):
-        length = int(line.split(b":")[1])
-if " 101 " not in status:
-    sys.exit(status + " " + f.read(length).decode())
-def send(opcode, text):
-    mask = os.urandom(4)
-    body = bytes(b ^ mask[i % 4] for i, b in enumerate(text))
-    s.sendall(struct.pack("!BB", 0x80 | opcode, 0x80 | len(text)) + mask + body)
-given = sys.stdin.buffer.read()
-try:
-    send(9, b"there?")
-    if given:
-        send(2, given)
-except BrokenPipeError:
-    pass # It has said all it had to say.
-seen = set()
-while True:
-    head = f.read(2)
-    if len(head) < 2:
-        seen.add("cut")
-        break
-    opcode, length = head[0] & 15, head[1] & 127
-    if length == 126:
-        length, = struct.unpack("!H", f.read(2))
-    body = f.read(length)
-    seen.add(str(opcode))
-    if opcode in (1, 2):
-        sys.stdout.buffer.write(body)
-        sys.stdout.flush()
-    if opcode == 8:
-        break
-print("opcodes", " ".join(sorted(seen)))
-"#;
-
 #[test]
 fn over_a_websocket() {
     let Some(host) = Host::start() else { return };
     let client = host.path().join("client.py");
-    std::fs::write(&client, CLIENT).unwrap();
+    std::fs::write(&client, conformance::WEBSOCKET).unwrap();
     let ask = |input: &str, path: &str| {
-        host.sh(&format!("printf '{input}' | timeout 20 python3 {} '{path}'", client.display()))
+        host.sh(&format!("printf '{input}' | timeout 20 python3 {} /var/run/docker.sock '{path}'", client.display()))
     };
     host.docker("create -i --name echo busybox sh -c 'echo out; echo err >&2; head -n 1'").ok();
     host.docker("start echo").ok();
