@@ -1,6 +1,9 @@
 //! From a container of a pod to a container of the engine. Pure: what must be looked up comes in.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+};
 
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use model::{
@@ -143,12 +146,22 @@ fn namespaces(pod: &Pod, target: Option<ContainerId>) -> Namespaces {
 
 /// A command takes the place of the image's entrypoint and of its command; arguments take the place of the image's command alone.
 fn args(container: &Container, image: &Config, variables: &[(String, String)]) -> Result<Vec<String>, ConfigError> {
-    let lookup = |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    let expanded = |words: &Option<Vec<String>>| -> Option<Vec<String>> {
-        let words = words.as_ref().filter(|words| !words.is_empty())?;
-        Some(words.iter().map(|word| env::expand(word, lookup)).collect())
+    let known: HashMap<&str, &String> = variables.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    let lookup = |name: &str| known.get(name).map(|value| (*value).clone());
+    let mut total = 0;
+    let mut expand = |word: &String| {
+        let word = env::expand(word, lookup)?;
+        total += word.len();
+        if total > env::TEXTS_MAX {
+            return Err(ConfigError::Invalid(format!("the arguments are larger than {} bytes", env::TEXTS_MAX)));
+        }
+        Ok(word)
     };
-    let (command, arguments) = (expanded(&container.command), expanded(&container.args));
+    let mut expanded = |words: &Option<Vec<String>>| -> Result<Option<Vec<String>>, ConfigError> {
+        let words = words.as_ref().filter(|words| !words.is_empty());
+        words.map(|words| words.iter().map(&mut expand).collect()).transpose()
+    };
+    let (command, arguments) = (expanded(&container.command)?, expanded(&container.args)?);
     let of_image = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
     let args: Vec<String> = match (command, arguments) {
         (Some(command), arguments) => command.into_iter().chain(arguments.unwrap_or_default()).collect(),
@@ -248,7 +261,7 @@ pub fn sub_path(mount: &VolumeMount, variables: &[(String, String)]) -> Result<O
     let said = mount.sub_path.clone().filter(|path| !path.is_empty());
     let path = match (said, mount.sub_path_expr.as_deref().filter(|path| !path.is_empty())) {
         (Some(path), _) => path,
-        (None, Some(expression)) => env::expand(expression, lookup),
+        (None, Some(expression)) => env::expand(expression, lookup)?,
         (None, None) => return Ok(None),
     };
     let leads_out = path.starts_with('/') || path.split('/').any(|part| part == "..");

@@ -1,6 +1,6 @@
 //! The environment of a container: its values, ConfigMaps and Secrets, what it is told of itself, and of Services.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, EnvVar, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service,
@@ -24,6 +24,11 @@ pub struct Objects {
     /// Tokens of the service account, by the path of the projection that asks for them.
     pub tokens: BTreeMap<String, String>,
 }
+
+/// The longest variable or argument, bytes: longer ones no program can be started with (execve(2), `MAX_ARG_STRLEN`).
+const TEXT_MAX: usize = 128 << 10;
+/// The most of them together, bytes: more than a program can be started with.
+pub const TEXTS_MAX: usize = 8 << 20;
 
 /// Where a pod is.
 #[derive(Clone, Debug, Default)]
@@ -100,30 +105,41 @@ pub fn variables(
             }
         }
     }
+    let mut total = 0;
     for variable in container.env.iter().flatten() {
         let lookup = |name: &str| own.get(name).or_else(|| services.get(name)).map(str::to_owned);
         let value = match &variable.value_from {
-            None => Some(expand(variable.value.as_deref().unwrap_or_default(), lookup)),
+            None => Some(expand(variable.value.as_deref().unwrap_or_default(), lookup)?),
             Some(_) => value_from(pod, container, variable, objects, place)?,
         };
         if let Some(value) = value {
+            total += value.len();
+            if total > TEXTS_MAX {
+                return Err(ConfigError::Invalid(format!("the environment is larger than {TEXTS_MAX} bytes")));
+            }
             own.set(variable.name.clone(), value);
         }
     }
-    for (name, value) in services.0 {
+    for (name, value) in services.all {
         if own.get(&name).is_none() {
             own.set(name, value);
         }
     }
-    Ok(own.0)
+    Ok(own.all)
 }
 
-/// Replaces `$(NAME)` by what it stands for; what stands for nothing stays, and `$$` is a `$`.
-pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
+/// Replaces `$(NAME)` by what it stands for; what stands for nothing stays, and `$$` is a `$`. What would grow longer than any program takes
+/// is refused: texts that name each other could fill the memory.
+pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         expanded.push_str(&rest[..at]);
+        if expanded.len() > TEXT_MAX {
+            return Err(ConfigError::Invalid(format!(
+                "{text:.40?} is longer than {TEXT_MAX} bytes with what it refers to"
+            )));
+        }
         rest = &rest[at + 1..];
         if let Some(after) = rest.strip_prefix('$') {
             expanded.push('$');
@@ -139,7 +155,7 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
         }
     }
     expanded.push_str(rest);
-    expanded
+    Ok(expanded)
 }
 
 /// The names of the ConfigMaps and Secrets that a container's environment names.
@@ -333,17 +349,24 @@ fn shout(name: &str) -> String {
 
 /// Variables in the order in which they were first set; the last value counts.
 #[derive(Default)]
-struct Variables(Vec<(String, String)>);
+struct Variables {
+    all: Vec<(String, String)>,
+    /// The place of each name: an object may have a hundred thousand of them.
+    places: HashMap<String, usize>,
+}
 
 impl Variables {
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.places.get(name).map(|place| self.all[*place].1.as_str())
     }
 
     fn set(&mut self, name: String, value: String) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name, value)),
+        match self.places.get(&name) {
+            Some(place) => self.all[*place].1 = value,
+            None => {
+                self.places.insert(name.clone(), self.all.len());
+                self.all.push((name, value));
+            }
         }
     }
 }
@@ -364,7 +387,33 @@ mod tests {
             ("$(A", "$(A"),
             ("$$$(A)", "$x"),
         ] {
-            assert_eq!(expand(text, lookup), expected, "{text}");
+            assert_eq!(expand(text, lookup).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn variables_that_name_each_other_do_not_grow_without_end() {
+        let variable = |n: usize, value: String| EnvVar { name: format!("V{n}"), value: Some(value), value_from: None };
+        let check = |env: Vec<EnvVar>, expected: Result<usize, &str>| {
+            let container = Container { env: Some(env), ..Container::default() };
+            let found = variables(&Pod::default(), &container, &Objects::default(), &Place::default());
+            let found = found.map(|variables| variables.iter().map(|(_, value)| value.len()).max().unwrap_or_default());
+            match expected {
+                Ok(longest) => assert_eq!(found, Ok(longest)),
+                Err(words) => {
+                    assert!(found.as_ref().is_err_and(|error| error.to_string().contains(words)), "{found:?}")
+                }
+            }
+        };
+        let doubling =
+            |count: usize| (0..count).map(|n| variable(n, format!("$(V{0})$(V{0})xx", n.wrapping_sub(1)))).collect();
+        check(doubling(1), Ok(format!("$(V{0})$(V{0})xx", usize::MAX).len()));
+        check(doubling(5), Ok(16 * format!("$(V{0})$(V{0})xx", usize::MAX).len() + 30));
+        check(doubling(50), Err("is longer than 131072 bytes with what it refers to"));
+        let many =
+            (0..100).map(|n| variable(n, if n == 0 { "x".repeat(100_000) } else { "$(V0)".to_owned() })).collect();
+        check(many, Err("the environment is larger than 8388608 bytes"));
+        // One that names itself, or one that comes later, stands for nothing.
+        check(vec![variable(0, "$(V0) $(V1)".to_owned()), variable(1, "$(V0)".to_owned())], Ok(11));
     }
 }

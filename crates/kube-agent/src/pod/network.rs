@@ -88,8 +88,7 @@ pub fn hostname(pod: &Pod, names: &ClusterNames, node: &str) -> (String, Option<
         return (said, None);
     }
     let own = spec.hostname.filter(|said| !said.is_empty()).unwrap_or(name);
-    let mut own = own;
-    own.truncate(HOSTNAME_MAX);
+    let own: String = own.chars().take(HOSTNAME_MAX).collect();
     let own = own.trim_end_matches(['-', '.']).to_owned();
     let full = spec.subdomain.filter(|subdomain| !subdomain.is_empty());
     let full = full.map(|subdomain| format!("{own}.{subdomain}.{namespace}.svc.{}", names.domain));

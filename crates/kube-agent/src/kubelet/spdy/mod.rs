@@ -26,6 +26,10 @@ const GOAWAY: u16 = 7;
 const FIN: u8 = 1;
 /// How many frames may wait for a slow reader, and how many streams for somebody to take them.
 const WAITING: usize = 64;
+/// How many streams a connection has at a time.
+const STREAMS_MAX: usize = 1000;
+/// In what pieces data is handed on, bytes.
+const PIECE: usize = 64 << 10;
 /// The longest control frame, bytes: header blocks of Kubernetes are far shorter.
 const CONTROL_MAX: usize = 1 << 20;
 
@@ -107,30 +111,30 @@ async fn read_frames(
         }
         let first = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
         let (flags, length) = (head[4], u32::from_be_bytes([0, head[5], head[6], head[7]]) as usize);
-        let mut payload = vec![0; length];
         let is_control = first >> 31 == 1;
-        if is_control && length > CONTROL_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a control frame is too long"));
-        }
-        from.read_exact(&mut payload).await?;
         if !is_control {
-            if let Some(stream) = streams.get(&first)
-                && !payload.is_empty()
-            {
-                // Whoever read it has no use for more.
-                let _ = stream.send(payload.into()).await;
-            }
+            data(&mut from, length, streams.get(&first)).await?;
             if flags & FIN != 0 {
                 streams.remove(&first);
             }
             continue;
         }
+        if length > CONTROL_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a control frame is too long"));
+        }
+        let mut payload = vec![0; length];
+        from.read_exact(&mut payload).await?;
         match first as u16 {
             SYN_STREAM if length >= 10 => {
                 let id = number(&payload, 0);
                 let headers = decompressor.read(&payload[10..])?;
                 let (sender, data) = mpsc::channel(WAITING);
                 if flags & FIN == 0 {
+                    // Those that nobody reads any more need no place.
+                    streams.retain(|_, stream| !stream.is_closed());
+                    if streams.len() >= STREAMS_MAX {
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, "too many streams"));
+                    }
                     streams.insert(id, sender);
                 }
                 reply(Frame::Reply(id)).await;
@@ -144,6 +148,24 @@ async fn read_frames(
             _ => {}
         }
     }
+}
+
+/// Reads the payload of a data frame, in pieces, for whoever reads the stream.
+async fn data(
+    from: &mut (impl AsyncRead + Unpin),
+    mut left: usize,
+    to: Option<&mpsc::Sender<Bytes>>,
+) -> io::Result<()> {
+    while left > 0 {
+        let mut piece = vec![0; left.min(PIECE)];
+        from.read_exact(&mut piece).await?;
+        left -= piece.len();
+        if let Some(stream) = to {
+            // Whoever read it has no use for more.
+            let _ = stream.send(piece.into()).await;
+        }
+    }
+    Ok(())
 }
 
 async fn write_frames(mut to: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<Frame>) -> io::Result<()> {
