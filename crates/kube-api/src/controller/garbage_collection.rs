@@ -1,5 +1,7 @@
 //! What is owned goes when all its owners have gone; what owns waits for it (foreground), lets it go (orphan), or just goes (background).
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -94,6 +96,7 @@ fn orphan(cluster: &Cluster, owner: &Object) -> Outcome {
 fn delete_dependents(cluster: &Cluster, owner: &Object) -> Outcome {
     let blocks = |object: &Object| {
         object.owners().iter().any(|other| other.uid == owner.uid() && other.block_owner_deletion == Some(true))
+            && !waits_for(cluster, object, owner)
     };
     let dependents: Vec<_> = cluster.owned_by(owner.uid()).collect();
     let mut changes: Vec<_> =
@@ -102,6 +105,22 @@ fn delete_dependents(cluster: &Cluster, owner: &Object) -> Outcome {
         changes.extend(unfinalize(cluster, owner, FOREGROUND));
     }
     changes.into()
+}
+
+/// Whether an object that is going waits, by whomever in between, for this one to go first. Two that wait for each other would stay for
+/// ever.
+fn waits_for(cluster: &Cluster, object: &Object, one: &Object) -> bool {
+    let mut seen = BTreeSet::from([one.uid().to_owned()]);
+    let mut above = vec![one];
+    while let Some(lower) = above.pop() {
+        if lower.uid() == object.uid() {
+            return true;
+        }
+        let owners = lower.owners().iter().filter_map(|owner| cluster.by_uid(&owner.uid));
+        let waiting = owners.filter(|owner| owner.deleting() && owner.has_finalizer(FOREGROUND));
+        above.extend(waiting.filter(|owner| seen.insert(owner.uid().to_owned())));
+    }
+    false
 }
 
 fn without<'a>(
