@@ -10,10 +10,10 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::{Span, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    PublicKeyData, date_time_ymd,
 };
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -45,6 +45,26 @@ pub enum AuthorityError {
         path: PathBuf,
         /// What is wrong.
         source: rcgen::Error,
+    },
+    /// A file is not even text.
+    #[error("{} holds no key or certificate: restore it from a copy, or remove the folder to start with a new authority, which no old kubeconfig knows", path.display())]
+    Text {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A file is not there, though others are.
+    #[error("{} is not there, though the certificate is: restore it from a copy, or remove the folder to start with a new authority, which no old kubeconfig knows", path.display())]
+    Lost {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The files are each as they should be, but of different authorities.
+    #[error("{} is not the key of {}: restore both from one copy, or remove the folder to start with a new authority, which no old kubeconfig knows", key.display(), certificate.display())]
+    Mismatch {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
     },
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
@@ -98,13 +118,24 @@ impl Authority {
         if !token.exists() {
             write(&token, &KeyPair::generate()?.serialize_pem(), 0o600).map_err(file("write", &token))?;
         }
-        let read = |path: &Path| fs::read_to_string(path).map_err(file("read", path));
+        let read = |path: &Path| match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(AuthorityError::Lost { path: path.to_owned() })
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(AuthorityError::Text { path: path.to_owned() })
+            }
+            read => read.map_err(file("read", path)),
+        };
         let damaged = |path: &Path| {
             let path = path.to_owned();
             move |source| AuthorityError::Damaged { path, source }
         };
         let certificate_pem = read(&certificate)?;
         let pair = KeyPair::from_pem(&read(&key)?).map_err(damaged(&key))?;
+        if !certifies(&certificate_pem, &pair) {
+            return Err(AuthorityError::Mismatch { certificate, key });
+        }
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, pair).map_err(damaged(&certificate))?;
         let token_key = KeyPair::from_pem(&read(&token)?).map_err(damaged(&token))?;
         Ok(Self { issuer, certificate_pem, token_key_der: token_key.serialize_der() })
@@ -163,6 +194,13 @@ impl Authority {
     }
 }
 
+/// Whether a key is that of a certificate; what is no certificate is not judged here.
+fn certifies(certificate_pem: &str, key: &KeyPair) -> bool {
+    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(certificate_pem.as_bytes()) else { return true };
+    let certificate = x509_parser::parse_x509_certificate(&pem.contents);
+    certificate.map_or(true, |(_, certificate)| certificate.public_key().raw == key.subject_public_key_info())
+}
+
 fn authority_params(now: Timestamp) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "linkspan-ca");
@@ -173,15 +211,15 @@ fn authority_params(now: Timestamp) -> CertificateParams {
     params
 }
 
-/// From yesterday, since clocks differ.
+/// From the beginning of time: clocks differ, and some are not set when a machine starts. Until so many years from now, or from when this was
+/// written, if the clock says that it is earlier.
 fn hold(params: &mut CertificateParams, now: Timestamp, years: i32) {
-    let day = |at: Timestamp| {
-        let date = at.to_zoned(TimeZone::UTC).date();
-        date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
-    };
-    let hours = i64::from(years) * 366 * 24;
-    params.not_before = day(now.checked_sub(Span::new().hours(24)).unwrap_or(now));
-    params.not_after = day(now.checked_add(Span::new().hours(hours)).unwrap_or(now));
+    const WRITTEN: i32 = 2026;
+    let year = i32::from(now.to_zoned(TimeZone::UTC).date().year()).max(WRITTEN);
+    let date = now.to_zoned(TimeZone::UTC).date();
+    params.not_before = date_time_ymd(1970, 1, 2);
+    // The day before, so that a leap day needs no thought.
+    params.not_after = date_time_ymd(year + years, date.month().unsigned_abs(), date.day().unsigned_abs().min(28));
 }
 
 /// Writes a file so that a crash leaves the whole of it or none.
@@ -201,6 +239,51 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::auth::{AUTHENTICATED, MASTERS, User};
+
+    #[test]
+    fn what_is_damaged_is_refused_with_the_remedy() {
+        let now = Timestamp::from_second(1_790_000_000).expect("a time");
+        let check = |damage: fn(&Path), words: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            Authority::open(folder.path(), now).expect("an authority");
+            damage(folder.path());
+            let error = Authority::open(folder.path(), now).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(words) && error.contains("restore"), "{error}");
+        };
+        check(
+            |folder| fs::write(folder.join("ca.crt"), "").expect("a file"),
+            "ca.crt holds no usable key or certificate",
+        );
+        check(
+            |folder| fs::write(folder.join("ca.key"), "junk").expect("a file"),
+            "ca.key holds no usable key or certificate",
+        );
+        check(
+            |folder| fs::write(folder.join("sa.key"), "junk").expect("a file"),
+            "sa.key holds no usable key or certificate",
+        );
+        check(|folder| fs::write(folder.join("ca.crt"), [0xff; 100]).expect("a file"), "ca.crt");
+        check(|folder| fs::remove_file(folder.join("ca.key")).expect("a file"), "ca.key is not there");
+        check(|folder| assert!(fs::copy(folder.join("sa.key"), folder.join("ca.key")).is_ok()), "is not the key of");
+    }
+
+    #[test]
+    fn a_clock_that_is_not_set_yet_makes_certificates_that_last() {
+        for now_s in [0, 86_400 * 59, 1_700_000_000, 1_790_000_000, 4_000_000_000] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let now = Timestamp::from_second(now_s).expect("a time");
+            let authority = Authority::open(folder.path(), now).expect("an authority");
+            for pem in
+                [authority.client("a", MASTERS, now).expect("a certificate").certificate_pem, authority.certificate_pem]
+            {
+                let (_, der) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).expect("PEM");
+                let (_, certificate) = x509_parser::parse_x509_certificate(&der.contents).expect("a certificate");
+                let (from, until) =
+                    (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
+                assert!(from <= 86_400 && until > now_s.max(1_790_000_000) + 86_400 * 30, "{now_s}: {from} {until}");
+            }
+        }
+    }
 
     #[test]
     fn an_authority_is_the_same_when_opened_again() {
