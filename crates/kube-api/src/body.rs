@@ -1,8 +1,11 @@
 //! Bodies of requests: read within a limit, and in the forms that clients write.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::{HeaderMap, body::Incoming, header::CONTENT_TYPE};
+use tokio::time::timeout;
 
 use crate::{
     protobuf,
@@ -13,12 +16,18 @@ use crate::{
 /// The longest body, bytes: as kube-apiserver has it.
 pub const BODY_MAX: usize = 3 * 1024 * 1024;
 
+/// How long a client may take to send it: as long as kube-apiserver gives a request.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Kubernetes' protobuf.
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// Reads a body.
 pub async fn read(body: Incoming) -> Result<Bytes, Failure> {
-    match Limited::new(body, BODY_MAX).collect().await {
+    let Ok(outcome) = timeout(PATIENCE, Limited::new(body, BODY_MAX).collect()).await else {
+        return Err(Failure::timeout("request did not complete within the allotted timeout"));
+    };
+    match outcome {
         Ok(all) => Ok(all.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Failure::too_large(BODY_MAX)),
         Err(error) => Err(Failure::bad_request(format!("the body of the request cannot be read: {error}"))),
@@ -58,8 +67,13 @@ pub fn object(headers: &HeaderMap, body: &[u8]) -> Result<Read, Failure> {
 
 /// JSON.
 pub fn json(body: &[u8]) -> Result<Read, Failure> {
-    let wrong = |error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}"));
-    text::json(body).map_err(wrong)
+    text::json(body).map_err(|error| {
+        // How deep values may be within values is the reader's to say, and it says so by words alone.
+        if error.is_syntax() && error.to_string().starts_with("recursion limit exceeded") {
+            return Failure::unprocessable(format!("the body of the request is nested too deep: {error}"));
+        }
+        Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+    })
 }
 
 /// YAML, as far as JSON can say the same; most who send it write JSON, which is read faster as what it is.

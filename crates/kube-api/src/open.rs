@@ -9,7 +9,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::ring::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use serde_json::{Value, json};
 use store::objects::{Compacted, Objects, ObjectsError};
@@ -20,12 +20,17 @@ use crate::{
     auth::{
         MASTERS, User,
         authority::{Authority, AuthorityError, Pair, ServerNames},
+        certificate::Certificates,
     },
     controller::{self, Gateway, ObjectRef, Pool, Ranges, Started},
+    crowd::Crowd,
+    expire,
     kind::{self, Kind},
+    lead::Lead,
     object::{Look, meta},
     query::WriteOptions,
-    run, serve,
+    run,
+    serve::{self, Door},
     server::{Parts, Server},
     settings::Settings,
     status::Failure,
@@ -72,7 +77,8 @@ pub struct Opening {
 pub struct ApiServer {
     server: Server,
     authority: Authority,
-    tls: Arc<ServerConfig>,
+    door: Door,
+    pki: PathBuf,
 }
 
 impl ApiServer {
@@ -82,7 +88,9 @@ impl ApiServer {
         let authority = Authority::open(&opening.pki, now)?;
         let settings = opening.settings;
         let own = authority.server(&names(&settings, opening.names), now)?;
-        let tls = server_config(&authority, &own, Clients::Anybody)?;
+        let certificates = Certificates::new(roots(&authority)?).map_err(|e| OpenError::Tls(e.to_string()))?;
+        let certificates = Arc::new(certificates);
+        let tls = server_config(&own, Arc::<Certificates>::clone(&certificates))?;
         let kubelet_client = authority.client("kube-apiserver-kubelet-client", MASTERS, now)?;
         let nodes = client_config(&authority, &kubelet_client)?;
         let (of_cluster, objects) =
@@ -110,16 +118,18 @@ impl ApiServer {
             random: SystemRandom::new(),
         });
         first(&server, of_cluster).await?;
-        Ok(Self { server, authority, tls: Arc::new(tls) })
+        let door = Door { tls: Arc::new(tls), certificates, crowd: Crowd::default() };
+        Ok(Self { server, authority, door, pki: opening.pki })
     }
 
     /// Serves at these, and runs the controllers, until `shutdown` ends. Connections that are open then are cut when the runtime ends.
     pub async fn serve(&self, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()> + Send) {
         let mut tasks = JoinSet::new();
-        tasks.spawn(run::run(self.server.clone()));
+        tasks.spawn(run::run(self.server.clone(), Lead::new(&self.pki)));
         tasks.spawn(keep(self.server.clone()));
+        tasks.spawn(expire::run(self.server.objects.clone()));
         for listener in listeners {
-            tasks.spawn(serve::serve(self.server.clone(), listener, Arc::clone(&self.tls)));
+            tasks.spawn(serve::serve(self.server.clone(), listener, self.door.clone()));
         }
         // The tasks end with the set.
         shutdown.await;
@@ -139,7 +149,9 @@ impl ApiServer {
     /// TLS of a node's own API: it answers only to who shows a certificate of the authority.
     pub fn kubelet_tls(&self, names: &ServerNames) -> Result<Arc<ServerConfig>, OpenError> {
         let own = self.authority.server(names, Timestamp::now())?;
-        let mut tls = server_config(&self.authority, &own, Clients::Certified)?;
+        let roots = Arc::new(roots(&self.authority)?);
+        let certified = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(default_provider())).build();
+        let mut tls = server_config(&own, certified.map_err(|e| OpenError::Tls(e.to_string()))?)?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(tls))
     }
@@ -183,28 +195,13 @@ fn pair(pair: &Pair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'sta
     Ok((certificates.map_err(wrong)?, key))
 }
 
-/// Who may begin to speak.
-#[derive(Clone, Copy)]
-enum Clients {
-    /// Whoever comes; who shows a certificate must show one of the authority.
-    Anybody,
-    /// Who shows a certificate of the authority.
-    Certified,
-}
-
-/// TLS of a server of the cluster.
-fn server_config(authority: &Authority, own: &Pair, clients: Clients) -> Result<ServerConfig, OpenError> {
+/// TLS of a server of the cluster, whose clients are let in by this verifier.
+fn server_config(own: &Pair, clients: Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, OpenError> {
     let wrong = |e: rustls::Error| OpenError::Tls(e.to_string());
-    let provider = Arc::new(default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), Arc::clone(&provider));
-    let verifier = match clients {
-        Clients::Anybody => verifier.allow_unauthenticated(),
-        Clients::Certified => verifier,
-    };
-    let verifier = verifier.build().map_err(|e| OpenError::Tls(e.to_string()))?;
     let (certificates, key) = pair(own)?;
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(wrong)?;
-    let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(certificates, key).map_err(wrong)?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(wrong)?;
+    let mut config = builder.with_client_cert_verifier(clients).with_single_cert(certificates, key).map_err(wrong)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

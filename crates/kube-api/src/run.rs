@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     time::Duration,
 };
 
-use jiff::Timestamp;
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use store::objects::CutOff;
 use tokio::time::Instant;
@@ -14,6 +16,7 @@ use crate::{
     auth::User,
     controller::{self, Cluster, Key, ObjectChange, ObjectRef, Outcome, change},
     kind,
+    lead::{self, Lead},
     object::{Look, meta},
     query::WriteOptions,
     server::Server,
@@ -29,22 +32,31 @@ use crate::{
 /// The first pause after a refusal; it doubles up to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_LAST: Duration = Duration::from_secs(60);
+/// By how much the clock may go too fast or too slow between two looks at it without having been set.
+const DRIFT_MAX: SignedDuration = SignedDuration::from_secs(5);
 /// How many are reconciled before the objects are looked at anew.
 const ROUND: usize = 64;
 
-/// Runs the controllers until the objects are closed.
-pub async fn run(server: Server) {
+/// Runs the controllers until the objects are closed; while another server that shares them does, this one only looks.
+pub async fn run(server: Server, mut lead: Lead) {
     let Ok(mut wake) = server.objects.watch("/", server.objects.cached().revision) else { return };
     let mut queue = Queue::default();
+    let mut clock = None;
     loop {
+        if look(&mut clock, server.now(), Instant::now()) == Set::Yes {
+            server.view.clock_was_set(server.now());
+        }
         let (cluster, changes) = server.view.changes();
         for change in &changes {
             queue.wake(controller::wakes(&cluster, change));
         }
         queue.due(Instant::now());
-        let round = queue.take(ROUND);
+        let leads = lead.leads(&server).await;
+        let round = if leads { queue.take(ROUND) } else { Vec::new() };
         if round.is_empty() {
-            let sleep = queue.next().map_or(PAUSE_LAST, |at| at.saturating_duration_since(Instant::now()));
+            let due = queue.next().filter(|_| leads);
+            let sleep = due.map_or(PAUSE_LAST, |at| at.saturating_duration_since(Instant::now()));
+            let sleep = if server.objects.is_shared() { sleep.min(lead::EVERY) } else { sleep };
             match tokio::time::timeout(sleep, wake.next()).await {
                 Ok(Err(CutOff::Closed)) => return,
                 // It tells only that there is something to look at.
@@ -63,11 +75,34 @@ pub async fn run(server: Server) {
         for key in round {
             // What was written a moment ago is seen: a controller that does not see its own pods would make them twice.
             let cluster = server.view.cluster();
-            let outcome = controller::reconcile(&cluster, &key, server.now());
-            let after = carry_out(&server, &cluster, &key, outcome).await;
+            let work = async {
+                let outcome = controller::reconcile(&cluster, &key, server.now());
+                carry_out(&server, &cluster, &key, outcome).await
+            };
+            // One object that nobody thought of shall not be the end of all others.
+            let after = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(?key, "a controller panicked: this is a bug of linkspan");
+                After::Refused
+            });
             queue.settle(key, after);
         }
     }
+}
+
+/// Whether the clock was set since it was last looked at.
+#[derive(Debug, PartialEq, Eq)]
+enum Set {
+    Yes,
+    No,
+}
+
+/// Looks at the clock, beside one that nobody can set. The first look counts as setting it.
+fn look(last: &mut Option<(Timestamp, Instant)>, now: Timestamp, steady: Instant) -> Set {
+    let before = last.replace((now, steady));
+    let Some((then, steady_then)) = before else { return Set::Yes };
+    let passed = SignedDuration::try_from(steady.duration_since(steady_then)).unwrap_or(SignedDuration::MAX);
+    let off = now.duration_since(then).checked_sub(passed).unwrap_or(SignedDuration::MAX);
+    if off.abs() > DRIFT_MAX { Set::Yes } else { Set::No }
 }
 
 /// When a key is to be looked at again.
@@ -248,4 +283,27 @@ async fn tell(server: &Server, user: &User, event: &change::Event) -> Result<(),
         "reportingComponent": event.component, "reportingInstance": "",
     });
     create::create(server, place, user, object, &options).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_noticed() {
+        let (mut clock, start) = (None, Instant::now());
+        // (steady seconds since the start, what the clock says, whether it was set)
+        for (steady_s, now_s, expected) in [
+            (0, 1000, Set::Yes),
+            (60, 1060, Set::No),
+            (61, 1064, Set::No),
+            (62, 4665, Set::Yes),
+            (70, 4673, Set::No),
+            (71, 1071, Set::Yes),
+            (72, 1072, Set::No),
+        ] {
+            let now = Timestamp::from_second(now_s).unwrap();
+            assert_eq!(look(&mut clock, now, start + Duration::from_secs(steady_s)), expected, "{steady_s}");
+        }
+    }
 }

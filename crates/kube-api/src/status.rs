@@ -188,6 +188,11 @@ impl Failure {
         failure
     }
 
+    /// It took too long.
+    pub fn timeout(message: impl Into<String>) -> Self {
+        Self::new(504, "Timeout", message)
+    }
+
     /// It may not be done now, but later.
     pub fn too_many_requests(message: impl Into<String>, causes: Value) -> Self {
         let mut failure = Self::new(429, "TooManyRequests", message);

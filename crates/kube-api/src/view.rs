@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use store::objects::{CutOff, Event, Objects, Revision, Snapshot, Stored, Watch};
 
 use crate::controller::{Change, Cluster, Object, ObjectRef, cluster::Settings};
@@ -39,6 +40,11 @@ impl View {
         let mut seen = self.lock();
         seen.catch_up();
         (seen.cluster.clone(), std::mem::take(&mut seen.changes))
+    }
+
+    /// The clock was set: it is this late now.
+    pub fn clock_was_set(&self, now: Timestamp) {
+        self.lock().cluster.clock_set = now;
     }
 
     // Nothing panics while it is held.

@@ -1,6 +1,7 @@
 //! Who asks, and what they may: certificates and tokens give a `User`, `role` says what it may do. There are three fixed roles.
 
 pub mod authority;
+pub mod certificate;
 pub mod role;
 pub mod token;
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use imbl::OrdMap;
+use jiff::Timestamp;
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -199,6 +200,8 @@ pub struct Cluster {
     pub settings: Arc<Settings>,
     /// The newest revision of any object.
     pub revision: u64,
+    /// When the clock was last set, or first looked at: what is dated before this, or in the future, was dated by another clock.
+    pub clock_set: Timestamp,
     objects: OrdMap<Arc<str>, Arc<Object>>,
     /// Under "KIND-OF-INDEX NUL WHAT NUL KEY", every object for each thing that it is found by.
     index: OrdMap<Arc<str>, Arc<Object>>,

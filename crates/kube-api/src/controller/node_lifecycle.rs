@@ -34,7 +34,7 @@ const CORDONED: &str = "node.kubernetes.io/unschedulable";
 /// Looks after one node: its conditions, then its taints, then its pods.
 pub fn reconcile(cluster: &Cluster, key: &ObjectRef, now: Timestamp) -> Outcome {
     let Some(node) = cluster.get::<Node>("", key.name()) else { return Outcome::default() };
-    let silent = now.duration_since(heard_of(cluster, node)) - GRACE;
+    let silent = now.duration_since(heard_of(cluster, node, now)) - GRACE;
     let mut outcome = Outcome::default();
     if silent.is_positive() || silent.is_zero() {
         if let Some(changes) = declare_unknown(cluster, node, key, now) {
@@ -63,14 +63,14 @@ fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
     node.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == kind)
 }
 
-/// When it last showed that it lives.
-fn heard_of(cluster: &Cluster, node: &Node) -> Timestamp {
+/// When it last showed that it lives; not before the clock was set, since nobody can have renewed anything by the new time before.
+fn heard_of(cluster: &Cluster, node: &Node, now: Timestamp) -> Timestamp {
     let name = node.metadata.name.as_deref().unwrap_or_default();
     let lease = cluster.get::<Lease>(LEASES, name).and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref());
     let heartbeat = condition(node, "Ready").and_then(|ready| ready.last_heartbeat_time.as_ref());
     let made = node.metadata.creation_timestamp.as_ref();
     let times = [lease.map(|time| time.0), heartbeat.map(|time| time.0), made.map(|time| time.0)];
-    times.into_iter().flatten().max().unwrap_or(Timestamp::MIN)
+    times.into_iter().flatten().filter(|time| *time <= now).fold(cluster.clock_set, Ord::max)
 }
 
 fn declare_unknown(cluster: &Cluster, node: &Node, key: &ObjectRef, now: Timestamp) -> Option<Vec<ObjectChange>> {
@@ -178,7 +178,7 @@ fn evict(cluster: &Cluster, node: &Node, now: Timestamp, outcome: &mut Outcome) 
         if pod::terminating(pod) || pod::finished(pod) {
             continue;
         }
-        match bears(pod, &taints, now) {
+        match bears(pod, &taints, (cluster.clock_set, now)) {
             Patience::Ever => {}
             Patience::For(left) => outcome.again_after(left),
             Patience::Over => {
@@ -203,7 +203,7 @@ enum Patience {
     Over,
 }
 
-fn bears(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Patience {
+fn bears(pod: &Pod, taints: &[&Taint], (clock_set, now): (Timestamp, Timestamp)) -> Patience {
     let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
     let mut shortest: Option<SignedDuration> = None;
     for taint in taints {
@@ -211,7 +211,9 @@ fn bears(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Patience {
         if covering.is_empty() {
             return Patience::Over;
         }
+        // A taint of before the clock was set is as old as the clock.
         let added = taint.time_added.as_ref().map_or(now, |time| time.0);
+        let added = if added > now { clock_set } else { added.max(clock_set) };
         for seconds in covering.iter().filter_map(|toleration| toleration.toleration_seconds) {
             let left = SignedDuration::from_secs(seconds.max(0)) - now.duration_since(added);
             shortest = Some(shortest.map_or(left, |shortest| shortest.min(left)));

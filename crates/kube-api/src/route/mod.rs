@@ -11,6 +11,7 @@ use std::time::Instant;
 use hyper::{Method, Request, body::Incoming};
 
 use self::call::Call;
+pub use self::user::identify;
 use crate::{
     answer::Answer,
     auth::{
@@ -25,14 +26,9 @@ use crate::{
     status::Failure,
 };
 
-/// Answers a request of somebody who came with this certificate, if any.
-pub async fn dispatch(
-    server: &Server,
-    certificate: Option<User>,
-    request: Request<Incoming>,
-) -> Result<Answer, Failure> {
+/// Answers a request of this user.
+pub async fn dispatch(server: &Server, user: User, request: Request<Incoming>) -> Result<Answer, Failure> {
     let begun = Instant::now();
-    let user = user::identify(server, certificate, request.headers())?;
     let target = request.uri().path().to_owned();
     let query = Query::parse(request.uri().query());
     let mut asked = Asked { verb: "", group: "", resource: "", code: 0 };

@@ -3,18 +3,19 @@
 use hyper::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{
-    auth::{AUTHENTICATED, MASTERS, SERVICE_ACCOUNTS, UNAUTHENTICATED, User, token::ISSUER},
+    auth::{AUTHENTICATED, MASTERS, SERVICE_ACCOUNTS, UNAUTHENTICATED, User, certificate::Shown, token::ISSUER},
     server::Server,
     status::Failure,
     subresource::token,
 };
 
 /// Who asks. Who shows something that does not hold is refused, not taken for nobody.
-pub fn identify(server: &Server, certificate: Option<User>, headers: &HeaderMap) -> Result<User, Failure> {
+pub fn identify(server: &Server, certificate: Shown, headers: &HeaderMap) -> Result<User, Failure> {
     let user = match (certificate, headers.get(AUTHORIZATION)) {
-        (Some(user), _) => user,
-        (None, None) => User::anonymous(),
-        (None, Some(shown)) => {
+        (Shown::Holds(user), _) => user,
+        (Shown::DoesNotHold, None) => return Err(Failure::unauthorized()),
+        (Shown::Nothing, None) => User::anonymous(),
+        (Shown::Nothing | Shown::DoesNotHold, Some(shown)) => {
             let token = shown.to_str().ok().and_then(|shown| shown.strip_prefix("Bearer ")).unwrap_or_default();
             token::holder(server, token.trim(), &[ISSUER]).ok_or_else(Failure::unauthorized)?
         }

@@ -1,5 +1,7 @@
-//! The controllers: each by cases, all together by rollouts.
+//! The controllers: each by cases, all together by rollouts, clocks and owners.
 
 mod cases;
+mod clock;
+mod owners;
 mod rollout;
 mod world;

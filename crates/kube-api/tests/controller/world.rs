@@ -19,7 +19,7 @@ pub struct World {
 }
 
 impl World {
-    /// One ready node.
+    /// One ready node, which is not missed until the clock is set: a clock that has just been set misses nobody.
     pub fn new() -> World {
         let mut world = World {
             cluster: Cluster::new(Settings::default()),
@@ -32,7 +32,8 @@ impl World {
         };
         world.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}, "status": {
             "allocatable": {"cpu": "64", "memory": "64Gi", "pods": "500"},
-            "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2126-01-01T00:00:00Z"}]}}));
+            "conditions": [{"type": "Ready", "status": "True"}]}}));
+        world.cluster.clock_set = "2126-01-01T00:00:00Z".parse().unwrap();
         world
     }
 
@@ -213,6 +214,19 @@ impl World {
         panic!("it does not settle: {:?}", self.keys);
     }
 
+    /// The clock is set, and the controllers are told. What they wait for comes as it would have: timers do not go by the clock.
+    pub fn clock_is_set(&mut self, by: Duration, direction: Direction) {
+        let shift = |time: Timestamp| match direction {
+            Direction::Forward => time + by,
+            Direction::Backward => time - by,
+        };
+        self.now = shift(self.now);
+        for at in self.timers.values_mut() {
+            *at = shift(*at);
+        }
+        self.cluster.clock_set = self.now;
+    }
+
     pub fn deploy(&mut self, spec: Value) {
         let labels = json!({"app": "web"});
         let mut spec = spec;
@@ -238,6 +252,13 @@ impl World {
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_string();
         (text("status"), text("reason"), text("message"))
     }
+}
+
+/// Whereto a clock is set.
+#[derive(Clone, Copy, Debug)]
+pub enum Direction {
+    Forward,
+    Backward,
 }
 
 pub const DEPLOYMENT: &str = "/apps/deployments/default/web";

@@ -1,0 +1,131 @@
+//! Events do not stay: each is gone an hour after it was last written (kube-apiserver's `--event-ttl`), and the oldest go when there are too
+//! many. Their age is counted by the server's own uptime, so that no jump of a clock takes them all away; after a restart they live anew.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use store::objects::{Expect, Objects, Revision, Snapshot};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+/// How long an event lives.
+const LIFE: Duration = Duration::from_secs(3600);
+/// How many there may be. When there are more, an eighth more than needed goes, so that this is rare.
+const MOST: usize = 20_000;
+/// How often it is looked whose time has come.
+const EVERY: Duration = Duration::from_secs(10);
+/// How many are deleted at a time.
+const AT_ONCE: usize = 256;
+/// Where events are kept.
+const PLACES: [&str; 2] = ["/core/events/", "/events.k8s.io/events/"];
+
+/// Deletes events for as long as it is polled.
+pub async fn run(objects: Objects) {
+    let mut ages = Ages::default();
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = ticks.tick().await;
+        let snapshot = objects.cached();
+        ages.note(snapshot.revision, now);
+        let old = ages.older_than(LIFE, now);
+        let doomed = doomed(&snapshot, old, MOST);
+        for some in doomed.chunks(AT_ONCE) {
+            let mut deletions = JoinSet::new();
+            for (key, modified) in some {
+                let (objects, key, modified) = (objects.clone(), Arc::clone(key), *modified);
+                // What was written meanwhile lives on; what cannot be deleted now is seen again.
+                deletions.spawn(async move { drop(objects.write(&key, Expect::At(modified), None).await) });
+            }
+            while deletions.join_next().await.is_some() {}
+        }
+    }
+}
+
+/// When the newest revision was which.
+#[derive(Default)]
+struct Ages(VecDeque<(Instant, Revision)>);
+
+impl Ages {
+    fn note(&mut self, newest: Revision, now: Instant) {
+        self.0.push_back((now, newest));
+    }
+
+    /// The newest revision that is at least so old.
+    fn older_than(&mut self, life: Duration, now: Instant) -> Revision {
+        while self.0.get(1).is_some_and(|(then, _)| now.duration_since(*then) >= life) {
+            self.0.pop_front();
+        }
+        match self.0.front() {
+            Some((then, revision)) if now.duration_since(*then) >= life => *revision,
+            _ => Revision(0),
+        }
+    }
+}
+
+/// The events that go: those not written since a revision, and the oldest of those that are too many.
+fn doomed(snapshot: &Snapshot, old: Revision, most: usize) -> Vec<(Arc<str>, Revision)> {
+    let all = || PLACES.iter().flat_map(|place| snapshot.range(place, None));
+    let young = all().filter(|(_, stored)| stored.modified > old).count();
+    let last = if young > most {
+        let mut revisions: Vec<Revision> = all().map(|(_, stored)| stored.modified).filter(|at| *at > old).collect();
+        revisions.sort_unstable();
+        revisions[young - (most - most / 8) - 1]
+    } else {
+        old
+    };
+    all()
+        .filter(|(_, stored)| stored.modified <= last)
+        .map(|(key, stored)| (Arc::clone(key), stored.modified))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use store::objects::Stored;
+
+    use super::*;
+
+    #[test]
+    fn ages() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut ages = Ages::default();
+        for (now_s, newest, expected) in
+            [(0, 5, 0), (10, 7, 0), (3599, 9, 0), (3600, 9, 5), (3611, 9, 7), (9000, 12, 9)]
+        {
+            ages.note(Revision(newest), at(now_s));
+            assert_eq!(ages.older_than(LIFE, at(now_s)), Revision(expected), "after {now_s} s");
+        }
+        assert!(ages.0.len() < 4, "what is not needed is forgotten");
+    }
+
+    #[test]
+    fn who_goes() {
+        let check = |old: u64, most: usize, expected: &[&str]| {
+            let mut snapshot = Snapshot::default();
+            // Written in this order.
+            let keys = [
+                "/core/events/a/1",
+                "/core/pods/a/2",
+                "/core/events/b/3",
+                "/events.k8s.io/events/a/4",
+                "/core/events/a/5",
+            ];
+            for (revision, key) in (1..).zip(keys) {
+                let at = Revision(revision);
+                snapshot.objects.insert(key.into(), Stored { created: at, modified: at, value: "{}".into() });
+            }
+            let doomed: Vec<_> =
+                doomed(&snapshot, Revision(old), most).into_iter().map(|(key, _)| key.to_string()).collect();
+            assert_eq!(doomed, expected, "not since {old}, at most {most}");
+        };
+        check(0, 10, &[]);
+        check(0, 4, &[]);
+        check(3, 10, &["/core/events/a/1", "/core/events/b/3"]);
+        check(0, 2, &["/core/events/a/1", "/core/events/b/3"]);
+        check(1, 2, &["/core/events/a/1", "/core/events/b/3"]);
+        check(9, 2, &["/core/events/a/1", "/core/events/a/5", "/core/events/b/3", "/events.k8s.io/events/a/4"]);
+    }
+}
