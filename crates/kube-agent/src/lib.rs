@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gateway;
 pub mod ingress;
 pub mod kubelet;

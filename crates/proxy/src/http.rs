@@ -12,6 +12,8 @@ mod connection;
 mod counters;
 mod exchange;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod header;
 pub mod host;
 mod listen;

@@ -4,11 +4,11 @@ mod command;
 mod find;
 mod forward;
 mod logs;
-mod query;
-mod spdy;
+pub(crate) mod query;
+pub(crate) mod spdy;
 mod upgrade;
 mod usage;
-mod websocket;
+pub(crate) mod websocket;
 
 use std::{convert::Infallible, io, sync::Arc};
 

@@ -94,7 +94,7 @@ impl From<Size> for WindowSize {
     }
 }
 
-fn read(message: &Bytes, protocol: &str) -> Option<Said> {
+pub fn read(message: &Bytes, protocol: &str) -> Option<Said> {
     let (channel, rest) = message.split_first()?;
     match *channel {
         STDIN => Some(Said::Input(message.slice(1..))).filter(|_| !rest.is_empty()),

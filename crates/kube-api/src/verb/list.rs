@@ -163,7 +163,8 @@ fn token(revision: Option<Revision>, last: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({ "v": "meta.k8s.io/v1", "rv": revision, "start": last }).to_string())
 }
 
-fn read_token(token: &str) -> Result<(Option<Revision>, String), Failure> {
+/// Where a client goes on, as [`token`] says it.
+pub fn read_token(token: &str) -> Result<(Option<Revision>, String), Failure> {
     let wrong = || Failure::bad_request("continue key is not valid: it is not one that this server gave");
     let text = URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
     let token: Value = serde_json::from_slice(&text).map_err(|_| wrong())?;

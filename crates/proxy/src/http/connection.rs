@@ -130,7 +130,7 @@ async fn speak(worker: &Arc<Worker>, client: Watched) -> hyper::Result<()> {
     }
 }
 
-fn builder1(limits: &Limits) -> http1::Builder {
+pub(super) fn builder1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // Where hyper gives up reading, by itself with status 431; ours is lower and answered in words.
     builder.max_buf_size(limits.header_octets.saturating_mul(2).max(8192));
