@@ -132,11 +132,8 @@ impl Kube {
             let until = async { drop(ended.await) };
             server.serve(listeners, until).await;
         });
-        let images = setup.images.clone();
+        tokio::spawn(gateway_image(setup.images.clone()));
         let node = tokio::spawn(async move {
-            if let Err(error) = images.assemble_gateway(Path::new("/proc/self/exe"), env!("CARGO_PKG_VERSION")).await {
-                tracing::error!(%error, "the image of the gateway cannot be made");
-            }
             if let Err(error) = kube_agent::run(agent).await {
                 tracing::error!(%error, "this node runs no pods");
             }
@@ -157,6 +154,13 @@ impl Kube {
         self.objects.close().await;
         // Nobody answers there any more.
         let _ = fs::remove_file(&self.kubeconfig);
+    }
+}
+
+/// Makes the image that the gateway's pods are of, beside everything else: nobody waits for it but they.
+async fn gateway_image(images: image::Store) {
+    if let Err(error) = images.assemble_gateway(Path::new("/proc/self/exe"), env!("CARGO_PKG_VERSION")).await {
+        tracing::error!(%error, "the image of the gateway cannot be made");
     }
 }
 
