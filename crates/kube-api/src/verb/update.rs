@@ -10,7 +10,7 @@ use super::{
 use crate::{
     admit,
     auth::User,
-    kind::strategy,
+    kind::{Errors, pod, strategy},
     object::{Look, meta},
     query::WriteOptions,
     server::Server,
@@ -130,7 +130,17 @@ async fn once(
         Part::Whole => admit::update(server, place, update.user, &mut new, &old).await?,
         Part::Other(_) | Part::Status => None,
     };
-    write::validate(kind, &new, Some(&old))?;
+    match update.part {
+        Part::Other("resize") => {
+            let mut errors = Errors::default();
+            let resized = pod::update::resized(&old, &new, &mut errors);
+            if !errors.is_empty() {
+                return Err(Failure::invalid(kind, name, &errors));
+            }
+            write::validate(kind, &new, Some(&resized))?;
+        }
+        _ => write::validate(kind, &new, Some(&old))?,
+    }
     write::own(kind, Some(&old), &mut new, update.part, update.options, server.now());
     if is_over(&new) {
         return gone(server, place, stored, new, update.options.dry_run, pinned).await;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::spec;
 use crate::{
     kind::{Errors, Path, strategy::list_mut},
     object::Look,
@@ -47,6 +48,25 @@ pub fn validate(new: &Value, old: &Value, errors: &mut Errors) {
     if after != before {
         errors.forbidden(&path, format!("{REFUSED}\n{}", difference(&before, &after)));
     }
+}
+
+/// The pod as it was, with the resources that it is to have now: what its subresource `resize` may change, so long as the pod stays in its
+/// class.
+pub fn resized(old: &Value, new: &Value, errors: &mut Errors) -> Value {
+    let mut resized = old.clone();
+    for kind in ["containers", "initContainers"] {
+        let wanted = new.list(&format!("spec.{kind}"));
+        let Some(spec) = resized.get_mut("spec") else { break };
+        for (container, wanted) in list_mut(spec, kind).zip(wanted) {
+            same(container, wanted, &["resources"]);
+        }
+    }
+    let (before, after) = (spec::qos_class(old), spec::qos_class(new));
+    if before != after {
+        let wrong = "Pod QOS Class may not change as a result of resizing";
+        errors.invalid(&Path::new("spec"), after, wrong);
+    }
+    resized
 }
 
 fn is_kept(old: &Value, new: &Value) -> bool {
@@ -108,5 +128,34 @@ fn compare(old: &Value, new: &Value, path: &str, lines: &mut Vec<String>) {
     for name in before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))) {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         compare(before.get(name).unwrap_or(&null), after.get(name).unwrap_or(&null), &path, lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_may_change_by_their_subresource() {
+        let pod = |cpu: &str, request: &str, image: &str| {
+            let resources =
+                json!({ "limits": { "cpu": cpu, "memory": "1Mi" }, "requests": { "cpu": request, "memory": "1Mi" } });
+            json!({ "spec": { "containers": [{ "name": "a", "image": image, "resources": resources }] } })
+        };
+        let check = |new: Value, expected: &[&str]| {
+            let mut errors = Errors::default();
+            let old = resized(&pod("1", "1", "x"), &new, &mut errors);
+            validate(&new, &old, &mut errors);
+            let found: Vec<_> = errors.0.iter().map(|error| error.to_string()).collect();
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(found.contains(expected), "{found}");
+            }
+        };
+        check(pod("2", "2", "x"), &[]);
+        check(pod("2", "1", "x"), &["Pod QOS Class may not change as a result of resizing"]);
+        let mut named = pod("2", "2", "x");
+        named["spec"]["containers"][0]["tty"] = json!(true);
+        check(named, &["pod updates may not change fields other than"]);
     }
 }
