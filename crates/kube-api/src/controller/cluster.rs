@@ -6,19 +6,21 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use imbl::OrdMap;
 use jiff::Timestamp;
 use k8s_openapi::Resource;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::selector::Selector;
+use crate::object::encoding::bare;
 
 /// The key of an object in the store: `/GROUP/RESOURCE/NAMESPACE/NAME`, with `core` for the empty group and an empty namespace for what
 /// belongs to the cluster. It orders as the store does, and clones for nothing.
@@ -91,15 +93,16 @@ pub struct Object {
     pub kind: String,
     /// With `resourceVersion` set to the revision.
     pub meta: ObjectMeta,
-    /// The entry of the index that something in `spec` gives it: pods by node, Services by selector.
-    found_by: Option<String>,
+    /// The entries of the index that something in `spec` gives it: pods by node, Services by selector, address and port.
+    found_by: Vec<String>,
     value: Bytes,
     typed: OnceLock<Option<Box<dyn Any + Send + Sync>>>,
 }
 
 impl Object {
-    /// The object as `T`, parsed when first asked for. `None` if it is of another kind or does not parse: what is malformed is seen by no
-    /// controller, so that it harms itself only.
+    /// The object as `T`, parsed when first asked for, without `managedFields`: they are half of it, no controller looks at them, and who
+    /// writes an object without them leaves them as they are. `None` if it is of another kind or does not parse: what is malformed is seen by
+    /// no controller, so that it harms itself only.
     pub fn typed<T>(&self) -> Option<&T>
     where
         T: Resource + k8s_openapi::Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + Sync + 'static,
@@ -108,7 +111,7 @@ impl Object {
             return None;
         }
         let parsed = self.typed.get_or_init(|| {
-            let mut object: T = serde_json::from_slice(&self.value).ok()?;
+            let mut object: T = serde_json::from_slice(&bare(&self.value)).ok()?;
             object.metadata_mut().resource_version = self.meta.resource_version.clone();
             Some(Box::new(object) as Box<dyn Any + Send + Sync>)
         });
@@ -219,13 +222,18 @@ struct Head {
     spec: Option<HeadSpec>,
 }
 
-/// What is found by something in `spec`: pods by node, Services by selector.
-#[derive(Deserialize)]
+/// What is found by something in `spec`: pods by node, Services by selector, address and port. None of it need be of the right type.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct HeadSpec {
-    #[serde(default, rename = "nodeName")]
-    node_name: Option<serde_json::Value>,
-    #[serde(default)]
-    selector: Option<serde_json::Value>,
+    node_name: serde_json::Value,
+    selector: serde_json::Value,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: serde_json::Value,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: serde_json::Value,
+    ports: serde_json::Value,
+    health_check_node_port: serde_json::Value,
 }
 
 impl Cluster {
@@ -242,10 +250,10 @@ impl Cluster {
         let before = self.delete(key).before;
         let reference = ObjectRef::parse(key).ok_or_else(|| Malformed::Key(key.into()))?;
         let mut head: Head =
-            serde_json::from_slice(&value).map_err(|source| Malformed::Value { key: key.into(), source })?;
+            serde_json::from_slice(&bare(&value)).map_err(|source| Malformed::Value { key: key.into(), source })?;
         head.metadata.resource_version = Some(revision.to_string());
         self.revision = self.revision.max(revision);
-        let found_by = head.spec.as_ref().and_then(|spec| found_by(&reference, spec));
+        let found_by = head.spec.map(|spec| found_by(&reference, &spec)).unwrap_or_default();
         let object = Arc::new(Object {
             reference: reference.clone(),
             api_version: head.api_version,
@@ -321,12 +329,22 @@ impl Cluster {
             labels.iter().flat_map(|(key, value)| scan(&self.index, format!("selects\0{namespace}\0{key}={value}\0")));
         by_pair
             .filter(|object| {
-                let service: Option<&k8s_openapi::api::core::v1::Service> = object.typed();
+                let service: Option<&Service> = object.typed();
                 let selector = service.and_then(|service| service.spec.as_ref()?.selector.as_ref());
                 selector.is_some_and(|selector| Selector::pairs(selector).matches(Some(labels)))
             })
             .map(|object| object.reference.clone())
             .collect()
+    }
+
+    /// The Services that have an address as one of their own.
+    pub fn services_at(&self, address: IpAddr) -> impl Iterator<Item = &ObjectRef> {
+        scan(&self.index, format!("address\0{address}\0")).map(|object| &object.reference)
+    }
+
+    /// The Services that have a port of every node, to be reached or to be asked for their health.
+    pub fn services_on_port(&self, port: u16) -> impl Iterator<Item = &ObjectRef> {
+        scan(&self.index, format!("port\0{port}\0")).map(|object| &object.reference)
     }
 
     /// Everything that names `uid` as one of its owners.
@@ -411,17 +429,22 @@ fn index_keys(object: &Object) -> Vec<String> {
     keys
 }
 
-fn found_by(reference: &ObjectRef, spec: &HeadSpec) -> Option<String> {
+fn found_by(reference: &ObjectRef, spec: &HeadSpec) -> Vec<String> {
     match reference.resource() {
-        "pods" => {
-            let node = spec.node_name.as_ref().and_then(|name| name.as_str()).unwrap_or_default();
-            Some(format!("node\0{node}"))
-        }
+        "pods" => vec![format!("node\0{}", spec.node_name.as_str().unwrap_or_default())],
         "services" => {
-            let (label, value) = spec.selector.as_ref()?.as_object()?.iter().min_by_key(|(label, _)| *label)?;
-            Some(format!("selects\0{}\0{label}={}", reference.namespace(), value.as_str().unwrap_or_default()))
+            let selector = spec.selector.as_object().and_then(|all| all.iter().min_by_key(|(label, _)| *label));
+            let selects = selector.map(|(label, value)| {
+                format!("selects\0{}\0{label}={}", reference.namespace(), value.as_str().unwrap_or_default())
+            });
+            let addresses = spec.cluster_ips.as_array().into_iter().flatten().chain([&spec.cluster_ip]);
+            let addresses = addresses.filter_map(|address| address.as_str()?.parse::<IpAddr>().ok());
+            let ports = spec.ports.as_array().into_iter().flatten().filter_map(|port| port.get("nodePort"));
+            let ports = ports.chain([&spec.health_check_node_port]).filter_map(serde_json::Value::as_u64);
+            let places = addresses.map(|address| format!("address\0{address}"));
+            selects.into_iter().chain(places).chain(ports.map(|port| format!("port\0{port}"))).collect()
         }
-        _ => None,
+        _ => Vec::new(),
     }
 }
 
@@ -442,7 +465,8 @@ mod tests {
             "uid": "u0", "controller": true}]}, "spec": {"containers": [], "nodeName": "one"}});
         put(&mut cluster, "/core/pods/shop/web", 7, pod.clone());
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
-            "spec": {"selector": {"app": "web"}}});
+            "spec": {"selector": {"app": "web"}, "clusterIP": "fd00:0::1", "clusterIPs": ["fd00::1", "10.96.0.7"],
+                "ports": [{"port": 80, "nodePort": 30080}], "healthCheckNodePort": 31000}});
         put(&mut cluster, "/core/services/shop/web", 8, service);
         let labels: BTreeMap<_, _> = [("app".to_string(), "web".to_string())].into();
         let found = |cluster: &Cluster| {
@@ -459,6 +483,9 @@ mod tests {
         assert_eq!(found(&cluster), [1; 7]);
         assert_eq!(cluster.get::<Pod>("shop", "web").unwrap().metadata.resource_version.as_deref(), Some("7"));
         assert_eq!(cluster.services_selecting("shop", &labels).len(), 1);
+        let at = |address: &str| cluster.services_at(address.parse().unwrap()).count();
+        assert_eq!(["fd00::1", "10.96.0.7", "10.96.0.70"].map(at), [1, 1, 0]);
+        assert_eq!([30080, 31000, 80, 3008].map(|port| cluster.services_on_port(port).count()), [1, 1, 0, 0]);
         let copy = cluster.clone();
         cluster.delete("/core/pods/shop/web");
         assert_eq!(found(&cluster), [0; 7]);

@@ -62,11 +62,15 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
 
 /// The slices of a Service that a controller has written.
 pub fn written_by<'a>(cluster: &'a Cluster, service: &ObjectRef, controller: &str) -> Vec<&'a EndpointSlice> {
-    let labels: BTreeMap<_, _> =
-        [(SERVICE_NAME.to_string(), service.name().to_string()), (MANAGED_BY.into(), controller.into())].into();
-    let selector = Selector::pairs(&labels);
-    let slices = cluster.selected::<EndpointSlice>(service.namespace(), &selector);
-    slices.into_iter().filter(|slice| slice.metadata.deletion_timestamp.is_none()).collect()
+    // By the Service first: the controller has written those of all others too.
+    let of_service: BTreeMap<_, _> = [(SERVICE_NAME.to_string(), service.name().to_string())].into();
+    let slices = cluster.selected::<EndpointSlice>(service.namespace(), &Selector::pairs(&of_service));
+    let is_of = |slice: &&EndpointSlice| {
+        let labels = slice.metadata.labels.as_ref();
+        let writer = labels.and_then(|labels| labels.get(MANAGED_BY));
+        writer.is_some_and(|writer| writer == controller) && slice.metadata.deletion_timestamp.is_none()
+    };
+    slices.into_iter().filter(is_of).collect()
 }
 
 /// The families of a Service, the first first.

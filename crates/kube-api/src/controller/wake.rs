@@ -173,11 +173,12 @@ fn pod(cluster: &Cluster, before: Option<&Object>, after: Option<&Object>, keys:
             Some(node) => keys.add(Controller::NodeLifecycle, ObjectRef::of::<Node>("", &node)),
         }
     }
-    // Room on a node, or another neighbour: whoever waits may fit now.
+    // Room on a node, or another neighbour: whoever waits may fit now. One that waits itself is neither.
     let over = |object: Option<&Object>| object.and_then(Object::typed::<Pod>).is_none_or(super::pod::finished);
+    let placed = node(before).is_some() || node(after).is_some();
     let moved = node(before) != node(after) || over(before) != over(after);
     let relabelled = before.map(|object| &object.meta.labels) != after.map(|object| &object.meta.labels);
-    if moved || (relabelled && node(after).is_some()) {
+    if placed && (moved || relabelled) {
         unscheduled(cluster, keys);
     }
 }

@@ -1,6 +1,8 @@
 //! How objects are kept: JSON whose first member is `metadata`, without a resource version, since that is known only once it is
 //! written. The version is put in when an object is served, by copying, not by reading.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value;
 use store::objects::Stored;
@@ -60,6 +62,42 @@ pub fn decode(stored: &Stored) -> Value {
     object
 }
 
+/// The text of a kept object without `managedFields`. What is of another form is left as it is.
+pub fn bare(text: &[u8]) -> Cow<'_, [u8]> {
+    let Some(metadata) = text.strip_prefix(HEAD.as_bytes()) else { return text.into() };
+    let first = HEAD.len();
+    let mut at = 0;
+    while let Some(name) = metadata[at..].strip_prefix(b"\"") {
+        let end = at + value_end(&metadata[at..]);
+        if !name.starts_with(b"managedFields\":") {
+            at = end + usize::from(metadata.get(end) == Some(&b','));
+            continue;
+        }
+        // With the comma after it, or the one before it.
+        let (from, to) = if metadata.get(end) == Some(&b',') { (at, end + 1) } else { (at.saturating_sub(1), end) };
+        return [&text[..first + from], &text[first + to..]].concat().into();
+    }
+    text.into()
+}
+
+/// Where a member, or the rest of an object, ends: at the comma or the bracket that is not within it.
+fn value_end(text: &[u8]) -> usize {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' | b',' if depth == 0 => return at,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -76,9 +114,16 @@ mod tests {
             expected.put("metadata.resourceVersion", "7");
             assert_eq!(serde_json::from_slice::<Value>(&serve(&stored)).expect("JSON"), expected);
             assert_eq!(decode(&stored), expected);
+            expected.take_at("metadata.managedFields");
+            expected.take_at("metadata.resourceVersion");
+            assert_eq!(serde_json::from_slice::<Value>(&bare(&stored.value)).expect("JSON"), expected);
         };
         check(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "labels": { "a": "\"{" } } }));
         check(json!({ "metadata": { "resourceVersion": "3", "uid": "x" }, "data": { "metadata": "{" } }));
         check(json!({ "kind": "Pod", "metadata": {} }));
+        let owners = json!([{ "fieldsV1": { "f:spec": { "k:{\"name\":\"}\"}": {} } } }]);
+        check(json!({ "metadata": { "a": "\\", "managedFields": owners, "name": "x" }, "managedFields": 1 }));
+        check(json!({ "metadata": { "a": [1, 2], "managedFields": owners } }));
+        check(json!({ "metadata": { "managedFields": [] }, "spec": {} }));
     }
 }

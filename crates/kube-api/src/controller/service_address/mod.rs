@@ -149,7 +149,7 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
     };
     for address in spec.cluster_ips.iter().flatten().filter_map(|address| address.parse::<IpAddr>().ok()) {
         let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-        if taken.addresses.contains(&address) {
+        if taken.has_address(address) {
             let message =
                 format!("Cluster IP [{family}]:{address} was assigned to multiple services; please recreate service");
             tell("ClusterIPAlreadyAllocated", message, COMPONENT);
@@ -161,7 +161,7 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
         }
     }
     for port in spec.ports.iter().flatten().filter_map(|port| number(port.node_port)) {
-        if taken.ports.contains(&port) {
+        if taken.has_port(port) {
             let message = format!("Port {port} was assigned to multiple services; please recreate service");
             tell("PortAlreadyAllocated", message, PORT_COMPONENT);
         } else if !ranges.node_ports.contains(&port) {
@@ -174,30 +174,28 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
 }
 
 /// What other Services have.
-struct Taken {
-    addresses: BTreeSet<IpAddr>,
-    ports: BTreeSet<u16>,
+struct Taken<'c> {
+    cluster: &'c Cluster,
+    asks: ObjectRef,
 }
 
-impl Taken {
-    fn by_others(cluster: &Cluster, service: &Service) -> Taken {
-        let mut taken = Taken { addresses: BTreeSet::new(), ports: BTreeSet::new() };
+impl<'c> Taken<'c> {
+    fn by_others(cluster: &'c Cluster, service: &Service) -> Self {
+        let part = |text: &'_ Option<String>| text.clone().unwrap_or_default();
         let meta = &service.metadata;
-        let others = cluster.list::<Service>(None);
-        for other in
-            others.filter(|other| (&other.metadata.namespace, &other.metadata.name) != (&meta.namespace, &meta.name))
-        {
-            let Some(spec) = &other.spec else { continue };
-            let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
-            taken.addresses.extend(addresses.filter_map(|address| address.parse::<IpAddr>().ok()));
-            taken.ports.extend(spec.ports.iter().flatten().filter_map(|port| number(port.node_port)));
-            taken.ports.extend(number(spec.health_check_node_port));
-        }
-        taken
+        Taken { cluster, asks: ObjectRef::of::<Service>(&part(&meta.namespace), &part(&meta.name)) }
+    }
+
+    fn has_address(&self, address: IpAddr) -> bool {
+        self.cluster.services_at(address).any(|other| *other != self.asks)
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.cluster.services_on_port(port).any(|other| *other != self.asks)
     }
 }
 
-fn give_addresses(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken, seed: u32, errors: &mut Errors) {
+fn give_addresses(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken<'_>, seed: u32, errors: &mut Errors) {
     let path = Path::new("spec").field("clusterIPs");
     let mut addresses = spec.cluster_ips.clone().unwrap_or_default();
     if addresses.is_empty() {
@@ -211,7 +209,7 @@ fn give_addresses(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken, seed: 
         match addresses.get(index).filter(|address| !address.is_empty()) {
             Some(wanted) => {
                 let problem = match wanted.parse::<IpAddr>() {
-                    Ok(address) if taken.addresses.contains(&address) => "provided IP is already allocated".to_string(),
+                    Ok(address) if taken.has_address(address) => "provided IP is already allocated".to_string(),
                     Ok(address) if network.contains(&address) => continue,
                     _ => format!(
                         "the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
@@ -236,7 +234,7 @@ fn give_addresses(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken, seed: 
     spec.cluster_ips = Some(addresses);
 }
 
-fn free_address(network: &IpNet, taken: &Taken, seed: u32) -> Option<IpAddr> {
+fn free_address(network: &IpNet, taken: &Taken<'_>, seed: u32) -> Option<IpAddr> {
     let bits = u32::from(network.max_prefix_len() - network.prefix_len()).min(32);
     // The network's own address is nobody's, and in IPv4 the last one neither.
     let size = (1_u64 << bits).saturating_sub(if network.addr().is_ipv4() { 2 } else { 1 });
@@ -247,7 +245,7 @@ fn free_address(network: &IpNet, taken: &Taken, seed: u32) -> Option<IpAddr> {
         IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from(u128::from(base).wrapping_add(u128::from(offset + 1)))),
     };
     let reserved = (size / 16).clamp(16, 256).min(size);
-    probe(size, reserved, seed).map(at).find(|address| !taken.addresses.contains(address))
+    probe(size, reserved, seed).map(at).find(|address| !taken.has_address(*address))
 }
 
 /// Every number below `size` once: from a place given by the seed beyond the reserved part to the end, around, then the reserved part.
@@ -257,7 +255,7 @@ fn probe(size: u64, reserved: u64, seed: u32) -> impl Iterator<Item = u64> {
     (0..rest).map(move |step| reserved + (start + step) % rest).chain(0..reserved)
 }
 
-fn give_ports(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken, seed: u32, errors: &mut Errors) {
+fn give_ports(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken<'_>, seed: u32, errors: &mut Errors) {
     let kind = spec.type_.clone().unwrap_or_else(|| "ClusterIP".into());
     let balanced = kind == "LoadBalancer";
     let unwanted = balanced && spec.allocate_load_balancer_node_ports == Some(false);
@@ -294,12 +292,12 @@ fn give_ports(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken, seed: u32,
     }
 }
 
-fn check_port(port: u16, ranges: &Ranges, taken: &Taken, field: &Path, errors: &mut Errors) {
+fn check_port(port: u16, ranges: &Ranges, taken: &Taken<'_>, field: &Path, errors: &mut Errors) {
     if !ranges.node_ports.contains(&port) {
         let (from, to) = (ranges.node_ports.start(), ranges.node_ports.end());
         let detail = format!("provided port is not in the valid range. The range of valid ports is {from}-{to}");
         errors.invalid(field, port, detail);
-    } else if taken.ports.contains(&port) {
+    } else if taken.has_port(port) {
         errors.invalid(field, port, "provided port is already allocated");
     }
 }
@@ -312,12 +310,12 @@ fn shared(ports: &[ServicePort], index: usize) -> Option<u16> {
     like.and_then(|port| number(port.node_port))
 }
 
-fn free_port(ranges: &Ranges, taken: &Taken, own: &BTreeSet<u16>, seed: u32) -> Option<u16> {
+fn free_port(ranges: &Ranges, taken: &Taken<'_>, own: &BTreeSet<u16>, seed: u32) -> Option<u16> {
     let (from, to) = (u64::from(*ranges.node_ports.start()), u64::from(*ranges.node_ports.end()));
     let size = (to + 1).saturating_sub(from);
     let reserved = (size / 32).clamp(16, 128).min(size);
     let mut ports = probe(size, reserved, seed).filter_map(|offset| u16::try_from(from + offset).ok());
-    ports.find(|port| !taken.ports.contains(port) && !own.contains(port))
+    ports.find(|port| !taken.has_port(*port) && !own.contains(port))
 }
 
 fn keep_ports(spec: &mut ServiceSpec, old: &ServiceSpec) {
