@@ -19,6 +19,7 @@ mod identity;
 mod image;
 mod job;
 mod network;
+mod news;
 mod objects;
 mod pods;
 mod random;

@@ -23,7 +23,9 @@ use tokio::{
 use crate::{
     Shared,
     event::Kind,
+    identity,
     job::{Job, Outcome},
+    news::News,
     pod::{
         Action, Seen, backoff, next,
         seen::{Checks, Failure, Refused, Stage, Volumes},
@@ -85,7 +87,7 @@ pub async fn work(
     mut notes: mpsc::UnboundedReceiver<Note>,
 ) {
     let (back, mut comes_back) = mpsc::unbounded_channel();
-    let mut changes = shared.engine.watch();
+    let mut news = News::of(&shared.engine, identity::sandbox(&spec::names(&pod).2));
     let mut worker = Worker {
         shared,
         pod,
@@ -127,7 +129,7 @@ pub async fn work(
                 None => break,
             },
             Some(back) = comes_back.recv() => worker.take(back),
-            changed = changes.changed() => if changed.is_err() { break },
+            happened = news.next() => if happened.is_err() { break },
             () = due => {}
             _ = refresh.tick() => worker.remount(),
             _ = measure.tick() => worker.measure(),
