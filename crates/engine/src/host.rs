@@ -162,7 +162,7 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use model::{
-        Cluster, Command, Facts, decide,
+        Command, Facts, decide,
         host::Settings,
         port::Protocol,
         service::{Report, ServicePort, ServiceReport, ServiceWish},
@@ -201,7 +201,7 @@ mod tests {
             };
             let commands = [
                 Command::Open(Box::new(Settings { pools, ..Settings::default() })),
-                Command::SetCluster(Box::new(Cluster::default())),
+                Command::SetCluster(Box::default()),
                 put(vec![service(names[0])], vec![]),
                 put(vec![service(names[1])], vec![]),
                 put(vec![], vec![names[0].into()]),
