@@ -43,7 +43,7 @@ fn the_shop_opens_changes_and_closes() {
     let said = through_the_ingress("/catalog").ok();
     assert!(said.starts_with("v1 I am catalog-") && said.contains("asked for /catalog"), "{said}");
     let cluster_ip = cluster.kubectl("get svc web -o jsonpath={.spec.clusterIP}").ok();
-    for place in [format!("{cluster_ip}:80"), format!("{address}:30080")] {
+    for place in [format!("{cluster_ip}:80"), "127.0.0.1:30080".to_owned(), format!("{address}:30080")] {
         let said = cluster.host.sh(&format!("curl -sf -m 10 http://{place}/")).ok();
         assert!(said.contains("I am web-"), "{place}: {said}");
     }
@@ -77,7 +77,7 @@ fn containers_are_there_where_kubernetes_cannot_be() {
     let Some(cluster) = Cluster::start() else { return };
     cluster.host.kill_daemon();
     // Its port is somebody else's now: it finds another one.
-    cluster.host.sh("socat TCP-LISTEN:6443,bind=127.0.0.1,fork /dev/null >/dev/null 2>&1 &").ok();
+    cluster.host.sh("socat TCP-LISTEN:6443,bind=127.0.0.1,fork,reuseaddr /dev/null >/dev/null 2>&1 &").ok();
     eventually("the port is taken", || cluster.host.sh("ss -Hltn sport = :6443").ok().contains("6443").then_some(()));
     cluster.host.start_daemon();
     let server =

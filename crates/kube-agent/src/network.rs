@@ -1,7 +1,10 @@
 //! The network of the node's pods: a bridge that the other networks of the host reach, and on which the host owns the address of the
 //! cluster's DNS.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use engine::{Engine, EngineError};
 use model::{
@@ -43,12 +46,12 @@ pub async fn ensure(engine: &Engine, node: &NodeSettings) -> Result<NetworkId, E
     }
 }
 
-/// Tells the engine which cluster the host is a node of.
+/// Tells the engine which cluster the host is a node of. Node ports are at the host's loopback address too, for itself.
 pub async fn join(engine: &Engine, node: &NodeSettings, network: &NetworkId) -> Result<(), EngineError> {
     let cluster = Cluster {
         pod_ranges: node.pod_ranges.clone(),
         service_ranges: node.service_ranges.clone(),
-        node_addresses: node.addresses.clone(),
+        node_addresses: node.addresses.iter().copied().chain([Ipv4Addr::LOCALHOST.into()]).collect(),
         pod_network: Some(network.clone()),
         dns: Some(ClusterDns { addresses: vec![IpAddr::V4(node.names.server)], domain: node.names.domain.clone() }),
     };
