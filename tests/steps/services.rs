@@ -22,6 +22,7 @@ pub fn command(stage: &mut Stage, verb: &str, words: &[&str]) -> Option<Command>
     let changes = |put, removes| Report::Changes { puts: Vec::from_iter(put), removes };
     let report = match verb {
         "cluster" => return Some(Command::SetCluster(Box::new(cluster(stage, words)))),
+        "leave-cluster" => return Some(Command::LeaveCluster),
         "service" => ServiceReport { services: changes(Some(service(words)), vec![]), ..ServiceReport::default() },
         "endpoints" => ServiceReport { slices: all_or(Some(slice(words)), vec![]), ..ServiceReport::default() },
         "remove-service" => ServiceReport { services: changes(None, names(words)), ..ServiceReport::default() },
@@ -61,6 +62,7 @@ fn cluster(stage: &mut Stage, words: &[&str]) -> Cluster {
             "pods" => cluster.pod_ranges.push(value.parse().unwrap()),
             "services" => cluster.service_ranges.push(value.parse().unwrap()),
             "node" => cluster.node_addresses.push(value.parse().unwrap()),
+            "balancers" => cluster.balancer_ranges.push(value.parse().unwrap()),
             "network" => cluster.pod_network = Some(stage.network(value)),
             "dns" => {
                 let dns = cluster.dns.get_or_insert(ClusterDns { addresses: vec![], domain: "cluster.local".into() });

@@ -10,7 +10,7 @@ use model::{
 };
 use plan::{
     dns::{NetworkNames, cluster_names, dns_view, endpoint_names, host_servers, network_names},
-    listener::{ListenerTable, forwardings},
+    listener::{ListenerTable, forwardings, node_ports},
 };
 use proxy::dns::Server;
 use tracing::warn;
@@ -41,8 +41,9 @@ impl Userspace {
         }
         self.names.set_cluster_names(Arc::new(cluster_names(state).unwrap_or_default()));
         self.serve_cluster(state, world);
-        let all = state.sandboxes.keys().flat_map(|sandbox| forwardings(state, sandbox));
-        self.listeners.store(Arc::new(all.collect()));
+        let of_sandboxes = state.sandboxes.keys().flat_map(|sandbox| forwardings(state, sandbox));
+        let of_services = state.services.keys().flat_map(|service| node_ports(state, service));
+        self.listeners.store(Arc::new(of_sandboxes.chain(of_services).collect()));
     }
 
     /// Follows a change.
@@ -57,7 +58,7 @@ impl Userspace {
         for sandbox in &touched.sandboxes {
             self.serve(after, sandbox, world);
         }
-        self.follow_listeners(before, after, &touched.sandboxes);
+        self.follow_listeners(before, after, &touched);
         self.follow_cluster(before, after, &touched, world);
     }
 
@@ -135,9 +136,12 @@ impl Userspace {
         }
     }
 
-    fn follow_listeners(&mut self, before: &State, after: &State, sandboxes: &BTreeSet<SandboxId>) {
-        let of =
-            |state: &State| -> Vec<_> { sandboxes.iter().flat_map(|sandbox| forwardings(state, sandbox)).collect() };
+    fn follow_listeners(&mut self, before: &State, after: &State, touched: &Touched) {
+        let of = |state: &State| -> Vec<_> {
+            let of_sandboxes = touched.sandboxes.iter().flat_map(|sandbox| forwardings(state, sandbox));
+            let of_services = touched.services.iter().flat_map(|service| node_ports(state, service));
+            of_sandboxes.chain(of_services).collect()
+        };
         let (gone, here) = (of(before), of(after));
         if gone == here {
             return;

@@ -50,6 +50,8 @@ pub enum Stays {
     WithContainers,
     /// From its making until it is removed, whatever becomes of its containers: a pod's.
     UntilRemoved,
+    /// Until the last of its containers is removed: a pod's whom nobody looks after since the host left the cluster.
+    Orphaned,
 }
 
 impl Stays {

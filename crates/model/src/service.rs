@@ -54,6 +54,9 @@ pub struct Cluster {
     pub service_ranges: Vec<IpNet>,
     /// The host's addresses at which node ports are.
     pub node_addresses: Vec<IpAddr>,
+    /// Where load balancers get their addresses from that are nobody's before: the host takes those that are given to services.
+    #[serde(default)]
+    pub balancer_ranges: Vec<IpNet>,
     /// The network of this node's pods: the host itself asks services from its address there.
     pub pod_network: Option<NetworkId>,
     /// The name service of the cluster, if the host has it.
@@ -267,7 +270,7 @@ pub struct Service {
     pub wish: ServiceWish,
     /// Where it is asked.
     pub frontends: Vec<Frontend>,
-    /// Where it would be asked if another service were not asked there already.
+    /// Where it would be asked if another service were not asked there already, or if nobody had published the port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contested: Vec<Frontend>,
     /// Who serves, of each port and family that has a frontend.
@@ -298,6 +301,8 @@ pub enum FrontendKind {
     Balancer,
     /// It is a port of the node.
     Node,
+    /// It is a port of the node at `::1`: what is asked there cannot leave the loopback link, so a userspace listener asks the service.
+    Loopback,
 }
 
 /// What tells frontends apart.
@@ -361,6 +366,17 @@ impl Service {
         Some((frontend.address, protocol, frontend.port))
     }
 
+    /// What tells the frontends apart at which those outside the cluster ask.
+    pub fn outside(&self) -> impl Iterator<Item = FrontendKey> + '_ {
+        let outside = self.frontends.iter().filter(|frontend| frontend.kind != FrontendKind::Cluster);
+        outside.filter_map(|frontend| self.key(frontend))
+    }
+
+    /// Where clients are led to endpoints.
+    pub fn led(&self) -> impl Iterator<Item = &Frontend> {
+        self.frontends.iter().filter(|frontend| frontend.kind != FrontendKind::Loopback)
+    }
+
     /// Who serves at a frontend, from the first slot on, and how they are spread.
     pub fn at(&self, frontend: &Frontend) -> (&[SocketAddr], Spread) {
         let family = Family::of(frontend.address);
@@ -399,7 +415,7 @@ impl Service {
 
     /// All ways in which those who ask are spread.
     pub fn spreads(&self) -> impl Iterator<Item = Spread> + '_ {
-        self.frontends.iter().flat_map(|frontend| [Some(self.at(frontend).1), self.from_inside(frontend)]).flatten()
+        self.led().flat_map(|frontend| [Some(self.at(frontend).1), self.from_inside(frontend)]).flatten()
     }
 
     fn over(&self, count: usize) -> Spread {

@@ -1,6 +1,6 @@
 //! All that was asked for and decided. A persistent value: a clone costs nothing, so a previous state can be kept for a rollback.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, net::IpAddr, sync::Arc};
 
 use imbl::OrdMap;
 
@@ -13,6 +13,7 @@ use crate::{
     host::Settings,
     id::{ContainerId, EndpointId, NetworkId, SandboxId},
     network::{self, Bridge, Names, Network, Reach},
+    port::Protocol,
     sandbox::Sandbox,
     service::{Cluster, EndpointSlice, FrontendKey, NamespacedName, Service, Spread},
     volume::Volume,
@@ -57,7 +58,9 @@ pub struct State {
     pub of_service: OrdMap<(NamespacedName, NamespacedName), ()>,
     /// Which service is asked where.
     pub frontends: OrdMap<FrontendKey, NamespacedName>,
-    /// Which services would be asked where another is.
+    /// Which service is asked where from outside the cluster, by port.
+    pub outside: OrdMap<(Protocol, u16, IpAddr), NamespacedName>,
+    /// Which services would be asked where another is, or where somebody has published the port.
     pub contested: OrdMap<(FrontendKey, NamespacedName), ()>,
     /// How often each way to spread those who ask is in use.
     pub spreads: OrdMap<Spread, usize>,
@@ -218,6 +221,9 @@ impl State {
         for key in service.frontends.iter().filter_map(|frontend| service.key(frontend)) {
             self.frontends.insert(key, name.clone());
         }
+        for (address, protocol, port) in service.outside() {
+            self.outside.insert((protocol, port, address), name.clone());
+        }
         for key in service.contested.iter().filter_map(|frontend| service.key(frontend)) {
             self.contested.insert((key, name.clone()), ());
         }
@@ -232,6 +238,12 @@ impl State {
         for key in service.frontends.iter().filter_map(|frontend| service.key(frontend)) {
             if self.frontends.get(&key) == Some(name) {
                 self.frontends.remove(&key);
+            }
+        }
+        for (address, protocol, port) in service.outside() {
+            let key = (protocol, port, address);
+            if self.outside.get(&key) == Some(name) {
+                self.outside.remove(&key);
             }
         }
         for key in service.contested.iter().filter_map(|frontend| service.key(frontend)) {

@@ -76,8 +76,13 @@ impl Affected<'_> {
             }
             RecordKey::Service(name) => {
                 self.wishes.insert(Wish::Service(name.clone()));
-                for service in self.states.into_iter().filter_map(|state| state.services.get(name)) {
+                let services = self.states.map(|state| state.services.get(name));
+                for service in services.into_iter().flatten() {
                     self.wishes.extend(service.spreads().filter(is_uncommon).map(Wish::Spread));
+                }
+                let [before, after] = services.map(|service| service.map_or(&[][..], |s| &s.wish.balancer_addresses));
+                if before != after {
+                    self.wishes.insert(Wish::Cluster);
                 }
             }
             RecordKey::EndpointSlice(_) | RecordKey::Document(_) | RecordKey::Volume(_) => {}

@@ -2,6 +2,7 @@
 //!
 //! - the two have different address families, which NAT does not bridge;
 //! - the client is the host itself at `::1`: unlike 127.0.0.1, that address may never leave the loopback link, not even translated;
+//! - for the same reason node ports of services at `::1`;
 //! - the client is on the container's own network, where nobody may talk to another: with br_netfilter a translated frame goes on from
 //!   port to port, and there nothing tells it from one that must not pass.
 
@@ -13,7 +14,8 @@ use model::address::Family;
 use model::host::Listeners;
 use model::network::Icc;
 use model::port::{PortRange, Protocol, PublishedPort};
-use model::{SandboxId, State};
+use model::service::{Frontend, FrontendKind};
+use model::{NamespacedName, SandboxId, State};
 
 /// One published range that is served by a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +43,33 @@ pub enum Clients {
 
 /// The forwardings of one sandbox while it is up, in order of its published ports.
 pub fn forwardings(state: &State, sandbox: &SandboxId) -> Vec<Forwarding> {
-    if state.settings.as_ref().is_some_and(|settings| settings.listeners == Listeners::Off) {
+    if are_off(state) {
         return Vec::new();
     }
     let published = state.sandboxes.get(sandbox).map_or(&[][..], |sandbox| &sandbox.published);
     let inside = Inside::of(state, sandbox);
     published.iter().flat_map(|port| inside.forwardings(port)).collect()
+}
+
+/// The forwardings of a service's node ports. They lead to the service's own address, and from there the kernel leads on.
+pub fn node_ports(state: &State, service: &NamespacedName) -> Vec<Forwarding> {
+    let Some(service) = state.services.get(service).filter(|_| !are_off(state)) else { return Vec::new() };
+    let at_loopback = service.frontends.iter().filter(|frontend| frontend.kind == FrontendKind::Loopback);
+    let forwarding = |frontend: &Frontend| {
+        let port = service.wish.ports.get(usize::from(frontend.of))?;
+        Some(Forwarding {
+            protocol: port.protocol,
+            address: frontend.address,
+            ports: PortRange::single(frontend.port),
+            target: SocketAddr::new(*service.wish.cluster_addresses.first()?, port.port),
+            clients: Clients::All,
+        })
+    };
+    at_loopback.filter_map(forwarding).collect()
+}
+
+fn are_off(state: &State) -> bool {
+    state.settings.as_ref().is_some_and(|settings| settings.listeners == Listeners::Off)
 }
 
 /// All forwardings, looked up by the destination that a client asked for. A clone shares everything with its original, so a

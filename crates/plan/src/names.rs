@@ -74,9 +74,9 @@ pub struct FamilyNames {
     pub service_inside: &'static str,
     /// Map: address, protocol, port of a service and the mark of a slot -> address and port of an endpoint.
     pub ends: &'static str,
-    /// Map, filled by packets: client, address, protocol, port of a service with affinity -> the mark of the client's slot. None where
-    /// nft could not load what it lists.
-    pub known_clients: Option<&'static str>,
+    /// Map, filled by packets: client, address, protocol, port of a service with affinity (for IPv6 their hash) -> the mark of the client's
+    /// slot.
+    pub known_clients: &'static str,
     /// Set: address, protocol, port of services that not everybody may ask.
     pub guarded: &'static str,
     /// Set: client, address, protocol, port: who may.
@@ -110,7 +110,7 @@ const V4: FamilyNames = FamilyNames {
     service: "service4",
     service_inside: "service4_inside",
     ends: "ends4",
-    known_clients: Some("known_clients4"),
+    known_clients: "known_clients4",
     guarded: "guarded4",
     allowed: "allowed4",
     inside: "inside4",
@@ -132,7 +132,7 @@ const V6: FamilyNames = FamilyNames {
     service: "service6",
     service_inside: "service6_inside",
     ends: "ends6",
-    known_clients: None,
+    known_clients: "known_clients6",
     guarded: "guarded6",
     allowed: "allowed6",
     inside: "inside6",

@@ -11,7 +11,7 @@ use netstate::nft::{Span, Value};
 
 use crate::{
     fragment::{Fragment, address, host_address, net, ports},
-    listener::{Clients, forwardings},
+    listener::{Clients, Forwarding, forwardings},
     names,
 };
 
@@ -21,18 +21,23 @@ pub fn publish(fragment: &mut Fragment, state: &State, sandbox: &Sandbox) {
         translate(fragment, state, sandbox, port);
     }
     for forwarding in forwardings(state, &sandbox.id) {
-        let names = names::of(Family::of(forwarding.address));
-        let asked = || [host_address(forwarding.address), protocol(forwarding.protocol), ports(forwarding.ports)];
-        match forwarding.clients {
-            Clients::All => fragment.member(names.proxied, asked()),
-            Clients::Within(subnet) => {
-                let [address, protocol, ports] = asked();
-                fragment.member(names.proxied_within, [net(subnet), address, protocol, ports]);
-            }
-        }
+        proxied(fragment, &forwarding);
     }
     for family in Family::BOTH {
         open(fragment, state, sandbox, family);
+    }
+}
+
+/// Adds the element that leads to a userspace listener.
+pub fn proxied(fragment: &mut Fragment, forwarding: &Forwarding) {
+    let names = names::of(Family::of(forwarding.address));
+    let asked = [host_address(forwarding.address), protocol(forwarding.protocol), ports(forwarding.ports)];
+    match forwarding.clients {
+        Clients::All => fragment.member(names.proxied, asked),
+        Clients::Within(subnet) => {
+            let [address, protocol, ports] = asked;
+            fragment.member(names.proxied_within, [net(subnet), address, protocol, ports]);
+        }
     }
 }
 

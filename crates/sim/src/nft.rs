@@ -6,7 +6,8 @@ use netstate::{
     Key, Object,
     nft::{
         Action, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Filled, Hook,
-        MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Spans, Table, TableKey,
+        MapKey, MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Spans, Table,
+        TableKey,
     },
 };
 
@@ -168,8 +169,12 @@ fn check_rules(world: &World, key: &ChainKey, chain: &Chain) -> Outcome {
             match condition {
                 Match::In { fields, set, .. } => check_lookup(world, key, set, fields, &SetData::None)?,
                 Match::SetMark(Marking::Found { fields, map }) => check_lookup(world, key, map, fields, &mark)?,
-                Match::Remember { fields, map, .. } | Match::Forget { fields, map } => {
-                    check_lookup(world, key, map, fields, &mark)?;
+                Match::Remember { key: by, map, .. } | Match::Forget { key: by, map } => {
+                    let looked_up = match by {
+                        MapKey::Fields(fields) => fields.as_slice(),
+                        MapKey::Hash(_) => &[Field::Mark],
+                    };
+                    check_lookup(world, key, map, looked_up, &mark)?;
                     check_filled(world, key, map)?;
                 }
                 _ => {}

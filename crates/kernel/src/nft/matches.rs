@@ -5,7 +5,7 @@ use libc::{
     IPPROTO_TCP, NFPROTO_IPV4, NFPROTO_IPV6, NFT_CT_STATE, NFT_CT_STATUS, NFT_META_BRI_IIFNAME, NFT_META_IIFNAME,
     NFT_META_L4PROTO, NFT_META_MARK, NFT_META_NFPROTO, NFT_META_OIFNAME, NFT_META_PROTOCOL,
 };
-use netstate::nft::{CtState, CtStatus, Datatype, Family, Field, Marking, Match, Op, Value};
+use netstate::nft::{CtState, CtStatus, Datatype, Family, Field, Hash, MapKey, Marking, Match, Op, Value};
 
 use super::{
     expr::{Base, Compare, Dynamic, Program, Register},
@@ -73,11 +73,11 @@ impl Matcher {
                 Ok(())
             }
             Match::SetMark(marking) => self.set_mark(marking),
-            Match::Remember { fields, map, timeout_s } => {
+            Match::Remember { key, map, timeout_s } => {
                 let timeout_ms = u64::from(*timeout_s) * 1000;
-                self.change(fields, map, Dynamic::Update { timeout_ms })
+                self.change(key, map, Dynamic::Update { timeout_ms })
             }
-            Match::Forget { fields, map } => self.change(fields, map, Dynamic::Delete),
+            Match::Forget { key, map } => self.change(key, map, Dynamic::Delete),
         }
     }
 
@@ -87,29 +87,45 @@ impl Matcher {
                 self.load(fields)?;
                 self.program.lookup(map, Compare::Equal, Some(Register::FIRST));
             }
-            Marking::Random { modulus: 0, .. } | Marking::Hash { modulus: 0, .. } => {
-                return refuse("there must be something to choose from");
-            }
+            Marking::Random { modulus: 0, .. } => return refuse("there must be something to choose from"),
             Marking::Random { modulus, offset } => self.program.random(*modulus, *offset),
-            Marking::Hash { field, modulus, seed, offset } => {
-                self.load(&[*field])?;
-                let bytes = value::len(field.datatype()) as u32;
-                self.program.hash(bytes, *modulus, *seed, *offset);
-            }
+            Marking::Hash(by) => self.hash(by)?,
         }
         self.program.set_mark(Register::FIRST);
         Ok(())
     }
 
     /// Changes an element whose data is the packet's mark.
-    fn change(&mut self, fields: &[Field], map: &str, change: Dynamic) -> Result<(), Refusal> {
-        self.load(fields)?;
-        let data = Register(fields.iter().map(|field| registers(field.datatype())).sum());
+    fn change(&mut self, key: &MapKey, map: &str, change: Dynamic) -> Result<(), Refusal> {
+        let data = match key {
+            MapKey::Fields(fields) => {
+                self.load(fields)?;
+                Register(words(fields))
+            }
+            MapKey::Hash(by) => {
+                self.hash(by)?;
+                Register(registers(Datatype::Mark))
+            }
+        };
         if data.0 >= REGISTERS {
             return refuse("too many fields for nftables' 16 registers");
         }
         self.program.meta(NFT_META_MARK, data);
         self.program.dynset(map, change, data);
+        Ok(())
+    }
+
+    /// A hash of fields, which concatenated take whole registers each, into the first register.
+    fn hash(&mut self, Hash { fields, modulus, seed, offset }: &Hash) -> Result<(), Refusal> {
+        if *modulus == 0 {
+            return refuse("there must be something to choose from");
+        }
+        self.load(fields)?;
+        let bytes = match fields.as_slice() {
+            [field] => value::len(field.datatype()) as u32,
+            _ => 4 * words(fields),
+        };
+        self.program.hash(bytes, *modulus, *seed, *offset);
         Ok(())
     }
 
@@ -244,6 +260,10 @@ impl Matcher {
 /// How many registers a value of this type takes.
 pub(crate) fn registers(datatype: Datatype) -> u32 {
     value::len(datatype).div_ceil(4) as u32
+}
+
+fn words(fields: &[Field]) -> u32 {
+    fields.iter().map(|field| registers(field.datatype())).sum()
 }
 
 /// `NF_CT_STATE_BIT` in the kernel.

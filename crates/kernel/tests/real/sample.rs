@@ -7,8 +7,8 @@ use netstate::{
     netns::NetnsName,
     nft::{
         Action, Base, Chain, ChainKey, ChainType, CtState, CtStatus, Datatype, Element, ElementData, ElementKey,
-        Family, Field, Filled, Hook, IcmpReject, MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Policy, Rule,
-        Set, SetData, SetKey, Span, Table, TableKey, Value,
+        Family, Field, Filled, Hash, Hook, IcmpReject, MapKey, MapVerdict, Marking, Match, NatFamily, NatTarget, Op,
+        Policy, Rule, Set, SetData, SetKey, Span, Table, TableKey, Value,
     },
 };
 
@@ -325,7 +325,7 @@ fn services(state: &mut NetState) {
         let (front, ends, known) = (format!("front{n}"), format!("ends{n}"), format!("known{n}"));
         put_set(state, f, &front, &[kind, InetProto, InetService], &[Mark], false);
         put_set(state, f, &ends, &[kind, InetProto, InetService, Mark], &[kind, InetService], false);
-        let key = vec![kind, kind, InetProto, InetService];
+        let key = if family == NatFamily::Ip { vec![kind, kind, InetProto, InetService] } else { vec![Mark] };
         let data = SetData::Values(vec![Mark]);
         state.put(set_key(f, &known), Set { key, data, interval: false, filled: Filled::ByPackets });
         let service = [vip.clone().into(), tcp(), ports(443, 443)];
@@ -344,16 +344,20 @@ fn services(state: &mut NetState) {
             let fields = [&asked[..], &[Field::Mark]].concat();
             Action::Dnat(NatTarget::Map { family, fields, map: ends.clone(), with_port: true })
         };
-        let remember = || Match::Remember { fields: client.clone(), map: known.clone(), timeout_s: 10_800 };
-        let forget = Match::Forget { fields: client.clone(), map: known.clone() };
+        let hash = || Hash { fields: client.clone(), modulus: u32::MAX, seed: 1, offset: 0 };
+        let key = || match family {
+            NatFamily::Ip => MapKey::Fields(client.clone()),
+            NatFamily::Ip6 => MapKey::Hash(hash()),
+        };
+        let again = match family {
+            NatFamily::Ip => vec![found(&client, &known)],
+            NatFamily::Ip6 => vec![Match::SetMark(Marking::Hash(hash())), found(&[Field::Mark], &known)],
+        };
+        let remember = || Match::Remember { key: key(), map: known.clone(), timeout_s: 10_800 };
+        let forget = Match::Forget { key: key(), map: known.clone() };
         dispatch.push(rule("service", vec![found(&asked, &front)], Action::VerdictOfMark { map: "spread".into() }));
         spread.push(rule("one of 3", vec![random()], to()));
-        if family == NatFamily::Ip6 {
-            let hash = Marking::Hash { field: saddr, modulus: 3, seed: 1, offset: 0x4000_0000 };
-            sticky.push(rule("the one of 3", vec![Match::SetMark(hash)], to()));
-            continue;
-        }
-        sticky.push(rule("the same again", vec![found(&client, &known), remember()], to()));
+        sticky.push(rule("the same again", [again, vec![remember()]].concat(), to()));
         sticky.push(rule("one of 3", vec![forget, random(), remember()], to()));
     }
     let verdicts = Set { key: vec![Mark], data: SetData::Verdict, interval: false, filled: Filled::ByUs };

@@ -3,14 +3,17 @@
 use std::{
     collections::BTreeSet,
     io::{self, ErrorKind, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use kernel::socket::in_namespace;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, recv, sendto, socket_with};
 
 use crate::{
+    common::run,
     scenarios::{Scene, stage},
     wire::{HERE, PATIENCE},
 };
@@ -181,16 +184,26 @@ fn clients_are_spread_and_those_with_affinity_stay() {
             assert_eq!((0..40).map(|_| ask(many)).collect::<BTreeSet<_>>().len(), 2, "{many}");
             assert_eq!((0..40).map(|_| ask(one)).collect::<BTreeSet<_>>().len(), 1, "{one}");
         }
-        let first = ask("10.96.0.2:80");
-        let left = if first == "one" { "10.1.0.3" } else { "10.1.0.2" };
-        play(scene, &[&format!("endpoints sticky-four of=sticky port=80/tcp,t {left}")]);
-        let mut ask = |to: &str| connect(&client, to, &all, &mut held).expect("an answer").0;
-        let second = ask("10.96.0.2:80");
-        assert_ne!(first, second);
-        play(scene, &[&both[0]]);
-        // It stays where it went.
-        let mut ask = |to: &str| connect(&client, to, &all, &mut held).expect("an answer").0;
-        assert!((0..10).all(|_| ask("10.96.0.2:80") == second));
+        let families = [("four", "10.96.0.2:80", "10.1.0"), ("six", "[fd00:96::2]:80", "fd00:1:")];
+        for ((family, to, net), both) in families.into_iter().zip(&both) {
+            let dot = if family == "four" { '.' } else { ':' };
+            let mut ask = || connect(&client, to, &all, &mut held).expect("an answer").0;
+            let first = ask();
+            let left = if first == "one" { 3 } else { 2 };
+            play(scene, &[&format!("endpoints sticky-{family} of=sticky port=80/tcp,t {net}{dot}{left}")]);
+            let second = ask();
+            assert_ne!(first, second, "{family}");
+            play(scene, &[both.as_str()]);
+            // It stays where it went.
+            assert!((0..10).all(|_| ask() == second), "{family}");
+        }
+        // What is remembered of clients ends by itself.
+        let known = run("nft", &["list", "ruleset"]);
+        for map in ["known_clients4", "known_clients6"] {
+            let (_, from) = known.split_once(&format!("map {map} {{")).expect(map);
+            let (elements, _) = from.split_once("\n\t}").expect("its end");
+            assert!(elements.contains("timeout 1m40s expires"), "{map}: {elements}");
+        }
     });
 }
 
@@ -252,4 +265,62 @@ fn flows_follow_and_connections_stay() {
         play(scene, &BOTH);
         flows.iter().for_each(|(socket, _)| drop(answer(socket)));
     });
+}
+
+/// What of an endpoint's packets belongs to no connection would reach the client from an address that it never asked, and its answer would
+/// end the connection.
+#[test]
+fn packets_of_no_connection_do_not_reach_clients() {
+    on_host("strange", |scene| {
+        play(scene, &[SERVICE, "endpoints four of=web port=80/tcp,t port=53/udp,u 10.1.0.2"]);
+        let all = [Answering::at(scene, "one")];
+        let (client, end) = (netns(scene, "client"), netns(scene, "one"));
+        let mut held = Vec::new();
+        let (_, stream) = connect(&client, TCP[0], &all, &mut held).expect("an answer");
+        let seen = raw_tcp(&client);
+        let to = held[0].peer_addr().expect("a peer");
+        let strange = out_of_window((Ipv4Addr::new(10, 1, 0, 2), 80), (v4(to), to.port()));
+        let at = SocketAddrV4::new(v4(to), 0);
+        assert_eq!(sendto(raw_tcp(&end), &strange, SendFlags::empty(), &at).expect("to send"), strange.len());
+        held[0].write_all(b"still").expect("to write");
+        stream.set_nonblocking(false).expect("a socket");
+        (&stream).read_exact(&mut [0; 5]).expect("it goes on");
+        let mut packet = [0; 128];
+        let mut sources = BTreeSet::new();
+        while let Ok((length, _)) = recv(&seen, &mut packet[..], RecvFlags::DONTWAIT) {
+            assert!(length >= 20, "an IPv4 header");
+            sources.insert(Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15]));
+        }
+        assert_eq!(sources, BTreeSet::from([Ipv4Addr::new(10, 96, 0, 1)]));
+    });
+}
+
+/// A socket that gets, and sends, all of TCP.
+fn raw_tcp(netns: &Path) -> OwnedFd {
+    let open = || socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::TCP));
+    in_namespace(netns, open).expect("inside").expect("a raw socket")
+}
+
+fn v4(address: SocketAddr) -> Ipv4Addr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(address) => panic!("{address} is no IPv4 address"),
+    }
+}
+
+/// A segment that is not where the connection is (RFC 9293, 3.1), with its checksum.
+fn out_of_window(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Vec<u8> {
+    const ACK: u8 = 0x10;
+    let mut segment = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
+    segment.extend(0x1234_5678_u32.to_be_bytes());
+    segment.extend(0x8765_4321_u32.to_be_bytes());
+    segment.extend([5 << 4, ACK, 0xff, 0xff, 0, 0, 0, 0]);
+    let pseudo = [&from.0.octets()[..], &to.0.octets(), &[0, 6], &(segment.len() as u16).to_be_bytes()].concat();
+    let words = pseudo.chunks(2).chain(segment.chunks(2)).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    segment[16..18].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    segment
 }

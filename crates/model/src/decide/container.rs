@@ -132,9 +132,12 @@ pub fn forget(draft: &mut Draft, container: &Container, volumes: AnonymousVolume
     }
     // Whoever waits for this finds the volumes gone as well.
     draft.task(Task::Reap(container.id.clone()));
-    let stays = draft.state.sandboxes.get(&container.sandbox).map(|sandbox| sandbox.stays);
-    if stays == Some(Stays::WithContainers) && draft.state.residents_of(&container.sandbox).next().is_none() {
-        sandbox::forget(draft, &container.sandbox);
+    let home = &container.sandbox;
+    let stays = draft.state.sandboxes.get(home).map(|sandbox| sandbox.stays);
+    match stays.filter(|_| draft.state.residents_of(home).next().is_none()) {
+        Some(Stays::WithContainers) => sandbox::forget(draft, home),
+        Some(Stays::Orphaned) => sandbox::end(draft, home),
+        Some(Stays::UntilRemoved) | None => {}
     }
 }
 

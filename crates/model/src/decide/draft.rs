@@ -58,6 +58,18 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Whether a port that was published is not any more.
+    pub fn has_freed_ports(&self) -> bool {
+        let published = |state: &State, id| state.sandboxes.get(id).map(|sandbox| sandbox.published.clone());
+        self.touched.iter().any(|key| match key {
+            RecordKey::Sandbox(id) => {
+                let (was, is) = (published(self.before, id), published(&self.state, id).unwrap_or_default());
+                was.into_iter().flatten().any(|port| !is.contains(&port))
+            }
+            _ => false,
+        })
+    }
+
     /// Makes or replaces a record.
     pub fn put(&mut self, record: Record) {
         self.touched.insert(record.key());

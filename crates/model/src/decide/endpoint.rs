@@ -85,7 +85,9 @@ pub fn disconnect(draft: &mut Draft, container: &ContainerId, network: &NetworkI
 fn refuse_pod(home: &Sandbox) -> Result<(), Refusal> {
     match home.stays {
         Stays::WithContainers => Ok(()),
-        Stays::UntilRemoved => conflict("container is part of a pod: its networks are those of the pod"),
+        Stays::UntilRemoved | Stays::Orphaned => {
+            conflict("container is part of a pod: its networks are those of the pod")
+        }
     }
 }
 

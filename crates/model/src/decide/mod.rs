@@ -106,7 +106,9 @@ pub fn decide(state: &State, facts: &Facts, command: Command) -> Result<Decision
         Command::CreateVolume(volume) => volume::create(d, volume)?,
         Command::RemoveVolume { name } => volume::remove(d, &name)?,
         Command::SetCluster(cluster) => service::set_cluster(d, *cluster),
+        Command::LeaveCluster => service::leave_cluster(d),
         Command::ReportServices(report) => service::report(d, *report),
     }
+    service::take_freed_ports(d);
     Ok(draft.finish())
 }

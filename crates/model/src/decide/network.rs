@@ -50,9 +50,10 @@ pub fn remove(draft: &mut Draft, id: &NetworkId) -> Result<(), Refusal> {
         Origin::Predefined => {
             return Err(Refusal::Forbidden(format!("{} is a pre-defined network and cannot be removed", network.name)));
         }
+        Origin::Cluster if draft.state.cluster.is_none() => {}
         Origin::Cluster => {
             return Err(Refusal::Forbidden(format!(
-                "{} is the network of this Kubernetes node's pods and cannot be removed: its agent needs it",
+                "{} is the network of this Kubernetes node's pods and cannot be removed while Kubernetes is on",
                 network.name
             )));
         }

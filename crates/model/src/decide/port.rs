@@ -1,6 +1,6 @@
 //! Published ports. Ranges stay ranges: ten thousand ports cost what one costs.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{draft::Draft, sandbox};
 use crate::{
@@ -10,6 +10,8 @@ use crate::{
     port::{HostPorts, PortRange, PortWish, Protocol, PublishedPort},
     refusal::Refusal,
     sandbox::{Namespace, Up},
+    service::{FrontendKey, NamespacedName},
+    state::State,
 };
 
 /// Where ports are looked for when the host does not say (Linux's own default).
@@ -65,6 +67,23 @@ pub fn publish(draft: &mut Draft, id: &SandboxId) -> Result<(), Refusal> {
     let published = desk.chosen;
     draft.edit_sandbox(id, |sandbox| sandbox.published = published);
     Ok(())
+}
+
+/// Who has published the port at which a service would be asked.
+pub fn publisher(state: &State, (address, protocol, port): FrontendKey) -> Option<String> {
+    let all = state.sandboxes.values().flat_map(|sandbox| sandbox.published.iter().map(move |port| (sandbox, port)));
+    let mut there = all.filter(|(_, published)| {
+        published.protocol == protocol && published.host.contains(port) && share(state, published.host_ip, address)
+    });
+    there.next().map(|(sandbox, _)| sandbox::holder(state, &sandbox.id))
+}
+
+/// Whether what is published at an address is at that of a service too. Published at all addresses, a port is at the node's own; those of
+/// load balancers are there for their services alone.
+fn share(state: &State, published: IpAddr, service: IpAddr) -> bool {
+    let of_node = || state.cluster.as_ref().is_some_and(|cluster| cluster.node_addresses.contains(&service));
+    let of_host = || service.is_loopback() || of_node();
+    published == service || (published == Family::of(service).unspecified() && of_host())
 }
 
 /// The wishes with neighbours joined into ranges, those for fixed ports first, so that no other takes these from them.
@@ -228,7 +247,9 @@ impl Desk<'_, '_> {
         let own = self.chosen.iter().filter(|port| port.protocol == wish.protocol).map(|port| port.host);
         let held = self.held.iter().filter(|held| held.protocol == wish.protocol);
         let held = held.filter(|held| addresses.iter().any(|address| held.meets(*address))).map(|held| held.ports);
-        let mut taken: Vec<PortRange> = held.chain(own).collect();
+        let services = addresses.iter().flat_map(|address| self.services(wish.protocol, *address, within));
+        let services = services.map(|(port, _)| PortRange::single(port));
+        let mut taken: Vec<PortRange> = held.chain(services).chain(own).collect();
         taken.sort_unstable();
         let (mut at, length) = (u32::from(from), wish.inside.len());
         for range in taken {
@@ -252,7 +273,25 @@ impl Desk<'_, '_> {
         Ok(())
     }
 
+    /// The services that are asked at an address, in order of their ports.
+    fn services(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        ports: PortRange,
+    ) -> impl Iterator<Item = (u16, &NamespacedName)> {
+        let (first, last): (IpAddr, IpAddr) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::from(u128::MAX).into());
+        let state = &self.draft.state;
+        let there = state.outside.range((protocol, ports.first, first)..=(protocol, ports.last, last));
+        let there = there.filter(move |((_, _, asked), _)| share(state, address, *asked));
+        there.map(|((_, port, _), service)| (*port, service))
+    }
+
     fn refuse_held(&self, protocol: Protocol, address: IpAddr, host: PortRange) -> Result<(), Refusal> {
+        if let Some((port, service)) = self.services(protocol, address, host).next() {
+            let (port, holder) = (PortRange::single(port), format!("service {service}"));
+            return Err(Refusal::PortInUse { address, port, protocol, holder });
+        }
         let own = self.chosen.iter().map(|port| Held {
             protocol: port.protocol,
             address: port.host_ip,

@@ -57,13 +57,40 @@ pub fn remove(draft: &mut Draft, id: &SandboxId) -> Result<(), Refusal> {
             id.short()
         )));
     }
+    end(draft, id);
+    Ok(())
+}
+
+/// Takes a sandbox down that has no live containers; it goes with the last of them.
+pub fn end(draft: &mut Draft, id: &SandboxId) {
     draft.edit_sandbox(id, |sandbox| sandbox.stays = Stays::WithContainers);
     settle(draft, id);
     if draft.state.residents_of(id).next().is_none() {
         forget(draft, id);
     }
     draft.task(Task::Release(id.clone()));
-    Ok(())
+}
+
+/// Nobody looks after pods any more: those without containers go now.
+pub fn orphan(draft: &mut Draft) {
+    for id in staying(draft, Stays::UntilRemoved) {
+        draft.edit_sandbox(&id, |sandbox| sandbox.stays = Stays::Orphaned);
+        if draft.state.residents_of(&id).next().is_none() {
+            end(draft, &id);
+        }
+    }
+}
+
+/// Somebody looks after them again.
+pub fn adopt(draft: &mut Draft) {
+    for id in staying(draft, Stays::Orphaned) {
+        draft.edit_sandbox(&id, |sandbox| sandbox.stays = Stays::UntilRemoved);
+    }
+}
+
+fn staying(draft: &Draft, stays: Stays) -> Vec<SandboxId> {
+    let all = draft.state.sandboxes.values().filter(|sandbox| sandbox.stays == stays);
+    all.map(|sandbox| sandbox.id.clone()).collect()
 }
 
 /// Takes a sandbox without containers out of the state.
@@ -94,7 +121,7 @@ pub fn up(draft: &mut Draft, id: &SandboxId) -> Result<(), Refusal> {
 /// Takes a sandbox down when none of its containers lives: its leases and its ports are free again.
 pub fn settle(draft: &mut Draft, id: &SandboxId) {
     let live = draft.state.residents_of(id).any(|container| container.is_live());
-    let stays = draft.state.sandboxes.get(id).is_some_and(|sandbox| sandbox.stays == Stays::UntilRemoved);
+    let stays = draft.state.sandboxes.get(id).is_some_and(|sandbox| sandbox.stays != Stays::WithContainers);
     if live || stays || draft.state.sandboxes.get(id).is_none_or(|sandbox| sandbox.up == Up::Down) {
         return;
     }

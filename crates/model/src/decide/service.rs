@@ -5,16 +5,17 @@ mod slots;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
 use self::slots::Entry;
-use super::draft::Draft;
+use super::{draft::Draft, network, port, sandbox};
 use crate::{
     address::Family,
     change::{Record, RecordKey},
     event::Event,
+    network::Origin,
     port::Protocol,
     service::{
         Affinity, Cluster, EndpointSlice, Frontend, FrontendKey, FrontendKind, NamespacedName, Report, Service,
@@ -27,11 +28,34 @@ pub fn set_cluster(draft: &mut Draft, cluster: Cluster) {
     let before = draft.state.cluster.clone().unwrap_or_default();
     let moved = before.node_addresses != cluster.node_addresses;
     draft.put(Record::Cluster(Arc::new(cluster)));
+    sandbox::adopt(draft);
     if moved {
         let named = |service: &Arc<Service>| service.wish.ports.iter().any(|port| port.node_port.is_some());
         let all = draft.state.services.iter().filter(|(_, service)| named(service)).map(|(name, _)| name.clone());
         let all = all.collect();
         settle(draft, all, BTreeMap::new());
+    }
+}
+
+/// The host is a node of no cluster any more. Its pods are containers like others; their network stays while somebody is on it.
+pub fn leave_cluster(draft: &mut Draft) {
+    let services: Vec<_> = draft.state.services.keys().cloned().map(RecordKey::Service).collect();
+    let slices: Vec<_> = draft.state.slices.keys().cloned().map(RecordKey::EndpointSlice).collect();
+    services.into_iter().chain(slices).chain([RecordKey::Cluster]).for_each(|key| draft.delete(key));
+    sandbox::orphan(draft);
+    let of_pods = draft.state.networks.values().filter(|network| network.origin == Origin::Cluster);
+    let of_pods: Vec<_> = of_pods.map(|network| network.id.clone()).collect();
+    for network in of_pods {
+        // Who is still on it holds it, and is told when it is asked to go.
+        let _ = network::remove(draft, &network);
+    }
+}
+
+/// Ports that nobody publishes any more are for the services that wait for them.
+pub fn take_freed_ports(draft: &mut Draft) {
+    if !draft.state.contested.is_empty() && draft.has_freed_ports() {
+        let waiting = draft.state.contested.keys().map(|(_, name)| name.clone()).collect();
+        settle(draft, waiting, BTreeMap::new());
     }
 }
 
@@ -120,7 +144,7 @@ fn settle(draft: &mut Draft, mut open: BTreeSet<NamespacedName>, mut wishes: BTr
         for (key, holder) in lost.into_iter().filter(|(key, _)| !was_lost(key)) {
             let (address, protocol, port) = key;
             let at = SocketAddr::new(address, port);
-            tell(draft, &name, format!("{at}/{protocol} is already that of service {holder}, which keeps it"));
+            tell(draft, &name, format!("{at}/{protocol} is already that of {holder}, which keeps it"));
         }
         let kept: BTreeSet<_> = service.frontends.iter().filter_map(|frontend| service.key(frontend)).collect();
         let held = old.iter().flat_map(|old| old.frontends.iter().filter_map(|frontend| old.key(frontend)));
@@ -140,15 +164,20 @@ fn waiting(draft: &Draft, freed: impl Iterator<Item = FrontendKey>) -> Vec<Names
     freed.flat_map(of).collect()
 }
 
-/// What is decided about a service, and what it does not get because another has it.
-fn decided(draft: &Draft, wish: ServiceWish, old: Option<&Service>) -> (Service, Vec<(FrontendKey, NamespacedName)>) {
+/// What is decided about a service, and what it does not get because another has it: service, container or pod.
+fn decided(draft: &Draft, wish: ServiceWish, old: Option<&Service>) -> (Service, Vec<(FrontendKey, String)>) {
     let mut service = Service { wish, frontends: Vec::new(), contested: Vec::new(), slots: Vec::new() };
     let (mut lost, mut seen) = (Vec::new(), BTreeSet::new());
     for frontend in frontends(draft, &service.wish) {
         let Some(key) = service.key(&frontend).filter(|key| seen.insert(*key)) else { continue };
-        match draft.state.frontends.get(&key).filter(|holder| **holder != service.wish.name) {
+        let other = draft.state.frontends.get(&key).filter(|holder| **holder != service.wish.name);
+        let holder = other.map(|other| format!("service {other}")).or_else(|| match frontend.kind {
+            FrontendKind::Cluster => None,
+            _ => port::publisher(&draft.state, key),
+        });
+        match holder {
             Some(holder) => {
-                lost.push((key, holder.clone()));
+                lost.push((key, holder));
                 service.contested.push(frontend);
             }
             None => service.frontends.push(frontend),
@@ -171,14 +200,16 @@ fn frontends(draft: &Draft, wish: &ServiceWish) -> Vec<Frontend> {
         let is_its = |address: &&IpAddr| wish.cluster_addresses.iter().any(|own| own.is_ipv4() == address.is_ipv4());
         if let Some(node_port) = port.node_port {
             nodes.iter().filter(is_its).for_each(|address| add(FrontendKind::Node, address, node_port));
+            if nodes.iter().any(IpAddr::is_loopback) && port.protocol != Protocol::Sctp {
+                add(FrontendKind::Loopback, &Ipv6Addr::LOCALHOST.into(), node_port);
+            }
         }
     }
     frontends
 }
 
 fn all_slots(draft: &Draft, service: &Service, old: Option<&Service>) -> Vec<Slots> {
-    let wished: BTreeSet<_> =
-        service.frontends.iter().map(|frontend| (frontend.of, Family::of(frontend.address))).collect();
+    let wished: BTreeSet<_> = service.led().map(|frontend| (frontend.of, Family::of(frontend.address))).collect();
     let wish = &service.wish;
     let apart = wish.internal == TrafficPolicy::Local || wish.external == TrafficPolicy::Local;
     let mut all = Vec::new();

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Delete, Edits, kin, make, removal::Phase};
 use crate::{
     apply::Op,
-    nft::{Chain, TableKey},
+    nft::{Chain, ElementData, MapVerdict, TableKey},
     state::{Key, NetState, Object},
 };
 
 /// Chains are emptied that name what must go and come again; then removals that free a name, then everything new, then the rest goes.
 pub(super) fn ops(table: &TableKey, mut edits: Edits, desired: &NetState, observed: &NetState) -> Vec<Op> {
+    single_out_verdicts(&mut edits, observed);
     let mut ops = empty_chains(table, &mut edits, desired, observed);
     for (phase, kind) in [(Phase::Early, Kind::Chain), (Phase::Early, Kind::Set)] {
         ops.extend(deletes(&mut edits, phase, kind, table, observed));
@@ -41,6 +42,25 @@ fn kind(key: &Key) -> Kind {
         Key::Chain(_) => Kind::Chain,
         Key::Element(_) => Kind::Element,
         _ => Kind::Table,
+    }
+}
+
+/// A chain that an element leads to cannot be removed (EBUSY), nor a map that a chain's rule names. So where a map goes with its elements,
+/// those that lead somewhere go first, by themselves.
+fn single_out_verdicts(edits: &mut Edits, observed: &NetState) {
+    let leads = |key: &Key| match observed.objects.get(key) {
+        Some(Object::Element(element)) => matches!(element.data, ElementData::Verdict(MapVerdict::Jump(_))),
+        _ => false,
+    };
+    let mut singled = Vec::new();
+    let maps = edits.deleted.iter_mut().filter(|(key, delete)| kind(key) == Kind::Set && delete.phase == Phase::Late);
+    for (_, delete) in maps {
+        singled.extend(delete.with.extract_if(.., leads));
+    }
+    for key in singled {
+        if let Some(object) = observed.objects.get(&key).cloned() {
+            edits.deleted.insert(key, Delete { phase: Phase::Late, object, with: BTreeSet::new() });
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use super::{
     chain::{Base, Chain, ChainKey, Hook, Policy},
     packed::Spans,
-    rule::{Action, CtState, CtStatus, Field, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule},
+    rule::{Action, CtState, CtStatus, Field, Hash, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule},
     set::{ElementData, ElementKey, MapVerdict, SetKey, Span},
     table::{Family, TableKey},
     value::Value,
@@ -188,14 +188,14 @@ fn holds(state: &NetState, table: &TableKey, condition: &Match, sight: &mut Sigh
             found.is_some()
         }
         // What packets before this one left behind is not known.
-        Match::Remember { fields, .. } | Match::Forget { fields, .. } => read_all(fields, sight).is_some(),
+        Match::Remember { key, .. } | Match::Forget { key, .. } => read_all(key.fields(), sight).is_some(),
     }
 }
 
 fn mark(state: &NetState, table: &TableKey, marking: &Marking, sight: &Sight) -> Option<u32> {
     match marking {
         // What the kernel's hash comes to is as good as chance.
-        Marking::Random { modulus, offset } | Marking::Hash { modulus, offset, .. } => {
+        Marking::Random { modulus, offset } | Marking::Hash(Hash { modulus, offset, .. }) => {
             Some(offset + sight.chance.checked_rem(*modulus)?)
         }
         Marking::Found { fields, map } => match find(state, &set_key(table, map), read_all(fields, sight)?)? {

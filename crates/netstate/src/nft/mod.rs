@@ -13,7 +13,9 @@ pub mod value;
 
 pub use chain::{Base, Chain, ChainKey, ChainType, Hook, Policy};
 pub use packed::{Spans, Values};
-pub use rule::{Action, CtState, CtStatus, Field, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule};
+pub use rule::{
+    Action, CtState, CtStatus, Field, Hash, IcmpReject, MapKey, Marking, Match, NatFamily, NatTarget, Op, Rule,
+};
 pub use set::{Element, ElementData, ElementKey, Filled, MapVerdict, Set, SetData, SetKey, Span};
 pub use table::{Family, Table, TableKey};
 pub use value::{Datatype, Value};

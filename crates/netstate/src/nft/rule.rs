@@ -131,20 +131,20 @@ pub enum Match {
     FibDaddrLocal,
     /// `meta mark set ...`: holds when there is a mark to set.
     SetMark(Marking),
-    /// `update @MAP { FIELDS timeout 3h : meta mark }`: always holds. The map is filled by packets; one that has the key keeps its data, and
+    /// `update @MAP { KEY timeout 3h : meta mark }`: always holds. The map is filled by packets; one that has the key keeps its data, and
     /// its time begins again.
     Remember {
-        /// The concatenated fields of the map's key.
-        fields: Vec<Field>,
+        /// The map's key.
+        key: MapKey,
         /// The map's name in the rule's table; its data is a mark.
         map: String,
         /// How long it is remembered, seconds.
         timeout_s: u32,
     },
-    /// `delete @MAP { FIELDS : meta mark }`: always holds.
+    /// `delete @MAP { KEY : meta mark }`: always holds.
     Forget {
-        /// The concatenated fields of the map's key.
-        fields: Vec<Field>,
+        /// The map's key.
+        key: MapKey,
         /// The map's name in the rule's table; its data is a mark.
         map: String,
     },
@@ -167,17 +167,39 @@ pub enum Marking {
         /// The first of them.
         offset: u32,
     },
-    /// `jhash FIELD mod MODULUS seed SEED offset OFFSET`: the same for packets that are alike in the field.
-    Hash {
-        /// What is hashed.
-        field: Field,
-        /// How many there are to choose from, 1 or more.
-        modulus: u32,
-        /// Where the hash begins.
-        seed: u32,
-        /// The first of them.
-        offset: u32,
-    },
+    /// The same for packets that are alike in the fields.
+    Hash(Hash),
+}
+
+/// What a map that packets fill is looked up by when they do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MapKey {
+    /// Concatenated fields. Of more than 16 bytes nft 1.0.6 cannot load a rule that fills a map by them.
+    Fields(Vec<Field>),
+    /// Their hash, in a map whose key is a mark.
+    Hash(Hash),
+}
+
+impl MapKey {
+    /// The fields that it is made of.
+    pub fn fields(&self) -> &[Field] {
+        match self {
+            Self::Fields(fields) | Self::Hash(Hash { fields, .. }) => fields,
+        }
+    }
+}
+
+/// `jhash FIELD . FIELD mod MODULUS seed SEED offset OFFSET`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hash {
+    /// What is hashed.
+    pub fields: Vec<Field>,
+    /// How many numbers it may come to, 1 or more.
+    pub modulus: u32,
+    /// Where the hash begins.
+    pub seed: u32,
+    /// The first of the numbers.
+    pub offset: u32,
 }
 
 /// Equal, member, inside; or not.

@@ -8,7 +8,9 @@ use std::{
 use super::{
     chain::{Base, Chain, ChainType, Hook, Policy},
     eval::Verdict,
-    rule::{Action, CtState, CtStatus, Field, IcmpReject, Marking, Match, NatFamily, NatTarget, Op, Rule},
+    rule::{
+        Action, CtState, CtStatus, Field, Hash, IcmpReject, MapKey, Marking, Match, NatFamily, NatTarget, Op, Rule,
+    },
     set::{Element, ElementData, ElementKey, Filled, MapVerdict, Set, SetData},
     table::TableKey,
     value::{Datatype, Value},
@@ -148,14 +150,23 @@ fn condition(condition: &Match) -> String {
         Match::SetMark(Marking::Random { modulus, offset }) => {
             format!("meta mark set numgen random mod {modulus} offset {offset}")
         }
-        Match::SetMark(Marking::Hash { field, modulus, seed, offset }) => {
-            format!("meta mark set jhash {field} mod {modulus} seed {seed:#x} offset {offset}")
+        Match::SetMark(Marking::Hash(by)) => format!("meta mark set {}", hash(by)),
+        Match::Remember { key, map, timeout_s } => {
+            format!("update @{map} {{ {} timeout {timeout_s}s : meta mark }}", map_key(key))
         }
-        Match::Remember { fields: key, map, timeout_s } => {
-            format!("update @{map} {{ {} timeout {timeout_s}s : meta mark }}", fields(key))
-        }
-        Match::Forget { fields: key, map } => format!("delete @{map} {{ {} : meta mark }}", fields(key)),
+        Match::Forget { key, map } => format!("delete @{map} {{ {} : meta mark }}", map_key(key)),
     }
+}
+
+fn map_key(key: &MapKey) -> String {
+    match key {
+        MapKey::Fields(looked_at) => fields(looked_at),
+        MapKey::Hash(by) => hash(by),
+    }
+}
+
+fn hash(Hash { fields: hashed, modulus, seed, offset }: &Hash) -> String {
+    format!("jhash {} mod {modulus} seed {seed:#x} offset {offset}", fields(hashed))
 }
 
 fn action(action: &Action) -> String {

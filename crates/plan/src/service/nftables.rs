@@ -4,16 +4,22 @@
 //!
 //! The mark is written on the first packet of a connection only. A number in its upper bits tells it from marks of others.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use model::{
     NamespacedName, State,
     address::Family,
     service::{Affinity, Cluster, Spread},
 };
 use netstate::{
+    addr::{Addr, AddrKey},
+    link::LinkKey,
     netns::NetnsName,
     nft::{
-        Action, Chain, ChainKey, CtState, CtStatus, Datatype, Element, ElementData, ElementKey, Field, Filled,
-        IcmpReject, MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Span, Value,
+        Action, Chain, ChainKey, CtState, CtStatus, Datatype, Element, ElementData, ElementKey, Field, Filled, Hash,
+        IcmpReject, MapKey, MapVerdict, Marking, Match, NatFamily, NatTarget, Op, Rule, Set, SetData, SetKey, Span,
+        Value,
     },
     route::{MAIN, Route, RouteKey},
 };
@@ -21,7 +27,9 @@ use netstate::{
 use super::table::{Row, rows};
 use crate::{
     fragment::{Fragment, address, host_link, main_set, main_table, net},
+    listener,
     names::{self, BRIDGES, REFUSED, SERVICES, SERVICES_OF_HOST, SPREAD},
+    port,
 };
 
 /// Marks that say how clients are spread: this, seconds of affinity, and how many slots.
@@ -41,10 +49,10 @@ pub fn cluster(state: &State) -> Option<Fragment> {
     sets(&mut fragment);
     for family in Family::BOTH {
         let names = names::of(family);
-        let of_family = |range: &&ipnet::IpNet| Family::of(range.addr()) == family;
+        let of_family = |range: &&IpNet| Family::of(range.addr()) == family;
         for (set, ranges) in [(names.inside, &cluster.pod_ranges), (names.service_ranges, &cluster.service_ranges)] {
-            let ranges: Vec<_> = ranges.iter().filter(of_family).map(ipnet::IpNet::trunc).collect();
-            ipnet::IpNet::aggregate(&ranges).into_iter().for_each(|range| fragment.member(set, [net(range)]));
+            let ranges: Vec<_> = ranges.iter().filter(of_family).map(IpNet::trunc).collect();
+            IpNet::aggregate(&ranges).into_iter().for_each(|range| fragment.member(set, [net(range)]));
         }
     }
     chain(&mut fragment, SERVICES, services());
@@ -57,6 +65,7 @@ pub fn cluster(state: &State) -> Option<Fragment> {
         spread_over(&mut fragment, Spread::Over { count, affinity: Affinity::None });
     }
     route(&mut fragment, state, cluster);
+    balancer_addresses(&mut fragment, state, cluster);
     Some(fragment)
 }
 
@@ -82,15 +91,27 @@ pub fn service(state: &State, name: &NamespacedName) -> Option<Fragment> {
     of(state)?;
     let mut fragment = Fragment::default();
     rows(state, name).iter().for_each(|row| elements(&mut fragment, row));
+    for forwarding in listener::node_ports(state, name) {
+        port::proxied(&mut fragment, &forwarding);
+    }
     Some(fragment)
 }
 
-/// Rules that lead what comes in, and what the host itself asks, to services.
+/// Rules that lead what comes in, and what the host itself asks, to services. What the host serves itself at an address for services, its API
+/// and its names, is for its own containers.
 pub fn jumps(state: &State) -> [Vec<Rule>; 2] {
     if of(state).is_none() {
         return [Vec::new(), Vec::new()];
     }
-    [SERVICES, SERVICES_OF_HOST].map(|chain| vec![rule("services", vec![], Action::Jump(chain.to_owned()))])
+    let own = |family: Family| {
+        let from_outside = member(vec![Field::IifName], Op::Ne, BRIDGES);
+        let of_service = member(vec![daddr(family)], Op::Eq, names::of(family).service_ranges);
+        let refuse = Action::Reject(IcmpReject::PortUnreachable);
+        rule("the host's own, from outside", vec![from_outside, of_service, Match::FibDaddrLocal], refuse)
+    };
+    let jump = |chain: &str| rule("services", vec![], Action::Jump(chain.to_owned()));
+    let [own4, own6] = Family::BOTH.map(own);
+    [vec![own4, own6, jump(SERVICES)], vec![jump(SERVICES_OF_HOST)]]
 }
 
 /// Rules for what passes through the host from link to link, before all others: endpoints may be neither side's network.
@@ -160,9 +181,8 @@ fn sets(fragment: &mut Fragment) {
         set(names.allowed, &asking, SetData::None, true, Filled::ByUs);
         set(names.inside, &[address], SetData::None, true, Filled::ByUs);
         set(names.service_ranges, &[address], SetData::None, true, Filled::ByUs);
-        if let Some(known) = names.known_clients {
-            set(known, &asking, mark(), false, Filled::ByPackets);
-        }
+        let known_by = if family == Family::V4 { &asking[..] } else { &[Mark] };
+        set(names.known_clients, known_by, mark(), false, Filled::ByPackets);
     }
 }
 
@@ -215,19 +235,24 @@ fn spread_over(fragment: &mut Fragment, spread: Spread) {
 }
 
 /// The slot that a client has had is kept in a map that packets fill. nft 1.0.6 cannot load a rule that fills one by IPv6 addresses and
-/// ports: there the client's address decides, whatever the time.
+/// ports: there it is by their hash. Two whose hashes are alike share a slot.
 fn sticky(family: Family, count: u16, timeout_s: u32) -> Vec<Rule> {
-    let modulus = u32::from(count);
-    let Some(known) = names::of(family).known_clients else {
-        let hash = Marking::Hash { field: saddr(family), modulus, seed: SEED, offset: SLOT };
-        return vec![rule(&format!("the client's of {count}"), vec![Match::SetMark(hash)], to_slot(family))];
+    let known = names::of(family).known_clients;
+    let hash = || Hash { fields: asking(family), modulus: u32::MAX, seed: SEED, offset: 0 };
+    let key = || match family {
+        Family::V4 => MapKey::Fields(asking(family)),
+        Family::V6 => MapKey::Hash(hash()),
     };
-    let fields = || asking(family);
-    let remember = || Match::Remember { fields: fields(), map: known.to_owned(), timeout_s };
-    let forget = Match::Forget { fields: fields(), map: known.to_owned() };
-    let draw = Match::SetMark(Marking::Random { modulus, offset: SLOT });
+    let mut again = match family {
+        Family::V4 => vec![found(asking(family), known)],
+        Family::V6 => vec![Match::SetMark(Marking::Hash(hash())), found(vec![Field::Mark], known)],
+    };
+    let remember = || Match::Remember { key: key(), map: known.to_owned(), timeout_s };
+    let forget = Match::Forget { key: key(), map: known.to_owned() };
+    let draw = Match::SetMark(Marking::Random { modulus: u32::from(count), offset: SLOT });
+    again.push(remember());
     vec![
-        rule("the same again", vec![found(fields(), known), remember()], to_slot(family)),
+        rule("the same again", again, to_slot(family)),
         rule(&format!("any of {count}"), vec![forget, draw, remember()], to_slot(family)),
     ]
 }
@@ -269,6 +294,26 @@ fn route(fragment: &mut Fragment, state: &State, cluster: &Cluster) {
         let key = RouteKey { netns: NetnsName::Host, table: MAIN, destination: range.trunc(), metric };
         fragment.put(key, Route { device: link.name.clone(), via: None });
     }
+}
+
+/// The host takes the addresses that its load balancers have from a pool, so that its neighbours find them at it (arp(7): of any address
+/// of its own it tells, whatever the link). Neighbours by IPv6 need a route.
+fn balancer_addresses(fragment: &mut Fragment, state: &State, cluster: &Cluster) {
+    let Some(link) = pods_link(state, cluster) else { return };
+    let from_pool = |address: &IpAddr| {
+        let in_pool = cluster.balancer_ranges.iter().any(|range| range.contains(address));
+        in_pool && !cluster.node_addresses.contains(address)
+    };
+    for service in state.services.values() {
+        for address in service.wish.balancer_addresses.iter().filter(|address| from_pool(address)) {
+            fragment.put(AddrKey { link: link.clone(), address: IpNet::from(*address) }, Addr {});
+        }
+    }
+}
+
+fn pods_link(state: &State, cluster: &Cluster) -> Option<LinkKey> {
+    let network = state.networks.get(cluster.pod_network.as_ref()?)?;
+    host_link(&network.bridge()?.link)
 }
 
 /// The mark for a way to spread clients.

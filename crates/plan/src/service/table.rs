@@ -30,7 +30,7 @@ pub struct Row<'s> {
 /// The rows of one service.
 pub fn rows<'s>(state: &'s State, name: &NamespacedName) -> Vec<Row<'s>> {
     let Some(service) = state.services.get(name) else { return Vec::new() };
-    service.frontends.iter().filter_map(|frontend| row(service, frontend)).collect()
+    service.led().filter_map(|frontend| row(service, frontend)).collect()
 }
 
 fn row<'s>(service: &'s Service, frontend: &Frontend) -> Option<Row<'s>> {
