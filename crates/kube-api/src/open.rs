@@ -1,6 +1,11 @@
 //! The server put together and opened: objects, authority, certificates, the first objects, and the tasks that serve and control.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
@@ -102,7 +107,10 @@ impl ApiServer {
                 networks: settings.service_ranges.clone(),
                 node_ports: settings.node_ports.0..=settings.node_ports.1,
             },
-            load_balancer: Pool::default(),
+            load_balancer: match settings.load_balancer_pools.as_slice() {
+                [] => Pool::Nodes,
+                pools => Pool::Addresses(pools.to_vec()),
+            },
             gateway: gateway(objects, started),
             ingress_controller: "linkspan.dev/gateway".to_owned(),
         };
@@ -241,26 +249,50 @@ async fn first(server: &Server, more: Vec<Value>) -> Result<(), OpenError> {
     let (address, port) = server.settings.advertised;
     let first = server.settings.service_ranges.first().and_then(|range| range.hosts().next());
     if let Some(first) = first {
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "component": "apiserver", "provider": "kubernetes" } },
-            "spec": { "clusterIP": first.to_string(), "ports": [{ "name": "https", "port": 443, "protocol": "TCP", "targetPort": port }] },
-        });
-        make(server, service).await?;
-        let endpoints = json!({
-            "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
-            "subsets": [{ "addresses": [{ "ip": address.to_string() }], "ports": [{ "name": "https", "port": port, "protocol": "TCP" }] }],
-        });
-        make(server, endpoints).await?;
-        let slice = json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
-            "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "kubernetes.io/service-name": "kubernetes" } },
-            "endpoints": [{ "addresses": [address.to_string()], "conditions": { "ready": true } }],
-            "ports": [{ "name": "https", "port": port, "protocol": "TCP" }],
-        });
-        make(server, slice).await?;
+        let labels = json!({ "component": "apiserver", "provider": "kubernetes" });
+        let https = json!({ "name": "https", "port": 443, "protocol": "TCP", "targetPort": port });
+        own_service(server, ("default", "kubernetes"), labels, (first, address), &[https]).await?;
+    }
+    if let Some(dns) = server.settings.dns {
+        let labels =
+            json!({ "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS" });
+        let port = |name, protocol| json!({ "name": name, "port": 53, "protocol": protocol, "targetPort": 53 });
+        let ports = [port("dns", "UDP"), port("dns-tcp", "TCP")];
+        // Somebody may have taken its address before there was this service.
+        if let Err(error) = own_service(server, ("kube-system", "kube-dns"), labels, (dns, dns), &ports).await {
+            tracing::warn!(%error, "the name service has no service of its own");
+        }
     }
     Ok(())
+}
+
+/// Makes the Service of what the cluster itself serves, and says where that is.
+async fn own_service(
+    server: &Server,
+    (namespace, name): (&str, &str),
+    labels: Value,
+    (address, end): (IpAddr, IpAddr),
+    ports: &[Value],
+) -> Result<(), OpenError> {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace, "labels": labels },
+        "spec": { "clusterIP": address.to_string(), "ports": ports },
+    });
+    make(server, service).await?;
+    let at_end =
+        |port: &Value| json!({ "name": port["name"], "port": port["targetPort"], "protocol": port["protocol"] });
+    let ports: Vec<Value> = ports.iter().map(at_end).collect();
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": name, "namespace": namespace, "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
+        "subsets": [{ "addresses": [{ "ip": end.to_string() }], "ports": ports }],
+    });
+    make(server, endpoints).await?;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": if end.is_ipv4() { "IPv4" } else { "IPv6" },
+        "metadata": { "name": name, "namespace": namespace, "labels": { "kubernetes.io/service-name": name } },
+        "endpoints": [{ "addresses": [end.to_string()], "conditions": { "ready": true } }], "ports": ports,
+    });
+    make(server, slice).await
 }
 
 async fn make(server: &Server, object: Value) -> Result<(), OpenError> {

@@ -11,6 +11,8 @@ pub struct Settings {
     pub version: String,
     /// Where clients in the cluster find the server.
     pub advertised: (IpAddr, u16),
+    /// Where the cluster's names are asked for, if there is a name service.
+    pub dns: Option<IpAddr>,
     /// Addresses of services: one range for each family that there is.
     pub service_ranges: Vec<IpNet>,
     /// Ports of services on every node: first and last.

@@ -1,7 +1,7 @@
 //! The addresses of Services of type LoadBalancer.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -11,14 +11,16 @@ use super::change::{self, Event, ObjectChange, Outcome, Severity, with_status};
 use super::cluster::{Cluster, ObjectRef};
 use super::endpoint_slice::families;
 use super::node_lifecycle::is_ready;
-use super::template::fnv32;
 
 /// `loadBalancerClass` of the Services that are ours; those that name none are, too.
 pub const CLASS: &str = "linkspan/load-balancer";
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 const COMPONENT: &str = "service-controller";
+/// The addresses that a Service asks for, one of a family at most: it is what users of MetalLB write, and unlike `spec.loadBalancerIP` it can
+/// name two.
+const ASKED: &str = "metallb.io/loadBalancerIPs";
 /// How many addresses of a network are tried.
-const PROBES: usize = 65_536;
+const PROBES: u128 = 65_536;
 
 /// Where they come from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,7 +28,7 @@ pub enum Pool {
     /// All ready nodes' own addresses, shared by all Services whose ports differ.
     #[default]
     Nodes,
-    /// One of these for each Service and family.
+    /// One of these for each Service and family: any of a network's addresses, the first one too.
     Addresses(Vec<IpNet>),
 }
 
@@ -109,12 +111,20 @@ fn addresses(cluster: &Cluster, service: &Service, spec: &ServiceSpec) -> Result
         .list::<Service>(None)
         .filter(|other| other.metadata.uid != service.metadata.uid && !given(other).is_empty())
         .collect();
+    let asked = asked(service, spec)?;
     let mut addresses = Vec::new();
     let mut problem = None;
     for family in families(spec) {
+        let asked = asked.iter().find(|address| address.is_ipv4() == (family == "IPv4")).copied();
         let found = match &cluster.settings.load_balancer {
-            Pool::Nodes => shared(&others, spec, node_addresses(cluster, family)),
-            Pool::Addresses(networks) => own(&others, service, spec, family, networks).map(|address| vec![address]),
+            Pool::Nodes => {
+                let nodes = node_addresses(cluster, family);
+                match asked.filter(|asked| !nodes.contains(asked)) {
+                    Some(asked) => Err(format!("address {asked} is none of the nodes' own, and there is no pool")),
+                    None => shared(&others, spec, asked.map_or(nodes, |asked| vec![asked])),
+                }
+            }
+            Pool::Addresses(networks) => own(&others, service, (family, asked), networks).map(|address| vec![address]),
         };
         match found {
             Ok(found) => addresses.extend(found),
@@ -132,6 +142,18 @@ fn addresses(cluster: &Cluster, service: &Service, spec: &ServiceSpec) -> Result
     Ok(addresses.into_iter().map(ingress).collect())
 }
 
+/// The addresses that a Service asks for.
+fn asked(service: &Service, spec: &ServiceSpec) -> Result<Vec<IpAddr>, String> {
+    let annotation = service.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ASKED));
+    let field = spec.load_balancer_ip.as_deref().filter(|address| !address.is_empty());
+    let text = match (annotation, field) {
+        (Some(_), Some(_)) => return Err(format!("spec.loadBalancerIP and the annotation {ASKED} are both there")),
+        (annotation, field) => annotation.map(String::as_str).or(field).unwrap_or_default(),
+    };
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.map(|word| word.parse().map_err(|_| format!("{word:?} is no address"))).collect()
+}
+
 /// All of the nodes' addresses on which nobody else has one of its ports.
 fn shared(others: &[&Service], spec: &ServiceSpec, nodes: Vec<IpAddr>) -> Result<Vec<IpAddr>, String> {
     let ports = |spec: &ServiceSpec| -> BTreeSet<(i32, String)> {
@@ -143,10 +165,8 @@ fn shared(others: &[&Service], spec: &ServiceSpec, nodes: Vec<IpAddr>) -> Result
         others.iter().filter(|other| given(other).contains(address)).find_map(|other| {
             let theirs = other.spec.as_ref().map(ports).unwrap_or_default();
             let (port, protocol) = own.intersection(&theirs).next()?.clone();
-            let meta = &other.metadata;
-            let (namespace, name) =
-                (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-            Some(format!("port {port}/{protocol} of {address} is already allocated by service {namespace}/{name}"))
+            let holder = name_of(other);
+            Some(format!("port {port}/{protocol} of {address} is already allocated by service {holder}"))
         })
     };
     let (free, taken): (Vec<_>, Vec<_>) =
@@ -161,34 +181,45 @@ fn shared(others: &[&Service], spec: &ServiceSpec, nodes: Vec<IpAddr>) -> Result
 fn own(
     others: &[&Service],
     service: &Service,
-    spec: &ServiceSpec,
-    family: &str,
+    (family, asked): (&str, Option<IpAddr>),
     networks: &[IpNet],
 ) -> Result<IpAddr, String> {
-    let taken: BTreeSet<IpAddr> = others.iter().flat_map(|other| given(other)).collect();
+    let taken: BTreeMap<IpAddr, &Service> =
+        others.iter().flat_map(|other| given(other).into_iter().map(move |address| (address, *other))).collect();
+    let in_pool = |address: &IpAddr| networks.iter().any(|network| network.contains(address));
     let of_family = |address: &IpAddr| address.is_ipv4() == (family == "IPv4");
-    let possible = |address: &IpAddr| {
-        of_family(address) && !taken.contains(address) && networks.iter().any(|network| network.contains(address))
-    };
-    let asked = spec.load_balancer_ip.as_deref().and_then(|address| address.parse::<IpAddr>().ok()).filter(of_family);
-    if let Some(asked) = asked {
-        return if possible(&asked) {
-            Ok(asked)
-        } else {
-            Err(format!("address {asked} is not in the pool, or is already allocated"))
-        };
+    let possible = |address: &IpAddr| of_family(address) && !taken.contains_key(address) && in_pool(address);
+    match asked {
+        Some(asked) if !in_pool(&asked) => return Err(format!("address {asked} is not in the pool")),
+        Some(asked) => {
+            let holder = taken.get(&asked).map(|other| name_of(other));
+            return holder
+                .map_or(Ok(asked), |holder| Err(format!("address {asked} is already allocated by service {holder}")));
+        }
+        None => {}
     }
     if let Some(address) = given(service).into_iter().find(possible) {
         return Ok(address);
     }
-    let all: Vec<IpAddr> = networks.iter().flat_map(|network| network.hosts().take(PROBES)).filter(of_family).collect();
-    let uid = service.metadata.uid.as_deref().unwrap_or_default();
-    let start = usize::try_from(fnv32(&[uid.as_bytes()])).unwrap_or(0) % all.len().max(1);
-    let mut from_start = all.iter().cycle().skip(start).take(all.len());
-    from_start
-        .find(|address| possible(address))
-        .copied()
-        .ok_or_else(|| format!("no {family} address of the pool is free"))
+    let mut all = networks.iter().flat_map(each_of).filter(possible);
+    all.next().ok_or_else(|| format!("no {family} address of the pool is free"))
+}
+
+/// The first addresses of a network, from the very first on.
+fn each_of(network: &IpNet) -> impl Iterator<Item = IpAddr> {
+    let bits = u32::from(network.max_prefix_len() - network.prefix_len());
+    let many = 1_u128.checked_shl(bits).unwrap_or(u128::MAX).min(PROBES);
+    let first = network.network();
+    (0..many).map(move |offset| match first {
+        // Fewer than the network has.
+        IpAddr::V4(first) => Ipv4Addr::from(u32::from(first) + offset as u32).into(),
+        IpAddr::V6(first) => Ipv6Addr::from(u128::from(first) + offset).into(),
+    })
+}
+
+fn name_of(service: &Service) -> String {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!("{}/{}", text(&service.metadata.namespace), text(&service.metadata.name))
 }
 
 fn write(
