@@ -1,4 +1,4 @@
-//! Events: what happened to the pods of this node, told to the API. What happens again is counted, not told anew.
+//! Events: what happened to the pods of this node, and to services here, told to the API. What happens again is counted, not told anew.
 
 use std::collections::HashMap;
 
@@ -37,6 +37,7 @@ pub struct Recorder {
 }
 
 struct Told {
+    component: &'static str,
     about: ObjectReference,
     kind: Kind,
     reason: &'static str,
@@ -59,8 +60,7 @@ impl Recorder {
             uid: Some(node.to_owned()),
             ..ObjectReference::default()
         };
-        let _ =
-            self.queue.send(Told { about, kind: Kind::Normal, reason, message: message.into(), at: Timestamp::now() });
+        self.tell_of("kubelet", about, Kind::Normal, reason, message);
     }
 
     /// Tells of a pod; `field` is the part of it that the event is about, if not the whole.
@@ -74,8 +74,20 @@ impl Recorder {
             resource_version: pod.metadata.resource_version.clone(),
             field_path: field,
         };
+        self.tell_of("kubelet", about, kind, reason, message);
+    }
+
+    /// Tells of any object, as one of the components that a node has in Kubernetes.
+    pub fn tell_of(
+        &self,
+        component: &'static str,
+        about: ObjectReference,
+        kind: Kind,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         // The agent ends: nobody sends anything any more.
-        let _ = self.queue.send(Told { about, kind, reason, message: message.into(), at: Timestamp::now() });
+        let _ = self.queue.send(Told { component, about, kind, reason, message: message.into(), at: Timestamp::now() });
     }
 }
 
@@ -121,8 +133,8 @@ fn event(node: &str, told: Told, at: Time) -> Event {
         reason: Some(told.reason.to_owned()),
         message: Some(told.message),
         type_: Some(if told.kind == Kind::Normal { "Normal" } else { "Warning" }.to_owned()),
-        source: Some(EventSource { component: Some("kubelet".to_owned()), host: Some(node.to_owned()) }),
-        reporting_component: Some("kubelet".to_owned()),
+        source: Some(EventSource { component: Some(told.component.to_owned()), host: Some(node.to_owned()) }),
+        reporting_component: Some(told.component.to_owned()),
         reporting_instance: Some(node.to_owned()),
         first_timestamp: Some(at.clone()),
         last_timestamp: Some(at),

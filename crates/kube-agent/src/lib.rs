@@ -21,6 +21,7 @@ mod job;
 mod network;
 mod news;
 mod objects;
+mod plain_http;
 mod pods;
 mod random;
 mod services;
@@ -108,7 +109,7 @@ pub async fn run(agent: Agent) -> Result<(), AgentError> {
     if let Some(kubelet) = kubelet {
         tasks.spawn(kubelet::serve(kubelet, Arc::clone(&shared), known.clone()).await.map_err(AgentError::Kubelet)?);
     }
-    tasks.spawn(services::follow(Arc::clone(&shared)));
+    tasks.spawn(services::run(Arc::clone(&shared)));
     tasks.spawn(pods::follow(shared, known));
     // They end with the set, when whoever runs the agent lets go of it.
     while tasks.join_next().await.is_some() {}

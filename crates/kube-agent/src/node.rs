@@ -41,12 +41,14 @@ pub struct NodeSettings {
     pub addresses: Vec<IpAddr>,
     /// Labels besides the usual ones.
     pub labels: BTreeMap<String, String>,
-    /// Where its pods get their addresses from.
-    pub pod_cidr: IpNet,
+    /// Where its pods get their addresses from, one range of a family at most.
+    pub pod_cidrs: Vec<IpNet>,
     /// Where all pods of the cluster get their addresses from.
     pub pod_ranges: Vec<IpNet>,
     /// Where services get their addresses from.
     pub service_ranges: Vec<IpNet>,
+    /// Where load balancers get their addresses from, if they are not the nodes' own: this node takes them.
+    pub balancer_ranges: Vec<IpNet>,
     /// The address at which pods find the API, where this host has it.
     pub api: Option<Ipv4Addr>,
     /// The names of the cluster.
@@ -204,14 +206,14 @@ fn node(settings: &NodeSettings) -> Node {
         ("beta.kubernetes.io/arch", architecture()),
     ];
     let usual = usual.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let cidr = settings.pod_cidr.to_string();
+    let cidrs: Vec<String> = settings.pod_cidrs.iter().map(ToString::to_string).collect();
     Node {
         metadata: ObjectMeta {
             name: Some(settings.name.clone()),
             labels: Some(usual.into_iter().chain(settings.labels.clone()).collect()),
             ..ObjectMeta::default()
         },
-        spec: Some(NodeSpec { pod_cidr: Some(cidr.clone()), pod_cidrs: Some(vec![cidr]), ..NodeSpec::default() }),
+        spec: Some(NodeSpec { pod_cidr: cidrs.first().cloned(), pod_cidrs: Some(cidrs), ..NodeSpec::default() }),
         status: None,
     }
 }

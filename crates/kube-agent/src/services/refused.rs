@@ -1,0 +1,44 @@
+//! What the engine could not do for a Service, told to the API as an event of it: a port that somebody else has, a field that makes no
+//! sense.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{self as core, ObjectReference};
+use kube::Api;
+use model::{event::EventKind, service::NamespacedName};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::{Shared, event::Kind};
+
+/// Tells it for as long as the engine does.
+pub async fn tell(shared: &Arc<Shared>) {
+    let (_, mut events) = shared.engine.events().watch();
+    loop {
+        let event = match events.recv().await {
+            Ok(event) => event,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        if event.kind == EventKind::Service && event.action == "quarantine" {
+            let why = event.attributes.get("reason").cloned().unwrap_or_default();
+            about(shared, &event.id.as_str().into(), Kind::Warning, "FailedToProxyService", why).await;
+        }
+    }
+}
+
+/// Tells something of a Service; of one that is gone nothing.
+pub async fn about(shared: &Shared, service: &NamespacedName, kind: Kind, reason: &'static str, words: String) {
+    let (namespace, name) = service.parts();
+    let services: Api<core::Service> = Api::namespaced(shared.client.clone(), namespace);
+    let Ok(Some(found)) = services.get_opt(name).await else { return };
+    let about = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Service".to_owned()),
+        name: found.metadata.name,
+        namespace: found.metadata.namespace,
+        uid: found.metadata.uid,
+        resource_version: found.metadata.resource_version,
+        field_path: None,
+    };
+    shared.recorder.tell_of("kube-proxy", about, kind, reason, words);
+}
