@@ -2,6 +2,7 @@
 
 mod kube;
 mod network;
+mod ranges;
 
 use std::{
     fs, io,
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 pub use kube::{Face, IngressPorts, Kube, Listen};
 pub use network::Network;
+pub use ranges::Ranges;
 
 /// Where sockets and namespaces are, unless told.
 pub const RUN_DIR: &str = "/run/linkspan";

@@ -19,7 +19,7 @@ use std::{
 };
 
 use engine::{Engine, EngineError, Parts, Places};
-use model::host::Settings;
+use model::{Command, host::Settings};
 use netstate::{Kernel, Key, netns::NetnsName};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use runtime::{
@@ -212,7 +212,13 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
             };
             open_kube(&kube).await?
         }
-        None => None,
+        None => {
+            // Its services would be led to pods that nobody looks after.
+            if engine.state().cluster.is_some() {
+                engine.submit(Command::LeaveCluster).await?;
+            }
+            None
+        }
     };
     info!(socket = %socket.display(), data_root = %setup.data_root.display(), "ready");
     notify("READY=1");

@@ -5,7 +5,7 @@ mod gateway;
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -29,19 +29,10 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::config;
 
-/// Addresses of services.
-const SERVICE_RANGE: &str = "10.96.0.0/16";
-/// Addresses of pods.
-const POD_RANGE: &str = "10.244.0.0/16";
 /// Ports of services on every node.
 const NODE_PORTS: (u16, u16) = (30000, 32767);
-/// Where pods find the API: the address of the service `kubernetes`, which this host has on the pods' network.
-const API: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+/// The port at which pods find the API, at the address of the service `kubernetes`, which this host has on the pods' network.
 const API_PORT: u16 = 443;
-/// Where the cluster's DNS server is.
-const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
-/// Addresses of this node's pods.
-const POD_CIDR: &str = "10.244.0.0/24";
 /// The port of the node's own API.
 const KUBELET_PORT: u16 = 10250;
 /// The domain of the cluster's names.
@@ -108,7 +99,7 @@ impl Kube {
             config::Listen::Asked(at) => bind(at).await.map_err(|e| KubeError::Listen(at, e))?,
             config::Listen::Usual(at) => bind_near(at).await.map_err(|e| KubeError::Listen(at, e))?,
         };
-        let inside = SocketAddr::new(API.into(), API_PORT);
+        let inside = SocketAddr::new(setup.face.ranges.api.into(), API_PORT);
         let listeners = vec![listener, bind_ahead(inside).map_err(|e| KubeError::Listen(inside, e))?];
         let objects = match &setup.face.store {
             Some(url) => Objects::open_etcd(Etcd::parse(url, None)?, Options::default()).await?,
@@ -117,7 +108,7 @@ impl Kube {
         let server = ApiServer::open(Opening {
             objects: objects.clone(),
             pki: setup.data_root.join("pki"),
-            settings: settings(),
+            settings: settings(&setup.face.ranges),
             names: Default::default(),
             gateway: gateway::objects(setup.face.ingress_ports).map_err(Box::new)?,
         })
@@ -167,12 +158,14 @@ async fn gateway_image(images: image::Store) {
 /// What runs this machine's pods. It knows the server by its URL, as on any cluster.
 async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Agent, KubeError> {
     let name = node_name();
-    let address = own_address();
+    let ranges = &setup.face.ranges;
+    let own = own_addresses(ranges.pods.len() > 1);
     let config = server.kubeconfig(api, &format!("system:node:{name}"), NODES)?;
     let client = client(&config.to_string()).await.map_err(|e| KubeError::Client(e.to_string()))?;
-    let at = SocketAddr::new(address, KUBELET_PORT);
+    // There is always one.
+    let at = SocketAddr::new(own[0], KUBELET_PORT);
     let (listener, at) = bind_near(at).await.map_err(|e| KubeError::Kubelet(at, e))?;
-    let names = ServerNames { names: vec![name.clone()], addresses: vec![address] };
+    let names = ServerNames { names: vec![name.clone()], addresses: own.clone() };
     let tls = server.kubelet_tls(&names)?;
     let (major, minor) = KUBERNETES;
     Ok(Agent {
@@ -182,13 +175,14 @@ async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Age
         registries: setup.registries.clone(),
         node: NodeSettings {
             name,
-            addresses: vec![address],
+            addresses: own,
             labels: BTreeMap::new(),
-            pod_cidr: POD_CIDR.parse().map_err(|_| KubeError::Client("the pods' range is none".to_owned()))?,
-            pod_ranges: range(POD_RANGE),
-            service_ranges: range(SERVICE_RANGE),
-            api: Some(API),
-            names: ClusterNames { server: DNS, domain: DOMAIN.to_owned() },
+            pod_cidrs: ranges.pods_of_node(),
+            pod_ranges: ranges.pods.clone(),
+            service_ranges: ranges.services.clone(),
+            balancer_ranges: ranges.balancers.clone(),
+            api: Some(ranges.api),
+            names: ClusterNames { server: ranges.dns, domain: DOMAIN.to_owned() },
             kubelet_port: at.port(),
             kubernetes_version: format!("v{major}.{minor}.0"),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -212,31 +206,33 @@ fn node_name() -> String {
     if name.is_empty() { "node".to_owned() } else { name }
 }
 
-/// The address by which this host is known to others: that of its default route; without one, the loopback address. Nothing is sent.
-fn own_address() -> IpAddr {
-    let known = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        // An address for documentation (RFC 5737): only the route to it is looked at.
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    known.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+/// The addresses by which this host is known to others, that of IPv4 first; without a way to others, the loopback address.
+fn own_addresses(both: bool) -> Vec<IpAddr> {
+    // Addresses for documentation (RFC 5737, RFC 3849): only the routes to them are looked at.
+    let of4 = own_address(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let of6 = || own_address(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1).into());
+    let first = of4.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    [first].into_iter().chain(both.then(of6).flatten()).collect()
 }
 
-fn settings() -> Settings {
+/// That of the route to there, if there is one. Nothing is sent.
+fn own_address(any: IpAddr, there: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((there, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+fn settings(ranges: &config::Ranges) -> Settings {
     Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        advertised: (API.into(), API_PORT),
-        service_ranges: range(SERVICE_RANGE),
+        advertised: (ranges.api.into(), API_PORT),
+        dns: Some(ranges.dns.into()),
+        service_ranges: ranges.services.clone(),
         node_ports: NODE_PORTS,
-        load_balancer_pools: Vec::new(),
-        pod_ranges: range(POD_RANGE),
+        load_balancer_pools: ranges.balancers.clone(),
+        pod_ranges: ranges.pods.clone(),
         domain: DOMAIN.to_owned(),
     }
-}
-
-/// A range that is written here.
-fn range(text: &str) -> Vec<ipnet::IpNet> {
-    text.parse().ok().into_iter().collect()
 }
 
 async fn bind(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -273,7 +269,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     if !listen.ip().is_unspecified() {
         return listen;
     }
-    let loopback = if listen.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+    let loopback = if listen.is_ipv4() { [127, 0, 0, 1].into() } else { Ipv6Addr::LOCALHOST.into() };
     SocketAddr::new(loopback, listen.port())
 }
 

@@ -3,9 +3,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::Args;
+use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{
+    ConfigError,
+    ranges::{Pool, Ranges},
+};
 
 /// Where the Kubernetes API is, unless told.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
@@ -32,6 +36,15 @@ pub struct Kube {
     /// Ports of the gateway that is started when there is an Ingress for it; none: it is not [default: 8080,8443]
     #[arg(long, value_name = "HTTP,HTTPS|none")]
     pub ingress_ports: Option<String>,
+    /// Addresses of pods: IPv4, and perhaps IPv6 [default: 10.244.0.0/16]
+    #[arg(long, value_name = "CIDR[,CIDR6]", value_delimiter = ',')]
+    pub cluster_cidr: Vec<IpNet>,
+    /// Addresses of services, of the same families [default: 10.96.0.0/16]
+    #[arg(long, value_name = "CIDR[,CIDR6]", value_delimiter = ',')]
+    pub service_cluster_ip_range: Vec<IpNet>,
+    /// Addresses of load balancers, as 192.0.2.200-192.0.2.210 or 192.0.2.192/28; may be repeated [default: this host's own, shared]
+    #[arg(long = "load-balancer-pool", value_name = "CIDR|FIRST-LAST")]
+    pub load_balancer_pools: Vec<Pool>,
 }
 
 /// What it comes to.
@@ -43,6 +56,8 @@ pub struct Face {
     pub store: Option<String>,
     /// Where Ingresses are served; none: a gateway is somebody else's to start.
     pub ingress_ports: Option<IngressPorts>,
+    /// The addresses of the cluster.
+    pub ranges: Ranges,
 }
 
 /// Where the API is.
@@ -66,12 +81,18 @@ pub struct IngressPorts {
 impl Kube {
     /// Lays what the command line says over what the file says.
     pub fn over(self, file: Self) -> Self {
+        fn all<T>(mine: Vec<T>, file: Vec<T>) -> Vec<T> {
+            if mine.is_empty() { file } else { mine }
+        }
         Self {
             off: self.off || (file.enabled == Some(false) && self.listen.is_none()),
             enabled: None,
             listen: self.listen.or(file.listen),
             store: self.store.or(file.store),
             ingress_ports: self.ingress_ports.or(file.ingress_ports),
+            cluster_cidr: all(self.cluster_cidr, file.cluster_cidr),
+            service_cluster_ip_range: all(self.service_cluster_ip_range, file.service_cluster_ip_range),
+            load_balancer_pools: all(self.load_balancer_pools, file.load_balancer_pools),
         }
     }
 
@@ -83,7 +104,8 @@ impl Kube {
             Some(text) => Some(ports(text)?),
         };
         let listen = self.listen.map_or(Listen::Usual(LISTEN), Listen::Asked);
-        Ok((!self.off).then_some(Face { listen, store: self.store, ingress_ports }))
+        let ranges = Ranges::of(&self.cluster_cidr, &self.service_cluster_ip_range, &self.load_balancer_pools)?;
+        Ok((!self.off).then_some(Face { listen, store: self.store, ingress_ports, ranges }))
     }
 }
 
@@ -116,7 +138,8 @@ mod tests {
 
     #[test]
     fn the_command_line_goes_before_the_file_before_the_defaults() {
-        let usual = Face { listen: Listen::Usual(LISTEN), store: None, ingress_ports: Some(INGRESS_PORTS) };
+        let ranges = Ranges::of(&[], &[], &[]).unwrap();
+        let usual = Face { listen: Listen::Usual(LISTEN), store: None, ingress_ports: Some(INGRESS_PORTS), ranges };
         let asked = "192.0.2.1:6443".parse().unwrap();
         check("", "", Ok(Some(usual.clone())));
         check("--no-kube", "listen = '192.0.2.1:6443'", Ok(None));

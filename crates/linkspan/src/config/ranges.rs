@@ -1,0 +1,183 @@
+//! The addresses of the cluster: of its pods, of its services, of its load balancers.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
+
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// Addresses of pods, unless told.
+const PODS: &str = "10.244.0.0/16";
+/// Addresses of services, unless told.
+const SERVICES: &str = "10.96.0.0/16";
+/// The place of the name service in the range of services, as is usual.
+const DNS: u32 = 10;
+/// Services need room for the API, the name service, and some more.
+const SERVICES_PREFIX_MAX: u8 = 28;
+
+/// The addresses of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranges {
+    /// Of pods: IPv4, then perhaps IPv6.
+    pub pods: Vec<IpNet>,
+    /// Of services: of the same families.
+    pub services: Vec<IpNet>,
+    /// Of load balancers; none: they have the node's own.
+    pub balancers: Vec<IpNet>,
+    /// Where pods find the API.
+    pub api: Ipv4Addr,
+    /// Where pods find names.
+    pub dns: Ipv4Addr,
+}
+
+/// Addresses for load balancers: `192.0.2.0/28`, without its own and its broadcast address, or `192.0.2.200-192.0.2.210`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pool(Vec<IpNet>);
+
+impl Ranges {
+    /// What they come to. Empty lists stand for the defaults.
+    pub fn of(pods: &[IpNet], services: &[IpNet], pools: &[Pool]) -> Result<Self, ConfigError> {
+        let pods = families("cluster-cidr", pods, PODS)?;
+        let services = families("service-cluster-ip-range", services, SERVICES)?;
+        if pods.len() != services.len() {
+            return wrong("cluster-cidr and service-cluster-ip-range must be of the same families");
+        }
+        if let Some(net) = services.iter().find(|net| pods.iter().any(|other| overlap(net, other))) {
+            return wrong(format!("service-cluster-ip-range {net} overlaps cluster-cidr"));
+        }
+        let first = match services.first() {
+            Some(IpNet::V4(first)) if first.prefix_len() <= SERVICES_PREFIX_MAX => u32::from(first.network()),
+            _ => {
+                return wrong(format!(
+                    "service-cluster-ip-range must be an IPv4 range of /{SERVICES_PREFIX_MAX} or larger"
+                ));
+            }
+        };
+        let balancers = pools.iter().flat_map(|pool| pool.0.iter().copied()).collect();
+        Ok(Self { pods, services, balancers, api: (first + 1).into(), dns: (first + DNS).into() })
+    }
+
+    /// The parts of the pods' addresses that are this node's: the first /24, the first /64.
+    pub fn pods_of_node(&self) -> Vec<IpNet> {
+        let part = |net: &IpNet| {
+            let length = if net.addr().is_ipv4() { 24 } else { 64 };
+            net.subnets(length).ok().and_then(|mut parts| parts.next()).unwrap_or(*net)
+        };
+        self.pods.iter().map(part).collect()
+    }
+}
+
+/// An IPv4 range, and perhaps an IPv6 range after it.
+fn families(key: &str, asked: &[IpNet], usual: &str) -> Result<Vec<IpNet>, ConfigError> {
+    let all: Vec<IpNet> = match asked {
+        // It is one.
+        [] => usual.parse().into_iter().collect(),
+        asked => asked.iter().map(IpNet::trunc).collect(),
+    };
+    match all.as_slice() {
+        [IpNet::V4(_)] | [IpNet::V4(_), IpNet::V6(_)] => Ok(all),
+        _ => wrong(format!("{key} must be an IPv4 range, or an IPv4 and an IPv6 range: 10.1.0.0/16,fd00:1::/48")),
+    }
+}
+
+fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+fn wrong<T>(words: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Value(words.into()))
+}
+
+impl FromStr for Pool {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let not_one = || format!("{text:?} is neither a range as 192.0.2.0/28 nor one as 192.0.2.200-192.0.2.210");
+        if let Ok(net) = text.parse::<IpNet>() {
+            return Ok(Self(match net {
+                IpNet::V4(net) if net.prefix_len() < 31 => {
+                    let (first, last) = (u32::from(net.network()) + 1, u32::from(net.broadcast()) - 1);
+                    Ipv4Subnets::new(first.into(), last.into(), 0).map(IpNet::V4).collect()
+                }
+                net => vec![net.trunc()],
+            }));
+        }
+        let (first, last) = text.split_once('-').ok_or_else(not_one)?;
+        let address = |text: &str| text.trim().parse::<IpAddr>().map_err(|_| not_one());
+        match (address(first)?, address(last)?) {
+            (IpAddr::V4(first), IpAddr::V4(last)) if first <= last => {
+                Ok(Self(Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect()))
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) if first <= last => {
+                Ok(Self(Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect()))
+            }
+            _ => Err(not_one()),
+        }
+    }
+}
+
+impl TryFrom<String> for Pool {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pools() {
+        for (text, expected) in [
+            ("192.0.2.200-192.0.2.202", Some("192.0.2.200/31 192.0.2.202/32")),
+            ("192.0.2.8/30", Some("192.0.2.9/32 192.0.2.10/32")),
+            ("192.0.2.9/32", Some("192.0.2.9/32")),
+            ("2001:db8::/120", Some("2001:db8::/120")),
+            ("2001:db8::1-2001:db8::1", Some("2001:db8::1/128")),
+            ("192.0.2.9-192.0.2.8", None),
+            ("192.0.2.9-2001:db8::1", None),
+            ("192.0.2.9", None),
+            ("many", None),
+        ] {
+            let found = text
+                .parse::<Pool>()
+                .ok()
+                .map(|Pool(nets)| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        let check = |pods: &str, services: &str, expected: Result<[&str; 3], &str>| {
+            let nets = |text: &str| text.split_whitespace().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
+            let found =
+                Ranges::of(&nets(pods), &nets(services), &[]).map_err(|error| error.to_string()).map(|ranges| {
+                    let of_node: Vec<_> = ranges.pods_of_node().iter().map(ToString::to_string).collect();
+                    [of_node.join(" "), ranges.api.to_string(), ranges.dns.to_string()]
+                });
+            match expected {
+                Ok(words) => assert_eq!(found, Ok(words.map(str::to_owned)), "{pods} {services}"),
+                Err(words) => assert!(found.clone().unwrap_err().contains(words), "{pods} {services}: {found:?}"),
+            }
+        };
+        check("", "", Ok(["10.244.0.0/24", "10.96.0.1", "10.96.0.10"]));
+        check(
+            "10.1.0.0/16 fd00:1::/48",
+            "10.2.0.0/24 fd00:2::/112",
+            Ok(["10.1.0.0/24 fd00:1::/64", "10.2.0.1", "10.2.0.10"]),
+        );
+        check("10.1.0.0/26", "10.2.0.7/28", Ok(["10.1.0.0/26", "10.2.0.1", "10.2.0.10"]));
+        check("10.1.0.0/16 fd00:1::/48", "", Err("same families"));
+        check("fd00:1::/48 10.1.0.0/16", "", Err("cluster-cidr must be an IPv4 range"));
+        check("10.96.0.0/12", "", Err("overlaps"));
+        check("", "10.2.0.0/29", Err("/28 or larger"));
+    }
+}
