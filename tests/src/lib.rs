@@ -15,6 +15,7 @@ mod peer;
 mod raw;
 mod said;
 mod terminal;
+mod upstream;
 
 use std::{
     thread,
@@ -30,6 +31,7 @@ pub use peer::Peer;
 pub use raw::{Holdings, answer};
 pub use said::Said;
 pub use terminal::Terminal;
+pub use upstream::UPSTREAM;
 
 /// A WebSocket client, for python3: it is told the server (`/SOCKET` or `ADDRESS:PORT`), the path, and the Host.
 pub const WEBSOCKET: &str = include_str!("websocket.py");

@@ -1,38 +1,6 @@
 //! Names in containers: the embedded server, what it forwards and where, and what is written into the files.
 
-use conformance::{Host, eventually};
-
-/// A server outside that answers every question with 203.0.113.7, in shell: the question with an answer behind it.
-const UPSTREAM: &str = r#"
-hex=$(od -An -v -tx1 | tr -d ' \n')
-end=24
-while [ "${hex:$end:2}" != 00 ]; do end=$((end + 2 + 2 * 16#${hex:$end:2})); done
-question=${hex:24:$((end + 10 - 24))}
-echo "${hex}" >> ASKED
-answer="${hex:0:4}81800001000100000000${question}c00c000100010000003c0004cb007107"
-printf "$(echo "$answer" | sed 's/../\\x&/g')"
-"#;
-
-fn upstream(host: &Host, address: &str) {
-    let script = host.path().join(format!("dns-{address}"));
-    let asked = host.path().join(format!("asked-{address}"));
-    std::fs::write(&asked, "").unwrap();
-    std::fs::write(&script, UPSTREAM.replace("ASKED", &asked.display().to_string())).unwrap();
-    host.outside(&format!(
-        "socat UDP-RECVFROM:53,bind={address},fork EXEC:'bash {}' >/dev/null 2>&1 &",
-        script.display()
-    ))
-    .ok();
-    eventually("the server is there", || {
-        (host.outside(&format!("ss -lun | grep -q {address}:53")).code == 0).then_some(())
-    });
-}
-
-/// Whether it was asked for a name that has this label.
-fn was_asked(host: &Host, address: &str, label: &str) -> bool {
-    let label: String = label.bytes().map(|byte| format!("{byte:02x}")).collect();
-    std::fs::read_to_string(host.path().join(format!("asked-{address}"))).unwrap().contains(&label)
-}
+use conformance::{Host, UPSTREAM, eventually};
 
 /// Waits until a lookup finds what servers outside answer: they may need longer than the daemon has patience.
 fn finds(host: &Host, container: &str, lookup: &str) {
@@ -75,7 +43,7 @@ fn names_of_all_kinds() {
 fn what_is_forwarded_and_where() {
     let Some(host) = Host::start() else { return };
     host.outside("ip addr add 192.0.2.53/24 dev eth0").ok();
-    upstream(&host, "192.0.2.53");
+    host.serve_names("192.0.2.53");
     host.docker("network create net").ok();
     host.docker("network create --internal inner").ok();
     // The first server is dead.
@@ -88,8 +56,8 @@ fn what_is_forwarded_and_where() {
     finds(&host, "cc", "nslookup open.example 127.0.0.11");
     host.idle("in", "--network inner --dns 192.0.2.53");
     host.exec("in", "nslookup closed.example 127.0.0.11").fails();
-    assert!(was_asked(&host, "192.0.2.53", "open"), "the label is found where it was asked for");
-    assert!(!was_asked(&host, "192.0.2.53", "closed"), "an internal network's names went outside");
+    assert!(host.was_asked("192.0.2.53", "open"), "the label is found where it was asked for");
+    assert!(!host.was_asked("192.0.2.53", "closed"), "an internal network's names went outside");
     // The default network has no server of ours.
     host.idle("dd", "--dns 192.0.2.53 --dns-search . ");
     assert_eq!(
