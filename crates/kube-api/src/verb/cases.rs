@@ -45,6 +45,7 @@ impl World {
         let settings = Settings {
             version: "0".to_owned(),
             advertised: ([127, 0, 0, 1].into(), 6443),
+            dns: None,
             service_ranges: vec!["10.96.0.0/16".parse().expect("a network")],
             node_ports: (30_000, 32_767),
             load_balancer_pools: Vec::new(),

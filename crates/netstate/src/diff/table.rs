@@ -13,12 +13,11 @@ use crate::{
 pub(super) fn ops(table: &TableKey, mut edits: Edits, desired: &NetState, observed: &NetState) -> Vec<Op> {
     single_out_verdicts(&mut edits, observed);
     let mut ops = empty_chains(table, &mut edits, desired, observed);
-    for (phase, kind) in [(Phase::Early, Kind::Chain), (Phase::Early, Kind::Set)] {
-        ops.extend(deletes(&mut edits, phase, kind, table, observed));
+    for kind in [Kind::Element, Kind::Chain, Kind::Set] {
+        ops.extend(deletes(&mut edits, Phase::Early, kind, table, observed));
     }
     ops.extend(makes(&mut edits, Kind::Table, table, desired));
     ops.extend(makes(&mut edits, Kind::Set, table, desired));
-    ops.extend(deletes(&mut edits, Phase::Early, Kind::Element, table, observed));
     ops.extend(deletes(&mut edits, Phase::Late, Kind::Element, table, observed));
     ops.extend(makes(&mut edits, Kind::Chain, table, desired));
     ops.extend(makes(&mut edits, Kind::Element, table, desired));
@@ -53,13 +52,13 @@ fn single_out_verdicts(edits: &mut Edits, observed: &NetState) {
         _ => false,
     };
     let mut singled = Vec::new();
-    let maps = edits.deleted.iter_mut().filter(|(key, delete)| kind(key) == Kind::Set && delete.phase == Phase::Late);
-    for (_, delete) in maps {
-        singled.extend(delete.with.extract_if(.., leads));
+    for (_, delete) in edits.deleted.iter_mut().filter(|(key, _)| kind(key) == Kind::Set) {
+        let phase = delete.phase;
+        singled.extend(delete.with.extract_if(.., leads).map(|key| (key, phase)));
     }
-    for key in singled {
+    for (key, phase) in singled {
         if let Some(object) = observed.objects.get(&key).cloned() {
-            edits.deleted.insert(key, Delete { phase: Phase::Late, object, with: BTreeSet::new() });
+            edits.deleted.insert(key, Delete { phase, object, with: BTreeSet::new() });
         }
     }
 }
