@@ -225,3 +225,42 @@ where
         Report::Changes { puts, removes }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_leads_to_a_pod() {
+        let node = Node { name: "here".to_owned(), zone: None };
+        let mut state = State::default();
+        for (name, spec, conditions) in [
+            ("ready", json!({}), json!({ "ready": true })),
+            ("unset", json!({}), json!({})),
+            ("ending", json!({}), json!({ "ready": false, "serving": true, "terminating": true })),
+            ("everybody", json!({ "publishNotReadyAddresses": true }), json!({ "ready": true, "terminating": true })),
+        ] {
+            let object = json!({ "metadata": { "namespace": "shop", "name": name }, "spec": spec });
+            let service: core::Service = serde_json::from_value(object).expect("a service");
+            let wish = wish(&service).expect("ours");
+            let service = model::Service { wish, frontends: vec![], contested: vec![], slots: vec![] };
+            state.services.insert(service.wish.name.clone(), Arc::new(service));
+            let object = json!({
+                "metadata": { "namespace": "shop", "name": name, "labels": { "kubernetes.io/service-name": name } },
+                "addressType": "IPv4",
+                "ports": [{ "port": 80 }],
+                "endpoints": [{ "addresses": ["10.0.0.9"] }, { "addresses": ["10.0.0.1"], "conditions": conditions }],
+            });
+            let object: discovery::EndpointSlice = serde_json::from_value(object).expect("a slice");
+            let slice = slice(&object, &node).expect("ours");
+            state.slices.insert(slice.name.clone(), Arc::new(slice));
+        }
+        let of = |address: [u8; 4]| -> Vec<_> {
+            leading(&state, &[address.into()]).iter().map(|name| name.to_string()).collect()
+        };
+        assert_eq!(of([10, 0, 0, 1]), ["shop/ready", "shop/unset"]);
+        assert_eq!(of([10, 0, 0, 2]), [""; 0]);
+    }
+}
