@@ -149,6 +149,7 @@ pub fn opening(objects: Objects, folder: &Path) -> Opening {
             node_ports: (30000, 32767),
             load_balancer_pools: Vec::new(),
             pod_ranges: range("10.244.0.0/16"),
+            dns: None,
             domain: "cluster.local".to_owned(),
         },
         names: Default::default(),
