@@ -111,7 +111,7 @@ fn services_answer_at_all_their_addresses() {
     host.outside("ip route add 203.0.113.7/32 via 192.0.2.1").ok();
     reaches(&cluster, From::Outside, "203.0.113.7:80");
     // Both pods are asked, by UDP too.
-    let names = format!("for i in \\$(seq 30); do echo | socat -t 1 - UDP:{address}:53; done | sort -u | wc -l");
+    let names = format!("for i in \\$(seq 10); do echo | socat -t 0.3 - UDP:{address}:53; done | sort -u | wc -l");
     eventually("both answer by UDP", || (client(&cluster, &names).out.trim() == "2").then_some(()));
     // Who asks from inside keeps its address, who asks from outside at a node's port does not have to.
     let own = field(&cluster, "pod client", ".status.podIP");
