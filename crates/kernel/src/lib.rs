@@ -24,6 +24,7 @@ mod own;
 pub mod probe;
 pub mod process;
 mod reaper;
+mod rule_news;
 pub mod seccomp;
 pub mod socket;
 mod sysctl;

@@ -24,16 +24,17 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::{
     fault::Refusal,
-    linux::{Linux, Sockets},
+    linux::Linux,
     mark::PROTOCOL,
     netlink::{
-        Message, Socket,
+        Message, Protocol, Socket,
         link::{self, LinkFacts},
         netconf::{self, ALL_LINKS, RTM_NEWNETCONF, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF},
         route,
     },
     nft, observe,
     own::{Deeds, Own},
+    rule_news::RuleNews,
 };
 
 /// What a surprise is about. Observe again to know more.
@@ -90,9 +91,10 @@ fn watch(linux: &Linux, report: impl FnMut(BTreeSet<Surprise>) + Send + 'static)
 }
 
 struct Watcher {
-    sockets: Sockets,
+    news: Socket,
+    rule_news: Arc<RuleNews>,
     /// For asking; the others only listen.
-    asking: Sockets,
+    asking: Socket,
     own: Arc<Own>,
     /// The links of the host as last told.
     links: HashMap<u32, LinkFacts>,
@@ -103,8 +105,8 @@ impl Watcher {
     fn new(linux: &Linux) -> Result<Self, Refusal> {
         // Of earlier plans nothing is told.
         let plans_seen = linux.own.lock().plans;
-        let sockets = linux.inside(&NetnsName::Host, || {
-            let sockets = Sockets::open()?;
+        let (news, rule_news, asking) = linux.inside(&NetnsName::Host, || {
+            let news = Socket::open(Protocol::Route)?;
             for group in [
                 libc::RTNLGRP_LINK,
                 libc::RTNLGRP_IPV4_IFADDR,
@@ -114,13 +116,13 @@ impl Watcher {
                 RTNLGRP_IPV4_NETCONF,
                 RTNLGRP_IPV6_NETCONF,
             ] {
-                sockets.route.join(group)?;
+                news.join(group)?;
             }
-            sockets.netfilter.join(libc::NFNLGRP_NFTABLES as u32)?;
-            Ok::<_, Refusal>((sockets, Sockets::open()?))
+            Ok::<_, Refusal>((news, Arc::new(RuleNews::open()?), Socket::open(Protocol::Route)?))
         })??;
-        let (sockets, asking) = sockets;
-        let mut watcher = Self { sockets, asking, own: linux.own.clone(), links: HashMap::new(), plans_seen };
+        linux.own.watched_by(&rule_news);
+        let own = linux.own.clone();
+        let mut watcher = Self { news, rule_news, asking, own, links: HashMap::new(), plans_seen };
         watcher.learn_links()?;
         Ok(watcher)
     }
@@ -148,8 +150,9 @@ impl Watcher {
     }
 
     fn wait(&self, stop: &OwnedFd, patience: Option<Duration>) -> io::Result<Woken> {
-        let mut fds = [stop.as_fd(), self.sockets.route.as_fd(), self.sockets.netfilter.as_fd()]
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let [rules, missed] = self.rule_news.fds();
+        let mut fds =
+            [stop.as_fd(), self.news.as_fd(), rules, missed].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         let patience = patience.map(|p| Timespec { tv_sec: 0, tv_nsec: i64::from(p.subsec_nanos()) });
         match poll(&mut fds, patience.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Woken::Timeout),
@@ -170,11 +173,14 @@ impl Watcher {
             links: &mut self.links,
             surprises: &mut surprises,
         };
-        let route = read_all(&mut self.sockets.route, &mut |message| judge.route(message));
-        let rules = read_all(&mut self.sockets.netfilter, &mut |message| judge.rules(message));
+        let route = read_all(&self.news, &mut |message| judge.route(message));
+        let rules = self.rule_news.read(&mut |message| judge.rules(message));
         self.plans_seen = deeds.plans;
         drop(deeds);
-        if route.and(rules).is_err() {
+        if rules.as_ref().is_ok_and(|missed| *missed) {
+            surprises.insert(Surprise::Rules);
+        }
+        if route.is_err() || rules.is_err() {
             surprises.insert(Surprise::Anything);
             // What follows can be judged again if this succeeds, and is `Anything` again if not.
             let _ = self.learn_links();
@@ -183,7 +189,7 @@ impl Watcher {
     }
 
     fn learn_links(&mut self) -> Result<(), Refusal> {
-        let links = route::links(&mut self.asking.route)?;
+        let links = route::links(&mut self.asking)?;
         self.links = links.into_iter().collect();
         Ok(())
     }
@@ -195,7 +201,7 @@ enum Woken {
     Timeout,
 }
 
-fn read_all(socket: &mut Socket, each: &mut dyn FnMut(Message<'_>)) -> Result<(), Refusal> {
+fn read_all(socket: &Socket, each: &mut dyn FnMut(Message<'_>)) -> Result<(), Refusal> {
     while socket.read(each)? {}
     Ok(())
 }
@@ -331,13 +337,13 @@ mod tests {
         in_private_namespaces(|| {
             let linux = Linux::open(Path::new("/nonexistent")).unwrap();
             let mut watcher = Watcher::new(&linux).unwrap();
-            set_socket_recv_buffer_size(&watcher.sockets.route, 1).unwrap();
+            set_socket_recv_buffer_size(&watcher.news, 1).unwrap();
             assert_eq!(watcher.drain(), BTreeSet::new());
             let burst: String = (0..20).map(|n| format!("link add b{n} group 27763 type bridge\n")).collect();
             ip(&burst);
             assert_eq!(watcher.drain(), BTreeSet::from([Surprise::Anything]));
             // From then on it knows again what is there.
-            set_socket_recv_buffer_size(&watcher.sockets.route, 1 << 20).unwrap();
+            set_socket_recv_buffer_size(&watcher.news, 1 << 20).unwrap();
             assert_eq!(watcher.drain(), BTreeSet::new());
             ip("link del b7\n");
             assert_eq!(watcher.drain(), BTreeSet::from([Surprise::Links]));

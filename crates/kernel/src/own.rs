@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use netstate::{
@@ -12,9 +12,15 @@ use netstate::{
     netns::NetnsName,
 };
 
+use crate::rule_news::RuleNews;
+
 /// What tells our own changes from others'.
 #[derive(Debug, Default)]
-pub(crate) struct Own(Mutex<Deeds>);
+pub(crate) struct Own {
+    deeds: Mutex<Deeds>,
+    /// Of the host's namespace, as long as somebody watches.
+    rule_news: Mutex<Weak<RuleNews>>,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Deeds {
@@ -46,6 +52,16 @@ impl Own {
         }
     }
 
+    /// The host's rules are watched by these.
+    pub fn watched_by(&self, news: &Arc<RuleNews>) {
+        *self.rule_news.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(news);
+    }
+
+    /// By what the host's rules are watched.
+    pub fn rule_news(&self) -> Option<Arc<RuleNews>> {
+        self.rule_news.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
     /// Whether a link of the host goes by our doing.
     pub fn is_going(&self, name: &str) -> bool {
         self.lock().going.contains(name)
@@ -68,7 +84,7 @@ impl Own {
     /// What is known, with plans held up until the guard is dropped.
     pub fn lock(&self) -> MutexGuard<'_, Deeds> {
         // What a panicked thread left is still true.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.deeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

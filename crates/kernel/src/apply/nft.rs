@@ -8,6 +8,7 @@ use std::sync::Arc;
 use libc::NLM_F_ACK;
 use netstate::{
     Key, Object, Op,
+    netns::NetnsName,
     nft::{Chain, ChainKey, ElementData, ElementKey, Set, SetData, SetKey, Span, Value},
 };
 
@@ -19,8 +20,8 @@ use crate::{
     nft::{self, element},
 };
 
-const BATCH_BEGIN: u16 = 0x10; // NFNL_MSG_BATCH_BEGIN
-const BATCH_END: u16 = 0x11; // NFNL_MSG_BATCH_END
+/// From so many elements on nobody is told of each.
+const UNTOLD: usize = 256;
 
 /// Carries out operations on one table.
 pub(crate) fn apply(linux: &mut Linux, ops: &[Op]) -> Result<(), Failure> {
@@ -30,11 +31,14 @@ pub(crate) fn apply(linux: &mut Linux, ops: &[Op]) -> Result<(), Failure> {
         transaction.add(linux, key, &fate).map_err(refused(fate.at))?;
     }
     let parts = transaction.parts(linux)?;
-    let sent = match linux.sockets(&netns) {
-        Ok(sockets) => commit(&mut sockets.netfilter, ops, parts),
+    let elements: usize = parts.iter().filter(|part| part.set.is_some()).map(|part| part.ops.len()).sum();
+    let news = linux.own.rule_news().filter(|_| netns == NetnsName::Host && elements >= UNTOLD);
+    let sent = match (linux.sockets(&netns).map(|sockets| &mut sockets.netfilter), news) {
+        (Ok(socket), Some(news)) => news.without(socket, |socket| commit(socket, ops, parts)),
+        (Ok(socket), None) => commit(socket, ops, parts),
         // The namespace is gone with all that was to be removed.
-        Err(refusal) if refusal.errno == libc::ENOENT && parts.iter().all(|p| p.kind == Kind::Removal) => Ok(()),
-        Err(refusal) => Err(Failure { at: 0, in_effect: 0, refusal }),
+        (Err(refusal), _) if refusal.errno == libc::ENOENT && parts.iter().all(|p| p.kind == Kind::Removal) => Ok(()),
+        (Err(refusal), _) => Err(Failure { at: 0, in_effect: 0, refusal }),
     };
     sent?;
     ops.iter().for_each(|op| remember(linux, op));
@@ -254,8 +258,7 @@ fn commit(socket: &mut Socket, ops: &[Op], mut parts: Vec<Part>) -> Result<(), F
 }
 
 fn send(socket: &mut Socket, parts: &mut [Part]) -> Result<Vec<(usize, Refusal)>, Refusal> {
-    let mark = |kind| Request::new(kind, 0, nft::header(0, libc::NFNL_SUBSYS_NFTABLES as u16).0);
-    let (begin, end) = (mark(BATCH_BEGIN), mark(BATCH_END));
+    let [begin, end] = nft::batch();
     // The kernel does not acknowledge the end.
     if let Some(last) = parts.last_mut() {
         last.request.flags |= NLM_F_ACK as u16;

@@ -141,6 +141,12 @@ impl Socket {
         }
     }
 
+    /// Sends messages that are not answered. The kernel has worked them off when this returns.
+    pub fn tell(&mut self, requests: &[&Request]) -> io::Result<()> {
+        let (_, bytes) = self.encode(requests);
+        send(&self.fd, &bytes)
+    }
+
     /// Sends one message from a thread of its own, which ends when the kernel has worked it off; gives the message's number with it.
     pub fn ask_elsewhere(&mut self, request: Request) -> io::Result<(u32, JoinHandle<()>)> {
         let request = Request { flags: request.flags | NLM_F_ACK as u16, ..request };
@@ -222,7 +228,7 @@ impl Socket {
     }
 
     /// Reads whatever comes next, waiting no longer than the socket's timeout; `None` when nothing came.
-    pub fn read(&mut self, each: &mut dyn FnMut(Message<'_>)) -> Result<bool, Refusal> {
+    pub fn read(&self, each: &mut dyn FnMut(Message<'_>)) -> Result<bool, Refusal> {
         let Some(read) = self.receive(RecvFlags::DONTWAIT)? else { return Ok(false) };
         Messages(&read.0).for_each(each);
         Ok(true)

@@ -42,6 +42,13 @@ pub(crate) fn request(message: i32, flags: i32, body: Writer) -> Request {
     Request::new(message_type(message), flags, body.0)
 }
 
+/// What begins and ends a transaction.
+pub(crate) fn batch() -> [Request; 2] {
+    const BEGIN: u16 = 0x10; // NFNL_MSG_BATCH_BEGIN
+    const END: u16 = 0x11; // NFNL_MSG_BATCH_END
+    [BEGIN, END].map(|kind| Request::new(kind, 0, header(0, libc::NFNL_SUBSYS_NFTABLES as u16).0))
+}
+
 /// The attributes of a message.
 pub(crate) fn read(message: Message<'_>) -> crate::netlink::Attributes<'_> {
     crate::netlink::attributes(message.body.get(HEADER_LEN..).unwrap_or_default())

@@ -10,14 +10,19 @@ use kernel::{Monitor, Surprise};
 use netstate::{
     Key, NetState, Object, Op, Plan,
     netns::NetnsName,
-    nft::{Family, Table, TableKey},
+    nft::{Datatype, Family, Table, TableKey},
 };
 
-use crate::common::*;
+use crate::{
+    common::*,
+    sample::{ip4, put_element, put_set},
+};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Longer than notifications are held back to come together.
 const SILENCE: Duration = Duration::from_millis(300);
+
+const FEW: u8 = 40;
 
 type Reports = Receiver<BTreeSet<Surprise>>;
 
@@ -110,5 +115,50 @@ fn our_own_changes_are_not() {
         let ops = vec![Op::Delete { key: key.clone(), object: object.clone(), with: BTreeSet::new() }];
         apply(&mut linux, &Plan { ops });
         no_surprise(&reports, "the end of the bridge");
+    });
+}
+
+/// Many elements, of which none is told: neither are they a surprise, nor does one of somebody else's stay unseen, whenever it comes.
+#[test]
+fn large_changes_hide_nothing() {
+    world(|run_dir| {
+        let mut linux = Linux::open(run_dir).expect("to open");
+        let mut state = NetState::default();
+        state.put(TableKey { netns: NetnsName::Host, family: Family::Inet }, Table {});
+        for set in ["few", "many"] {
+            put_set(&mut state, Family::Inet, set, &[Datatype::Ipv4Addr], &[], false);
+        }
+        for last in 0..FEW {
+            put_element(&mut state, Family::Inet, "few", &[ip4(&format!("192.0.2.{last}")).into()], &[]);
+        }
+        let (_monitor, reports) = watch(&linux);
+        apply(&mut linux, &creation(&state));
+        let mut many = NetState::default();
+        for number in 0..20_000 {
+            let address = format!("10.0.{}.{}", number / 250, number % 250);
+            put_element(&mut many, Family::Inet, "many", &[ip4(&address).into()], &[]);
+        }
+        apply(&mut linux, &creation(&many));
+        no_surprise(&reports, "many elements of ours");
+
+        // Somebody takes elements of ours while many of ours come and go.
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                for last in 0..FEW {
+                    run("nft", &["delete", "element", "inet", "linkspan", "few", &format!("{{ 192.0.2.{last} }}")]);
+                }
+            });
+            while !other.is_finished() {
+                apply(&mut linux, &deletion(&many));
+                apply(&mut linux, &creation(&many));
+            }
+        });
+        up_to(Surprise::Rules, &reports, "elements were taken meanwhile");
+        state.objects.extend(many.objects);
+        converge(&mut linux, &state, "after elements were taken");
+        while reports.recv_timeout(SILENCE).is_ok() {}
+        run("nft", &["flush", "set", "inet", "linkspan", "few"]);
+        up_to(Surprise::Rules, &reports, "elements were taken afterwards");
+        converge(&mut linux, &state, "after all few were taken");
     });
 }
