@@ -1,6 +1,6 @@
 //! Many services: all at once, single endpoints, and a start over what is there.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use engine::Host;
 use kernel::Linux;
@@ -31,7 +31,7 @@ pub fn measure(services: u32, directory: &Path) -> Outcome<()> {
     let start = Instant::now();
     let parts = side.report(report)?;
     println!("all in one batch: {:.0} ms ({parts})", ms(start));
-    println!("loaded: {} MiB", rss_mib()?);
+    println!("loaded: {} MiB, {} surprises", rss_mib()?, side.surprises.load(Relaxed));
 
     let mut took = Vec::new();
     let cpu = cpu_ms()?;

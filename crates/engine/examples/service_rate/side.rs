@@ -3,11 +3,15 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
 use engine::Host;
-use kernel::Linux;
+use kernel::{Linux, Monitor};
 use model::{
     Cluster, Command, EndpointSlice, Facts, NamespacedName, State,
     address::Family,
@@ -24,13 +28,22 @@ pub struct Side {
     pub state: State,
     host: Host,
     store: Store,
+    /// How often others are said to have changed something.
+    pub surprises: Arc<AtomicUsize>,
+    _monitor: Monitor,
 }
 
 impl Side {
     pub fn open(directory: &Path) -> Outcome<Self> {
         let (store, _) = Store::open(&directory.join("journal"))?;
-        let host = Host::new(Box::new(Linux::open(directory)?));
-        let mut side = Self { state: State::default(), host, store };
+        let linux = Linux::open(directory)?;
+        let surprises = Arc::new(AtomicUsize::new(0));
+        let told = surprises.clone();
+        let monitor = linux.watch(move |_| {
+            told.fetch_add(1, Relaxed);
+        })?;
+        let host = Host::new(Box::new(linux));
+        let mut side = Self { state: State::default(), host, store, surprises, _monitor: monitor };
         let pools = vec![model::address::Pool { base: "172.17.0.0/16".parse()?, size: 16 }];
         side.commit(Command::Open(Box::new(Settings { pools, ..Settings::default() })))?;
         side.host.converge(&side.state)?;
