@@ -1,11 +1,13 @@
 //! Tables: objects as rows of cells, as `kubectl get` prints them (`meta.k8s.io` Table; the API concepts page).
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use store::objects::Stored;
 
 use crate::{
     kind::Kind,
-    object::{Look, meta},
+    object::{Look, encoding, meta},
 };
 
 /// What a row has of its object besides the cells.
@@ -53,6 +55,26 @@ impl Rows<'_> {
         })
     }
 
+    /// The same of objects as they are kept, written: what rows have of them is copied, not read.
+    pub fn table_of(&self, objects: &[Stored], metadata: &Value) -> Bytes {
+        let head = json!({
+            "kind": "Table", "apiVersion": format!("meta.k8s.io/{}", self.version), "metadata": metadata,
+            "columnDefinitions": self.columns(),
+        });
+        encoding::list(&head, "rows", objects, |text, stored| {
+            text.extend_from_slice(b"{\"cells\":");
+            // A vector takes everything.
+            let _ = serde_json::to_writer(&mut *text, &self.cells(&self.kind.glance(stored)));
+            text.extend_from_slice(b",\"object\":");
+            match self.include {
+                Include::Nothing => text.extend_from_slice(b"null"),
+                Include::Metadata => encoding::partial_to(text, stored),
+                Include::Object => self.kind.serve_to(text, stored),
+            }
+            text.push(b'}');
+        })
+    }
+
     /// A table that goes on one begun before, so it does not say its columns again.
     pub fn more(&self, object: &Value) -> Value {
         let mut table = self
@@ -73,18 +95,56 @@ impl Rows<'_> {
         self.kind.columns.iter().map(|c| column(c.name, c.kind, c.format, c.doc, c.priority)).collect()
     }
 
+    fn cells(&self, object: &Value) -> Vec<Value> {
+        if self.kind.columns.is_empty() {
+            return vec![meta::name(object).into(), object.text("metadata.creationTimestamp").into()];
+        }
+        self.kind.columns.iter().map(|column| (column.cell)(object, self.now)).collect()
+    }
+
     fn row(&self, object: &Value) -> Value {
-        let cells: Vec<Value> = if self.kind.columns.is_empty() {
-            vec![meta::name(object).into(), object.text("metadata.creationTimestamp").into()]
-        } else {
-            self.kind.columns.iter().map(|column| (column.cell)(object, self.now)).collect()
-        };
-        let mut row = json!({ "cells": cells });
+        let mut row = json!({ "cells": self.cells(object) });
         match self.include {
             Include::Nothing => row["object"] = Value::Null,
             Include::Metadata => row["object"] = meta::partial(object),
             Include::Object => row["object"] = object.clone(),
         }
         row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::objects::Revision;
+
+    use super::*;
+    use crate::kind::{self, event};
+
+    #[test]
+    fn what_is_kept_gives_the_same_table() {
+        let check = |kind: &Kind, object: Value| {
+            let stored = Stored { created: Revision(3), modified: Revision(7), value: kind.encode(&object) };
+            for include in [Include::Nothing, Include::Metadata, Include::Object] {
+                let rows = Rows { kind, version: "v1", include, now: Timestamp::UNIX_EPOCH };
+                let two = [stored.clone(), stored.clone()];
+                for objects in [&two[..0], &two[..1], &two[..]] {
+                    let read: Vec<Value> = objects.iter().map(|stored| kind.decode(stored)).collect();
+                    let metadata = json!({ "resourceVersion": "9" });
+                    let table: Value = serde_json::from_slice(&rows.table_of(objects, &metadata)).expect("JSON");
+                    assert_eq!(table, rows.table(&read, metadata));
+                }
+            }
+        };
+        let of = |kind| kind::by_kind("", kind).expect("a kind");
+        let metadata =
+            json!({ "name": "a", "labels": { "}": "\"{\\" }, "managedFields": [{ "manager": "x" }], "uid": "u" });
+        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "a": "}" } });
+        check(of("ConfigMap"), map);
+        let containers = json!([{ "name": "c", "image": "i" }]);
+        check(of("Pod"), json!({ "metadata": metadata, "spec": { "containers": containers }, "status": {} }));
+        let event =
+            json!({ "metadata": { "name": "a" }, "regarding": { "kind": "Pod", "name": "web" }, "note": "here" });
+        check(&event::GROUP, event);
+        check(&event::CORE, json!({ "metadata": {} }));
     }
 }

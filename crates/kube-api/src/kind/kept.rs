@@ -35,10 +35,19 @@ impl Kind {
 
     /// A kept object, read.
     pub fn decode(&self, stored: &Stored) -> Value {
-        let object = encoding::decode(stored);
+        self.shown(encoding::decode(stored))
+    }
+
+    /// A kept object, read without `managedFields`, which is quicker.
+    pub fn glance(&self, stored: &Stored) -> Value {
+        self.shown(encoding::glance(stored))
+    }
+
+    /// What is kept, as one of this kind.
+    fn shown(&self, kept: Value) -> Value {
         match &self.twin {
-            None => object,
-            Some(twin) => renamed(object, self, twin.fields.iter().map(|(here, kept)| (*kept, *here))),
+            None => kept,
+            Some(twin) => renamed(kept, self, twin.fields.iter().map(|(here, kept)| (*kept, *here))),
         }
     }
 
@@ -47,6 +56,14 @@ impl Kind {
         match self.twin {
             None => encoding::serve(stored),
             Some(_) => self.decode(stored).to_string().into(),
+        }
+    }
+
+    /// The same, at the end of a text.
+    pub fn serve_to(&self, text: &mut Vec<u8>, stored: &Stored) {
+        match self.twin {
+            None => encoding::serve_to(text, stored),
+            Some(_) => text.extend_from_slice(self.decode(stored).to_string().as_bytes()),
         }
     }
 }

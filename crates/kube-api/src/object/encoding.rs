@@ -3,13 +3,15 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde_json::Value;
 use store::objects::Stored;
 
 use super::Look;
 
 const HEAD: &str = "{\"metadata\":{";
+/// What a version, and what is around an object in a list, take at most, bytes.
+const ROOM: usize = 64;
 
 /// An object as it is kept.
 pub fn encode(object: &Value) -> Bytes {
@@ -42,22 +44,65 @@ fn write_members<'v>(to: &mut Vec<u8>, members: impl Iterator<Item = (&'v String
 
 /// A kept object as clients get it.
 pub fn serve(stored: &Stored) -> Bytes {
+    let mut text = Vec::with_capacity(stored.value.len() + ROOM);
+    serve_to(&mut text, stored);
+    text.into()
+}
+
+/// The same, at the end of a text.
+pub fn serve_to(text: &mut Vec<u8>, stored: &Stored) {
     let Some(rest) = stored.value.strip_prefix(HEAD.as_bytes()) else {
-        return stored.value.clone();
+        return text.extend_from_slice(&stored.value);
     };
-    let version = stored.modified.0.to_string();
-    let mut served = BytesMut::with_capacity(stored.value.len() + version.len() + 24);
-    served.put_slice(HEAD.as_bytes());
-    served.put_slice(b"\"resourceVersion\":\"");
-    served.put_slice(version.as_bytes());
-    served.put_slice(if rest.starts_with(b"}") { b"\"" } else { b"\"," });
-    served.put_slice(rest);
-    served.freeze()
+    text.extend_from_slice(HEAD.as_bytes());
+    version(text, stored, rest);
+    text.extend_from_slice(rest);
+}
+
+/// Kind, version and metadata of a kept object (`PartialObjectMetadata`), at the end of a text.
+pub fn partial_to(text: &mut Vec<u8>, stored: &Stored) {
+    text.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
+    let rest = stored.value.strip_prefix(HEAD.as_bytes()).unwrap_or(b"}");
+    version(text, stored, rest);
+    text.extend_from_slice(&rest[..members_end(rest)]);
+    text.extend_from_slice(b"}}");
+}
+
+/// The version of a kept object as the first member of its metadata, whose text goes on with `rest`.
+fn version(text: &mut Vec<u8>, stored: &Stored, rest: &[u8]) {
+    let comma = if rest.starts_with(b"}") { "" } else { "," };
+    text.extend_from_slice(format!("\"resourceVersion\":\"{}\"{comma}", stored.modified).as_bytes());
+}
+
+/// A list of kept objects: all that `head` has, and under `name` what is written of each.
+pub fn list(head: &Value, name: &str, objects: &[Stored], write: impl Fn(&mut Vec<u8>, &Stored)) -> Bytes {
+    let head = head.to_string();
+    let size: usize = objects.iter().map(|stored| stored.value.len() + ROOM).sum();
+    let mut text = Vec::with_capacity(head.len() + ROOM + size);
+    text.extend_from_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
+    text.extend_from_slice(format!(",\"{name}\":[").as_bytes());
+    for (index, stored) in objects.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        write(&mut text, stored);
+    }
+    text.extend_from_slice(b"]}");
+    text.into()
 }
 
 /// A kept object, read. One that cannot be read is `null`: whoever wrote it was not this server.
 pub fn decode(stored: &Stored) -> Value {
-    let mut object: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
+    read(&stored.value, stored)
+}
+
+/// A kept object, read without `managedFields`: they are half of it, and only who writes it looks at them.
+pub fn glance(stored: &Stored) -> Value {
+    read(&bare(&stored.value), stored)
+}
+
+fn read(text: &[u8], stored: &Stored) -> Value {
+    let mut object: Value = serde_json::from_slice(text).unwrap_or_default();
     object.put("metadata.resourceVersion", stored.modified.0.to_string());
     object
 }
@@ -78,6 +123,15 @@ pub fn bare(text: &[u8]) -> Cow<'_, [u8]> {
         return [&text[..first + from], &text[first + to..]].concat().into();
     }
     text.into()
+}
+
+/// Where the members of an object end whose text goes on here.
+fn members_end(text: &[u8]) -> usize {
+    let mut end = value_end(text);
+    while text.get(end) == Some(&b',') {
+        end += 1 + value_end(&text[end + 1..]);
+    }
+    end
 }
 
 /// Where a member, or the rest of an object, ends: at the comma or the bracket that is not within it.
@@ -104,6 +158,7 @@ mod tests {
     use store::objects::Revision;
 
     use super::*;
+    use crate::object::meta;
 
     #[test]
     fn a_version_is_put_in_when_it_is_served() {
@@ -114,7 +169,11 @@ mod tests {
             expected.put("metadata.resourceVersion", "7");
             assert_eq!(serde_json::from_slice::<Value>(&serve(&stored)).expect("JSON"), expected);
             assert_eq!(decode(&stored), expected);
+            let mut partial = Vec::new();
+            partial_to(&mut partial, &stored);
+            assert_eq!(serde_json::from_slice::<Value>(&partial).expect("JSON"), meta::partial(&expected));
             expected.take_at("metadata.managedFields");
+            assert_eq!(glance(&stored), expected);
             expected.take_at("metadata.resourceVersion");
             assert_eq!(serde_json::from_slice::<Value>(&bare(&stored.value)).expect("JSON"), expected);
         };

@@ -1,6 +1,5 @@
 //! A request for objects: what it asks, and by which verb it is answered.
 
-use bytes::Bytes;
 use hyper::{HeaderMap, Method, Request, StatusCode, body::Incoming, header::USER_AGENT};
 use serde_json::{Value, json};
 
@@ -10,7 +9,7 @@ use crate::{
     auth::{User, role::Ask},
     body,
     kind::{self, Kind, Scope, Verbs},
-    object::{Look, meta},
+    object::{Look, encoding, meta},
     path::Resource,
     query::{Query, WriteOptions},
     server::Server,
@@ -149,16 +148,20 @@ impl Call<'_> {
         let (kind, form) = (place.kind, Form::asked(headers)?);
         let filter = Filter::read(kind, &self.query)?;
         let page = list::list(self.server, kind, self.resource.namespace, &filter, &self.query).await?;
-        let decoded = || page.items.iter().map(|stored| kind.decode(stored));
         let list = match form {
-            Form::Whole => return Ok(answer::bytes(StatusCode::OK, whole_list(kind, &page))),
-            Form::Metadata => {
-                let items: Vec<Value> = decoded().map(|object| meta::partial(&object)).collect();
-                json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": page.metadata(), "items": items })
+            Form::Whole => {
+                let list = format!("{}List", kind.kind);
+                let head = json!({ "kind": list, "apiVersion": kind.api_version(), "metadata": page.metadata() });
+                encoding::list(&head, "items", &page.items, |text, stored| kind.serve_to(text, stored))
             }
-            Form::Table(version) => self.rows(kind, version).table(&decoded().collect::<Vec<_>>(), page.metadata()),
+            Form::Metadata => {
+                let list = "PartialObjectMetadataList";
+                let head = json!({ "kind": list, "apiVersion": "meta.k8s.io/v1", "metadata": page.metadata() });
+                encoding::list(&head, "items", &page.items, encoding::partial_to)
+            }
+            Form::Table(version) => self.rows(kind, version).table_of(&page.items, &page.metadata()),
         };
-        Ok(answer::json(StatusCode::OK, &list))
+        Ok(answer::bytes(StatusCode::OK, list))
     }
 
     async fn watch(&self, place: Place<'_>, headers: &HeaderMap) -> Result<Answer, Failure> {
@@ -285,23 +288,4 @@ impl Call<'_> {
 /// Kinds whose objects an update makes if they are not there.
 fn made_by_update(kind: &Kind) -> bool {
     matches!(kind.kind, "Endpoints" | "Event" | "Lease" | "Service")
-}
-
-/// A list whose items are copied as they are kept.
-fn whole_list(kind: &Kind, page: &list::Page) -> Bytes {
-    let items: Vec<Bytes> = page.items.iter().map(|stored| kind.serve(stored)).collect();
-    let mut text = Vec::with_capacity(items.iter().map(|item| item.len() + 1).sum::<usize>() + 256);
-    let head =
-        json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": page.metadata() });
-    let head = head.to_string();
-    text.extend_from_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
-    text.extend_from_slice(b",\"items\":[");
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            text.push(b',');
-        }
-        text.extend_from_slice(item);
-    }
-    text.extend_from_slice(b"]}");
-    text.into()
 }

@@ -59,7 +59,7 @@ impl Filter {
 
     /// Whether it takes an object as it is kept, which is not read if that is not needed.
     pub fn takes_stored(&self, stored: &Stored) -> bool {
-        self.is_open() || self.takes(&self.kind.decode(stored))
+        self.is_open() || self.takes(&self.kind.glance(stored))
     }
 
     /// From now on it takes only the object of that name.
