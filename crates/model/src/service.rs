@@ -273,7 +273,7 @@ pub struct Service {
     /// Where it would be asked if another service were not asked there already, or if nobody had published the port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contested: Vec<Frontend>,
-    /// Who serves, of each port and family that has a frontend.
+    /// Who serves, of each port and family that has a frontend, in their order.
     pub slots: Vec<Slots>,
 }
 
@@ -380,9 +380,7 @@ impl Service {
     /// Who serves at a frontend, from the first slot on, and how they are spread.
     pub fn at(&self, frontend: &Frontend) -> (&[SocketAddr], Spread) {
         let family = Family::of(frontend.address);
-        let Some(slots) = self.slots.iter().find(|slots| slots.of == frontend.of && slots.family == family) else {
-            return (&[], Spread::Refused);
-        };
+        let Some(slots) = self.slots_of(frontend.of, family) else { return (&[], Spread::Refused) };
         let local = usize::from(slots.local).min(slots.ends.len());
         let policy = match frontend.kind {
             FrontendKind::Cluster => self.wish.internal,
@@ -403,6 +401,12 @@ impl Service {
             Spread::Dropped
         };
         (ends, spread)
+    }
+
+    /// Who serves at a port in a family.
+    pub fn slots_of(&self, of: u16, family: Family) -> Option<&Slots> {
+        let found = self.slots.binary_search_by_key(&(of, family), |slots| (slots.of, slots.family));
+        found.ok().map(|index| &self.slots[index])
     }
 
     /// How those from inside the cluster are spread at a frontend, where it is otherwise than for others.

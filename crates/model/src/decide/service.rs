@@ -212,35 +212,32 @@ fn all_slots(draft: &Draft, service: &Service, old: Option<&Service>) -> Vec<Slo
     let wished: BTreeSet<_> = service.led().map(|frontend| (frontend.of, Family::of(frontend.address))).collect();
     let wish = &service.wish;
     let apart = wish.internal == TrafficPolicy::Local || wish.external == TrafficPolicy::Local;
+    let (entries, none) = (entries(draft, &wish.name), Entries::new());
     let mut all = Vec::new();
     for (of, family) in wished {
         let port = &wish.ports[usize::from(of)];
-        let was = old.and_then(|old| {
-            let name = |ports: &ServiceWish| ports.ports.get(usize::from(of)).map(|port| port.name.clone());
-            let same = name(&old.wish) == name(wish);
-            old.slots.iter().find(|slots| same && slots.of == of && slots.family == family)
-        });
-        let entries = entries(draft, &wish.name, (&port.name, port.protocol), family);
-        let chosen = slots::choose(&entries, wish.unready, apart);
+        let is_same = |old: &&Service| old.wish.ports.get(usize::from(of)).is_some_and(|was| was.name == port.name);
+        let was = old.filter(is_same).and_then(|old| old.slots_of(of, family));
+        let entries = entries.get(&(port.name.as_str(), port.protocol, family)).unwrap_or(&none);
+        let chosen = slots::choose(entries, wish.unready, apart);
         let placed = slots::place(&chosen, was, wish.affinity);
         all.push(Slots { of, family, ..placed });
     }
     all
 }
 
-/// The endpoints at a port.
-fn entries(
-    draft: &Draft,
-    service: &NamespacedName,
-    (name, protocol): (&str, Protocol),
-    family: Family,
-) -> BTreeMap<SocketAddr, Entry> {
-    let mut entries = BTreeMap::new();
+/// Endpoints at one port.
+type Entries = BTreeMap<SocketAddr, Entry>;
+
+/// The endpoints of a service, by the name and the protocol of their port, and by family.
+fn entries<'d>(draft: &'d Draft, service: &'d NamespacedName) -> BTreeMap<(&'d str, Protocol, Family), Entries> {
+    let mut entries = BTreeMap::<_, Entries>::new();
     for slice in draft.state.slices_of(service) {
-        for port in slice.ports.iter().filter(|port| port.name == name && port.protocol == protocol) {
-            for end in slice.endpoints.iter().filter(|end| Family::of(end.address) == family) {
+        for port in &slice.ports {
+            for end in &slice.endpoints {
+                let at = entries.entry((port.name.as_str(), port.protocol, Family::of(end.address))).or_default();
                 let entry = Entry { condition: end.condition, place: end.place, meant: end.meant };
-                entries.insert(SocketAddr::new(end.address, port.port), entry);
+                at.insert(SocketAddr::new(end.address, port.port), entry);
             }
         }
     }
