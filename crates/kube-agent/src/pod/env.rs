@@ -299,6 +299,10 @@ fn value_from(
     Ok(None)
 }
 
+/// Of how many ports of a Service a pod is told. Each is five variables in every program of the namespace, and not only are there limits
+/// (execve(2)): shells look through them all.
+const PORTS_TOLD: usize = 100;
+
 /// What is said of Services: where each is, in the two forms that programs know. The API itself is told of always.
 fn service_variables(pod: &Pod, services: &[Service]) -> Variables {
     let mut variables = Variables::default();
@@ -320,7 +324,8 @@ fn service_variables(pod: &Pod, services: &[Service]) -> Variables {
         let Some(first) = ports.first() else { continue };
         variables.set(format!("{prefix}_SERVICE_HOST"), address.to_owned());
         variables.set(format!("{prefix}_SERVICE_PORT"), first.port.to_string());
-        for port in ports {
+        let told = &ports[..ports.len().min(PORTS_TOLD)];
+        for port in told {
             if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
                 variables.set(format!("{prefix}_SERVICE_PORT_{}", shout(name)), port.port.to_string());
             }
@@ -332,7 +337,7 @@ fn service_variables(pod: &Pod, services: &[Service]) -> Variables {
             format!("{}://{host}:{}", protocol(port).to_lowercase(), port.port)
         };
         variables.set(format!("{prefix}_PORT"), url(first));
-        for port in ports {
+        for port in told {
             let prefix = format!("{prefix}_PORT_{}_{}", port.port, protocol(port).to_uppercase());
             variables.set(prefix.clone(), url(port));
             variables.set(format!("{prefix}_PROTO"), protocol(port).to_lowercase());
@@ -373,6 +378,11 @@ impl Variables {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::{
+        api::core::v1::{ServicePort, ServiceSpec},
+        apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    };
+
     use super::*;
 
     #[test]
@@ -389,6 +399,30 @@ mod tests {
         ] {
             assert_eq!(expand(text, lookup).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_service_of_very_many_ports_is_told_of_in_part() {
+        let check = |ports: i32, expected: usize| {
+            let ports =
+                (1..=ports).map(|port| ServicePort { name: Some(format!("p{port}")), port, ..Default::default() });
+            let spec = ServiceSpec {
+                cluster_ip: Some("10.96.0.7".to_owned()),
+                ports: Some(ports.collect()),
+                ..Default::default()
+            };
+            let metadata = ObjectMeta {
+                name: Some("many".to_owned()),
+                namespace: Some("default".to_owned()),
+                ..Default::default()
+            };
+            let service = Service { metadata: metadata.clone(), spec: Some(spec), status: None };
+            let pod = Pod { metadata, ..Pod::default() };
+            assert_eq!(service_variables(&pod, &[service]).all.len(), expected, "of {expected}");
+        };
+        check(1, 8);
+        check(100, 503);
+        check(10_000, 503);
     }
 
     #[test]
