@@ -2,6 +2,7 @@
 
 mod ingress;
 mod namespace;
+mod node;
 mod pod;
 mod service;
 
@@ -26,6 +27,7 @@ pub async fn create<'s>(
     match place.kind.kind {
         "Pod" => pod::create(server, user, object)?,
         "Ingress" => ingress::create(server, object),
+        "Node" => node::create(object),
         "Service" => return service::take(server, place, object, None).await,
         _ => {}
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::cluster::{Cluster, ObjectRef};
+use crate::object::Look;
 
 /// The answer of a controller about one object.
 ///
@@ -156,23 +157,21 @@ pub fn delete<T: Resource>(meta: &ObjectMeta) -> ObjectChange {
     })
 }
 
-/// The object as it is, with other values at some places (JSON pointers whose parents exist, RFC 6901). An absent object is `None`.
+/// The object as it is, with other values at some paths ([`Look`]); null takes one away. An absent object is `None`.
 pub fn with(cluster: &Cluster, object: &ObjectRef, edits: &[(&str, Value)]) -> Option<Value> {
     let mut value = cluster.object(object)?.json()?;
-    for (pointer, new) in edits {
-        let (parent, field) = pointer.rsplit_once('/')?;
-        let parent = value.pointer_mut(parent)?.as_object_mut()?;
+    for (path, new) in edits {
         match new {
-            Value::Null => parent.remove(field),
-            new => parent.insert(field.into(), new.clone()),
-        };
+            Value::Null => drop(value.take_at(path)),
+            new => value.put(path, new.clone()),
+        }
     }
     Some(value)
 }
 
 /// The object with another status.
 pub fn with_status(cluster: &Cluster, object: &ObjectRef, status: &impl Serialize) -> Option<ObjectChange> {
-    with(cluster, object, &[("/status", json(status))]).map(ObjectChange::Status)
+    with(cluster, object, &[("status", json(status))]).map(ObjectChange::Status)
 }
 
 /// A reference to an owner that steers what it owns, and is waited for by a deletion in the foreground.

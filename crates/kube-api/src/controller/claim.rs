@@ -55,6 +55,5 @@ fn owned<T: Metadata<Ty = ObjectMeta>>(
     object: &T,
     owners: serde_json::Value,
 ) -> Option<ObjectChange> {
-    with(cluster, &reference::<T>(object.metadata()), &[("/metadata/ownerReferences", owners)])
-        .map(ObjectChange::Update)
+    with(cluster, &reference::<T>(object.metadata()), &[("metadata.ownerReferences", owners)]).map(ObjectChange::Update)
 }

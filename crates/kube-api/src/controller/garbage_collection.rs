@@ -130,10 +130,10 @@ fn without<'a>(
 ) -> Option<ObjectChange> {
     let kept: Vec<_> = kept.collect();
     let owners = if kept.is_empty() { serde_json::Value::Null } else { json(&kept) };
-    with(cluster, &object.reference, &[("/metadata/ownerReferences", owners)]).map(ObjectChange::Update)
+    with(cluster, &object.reference, &[("metadata.ownerReferences", owners)]).map(ObjectChange::Update)
 }
 
 fn unfinalize(cluster: &Cluster, object: &Object, finalizer: &str) -> Option<ObjectChange> {
     let left: Vec<_> = object.meta.finalizers.iter().flatten().filter(|other| *other != finalizer).collect();
-    with(cluster, &object.reference, &[("/metadata/finalizers", json(&left))]).map(ObjectChange::Update)
+    with(cluster, &object.reference, &[("metadata.finalizers", json(&left))]).map(ObjectChange::Update)
 }

@@ -39,7 +39,7 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, now: Timestamp) -> Outcome 
         return Outcome::default();
     }
     let left: Vec<_> = finalizers.into_iter().filter(|finalizer| finalizer != "kubernetes").collect();
-    let finalized = with(cluster, key, &[("/spec/finalizers", json(&left))]);
+    let finalized = with(cluster, key, &[("spec.finalizers", json(&left))]);
     Vec::from_iter(finalized.map(ObjectChange::Finalize)).into()
 }
 
@@ -52,7 +52,7 @@ fn root_ca(cluster: &Cluster, namespace: &str) -> Option<ObjectChange> {
     }
     if existing.is_some() {
         let key = ObjectRef::of::<ConfigMap>(namespace, ROOT_CA);
-        return with(cluster, &key, &[("/data", json(&data))]).map(ObjectChange::Update);
+        return with(cluster, &key, &[("data", json(&data))]).map(ObjectChange::Update);
     }
     let words = "The certificate authority by which pods verify the API server.";
     let annotations = [("kubernetes.io/description".to_string(), words.to_string())].into();

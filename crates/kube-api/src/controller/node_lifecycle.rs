@@ -150,7 +150,7 @@ fn taint(cluster: &Cluster, node: &Node, key: &ObjectRef, now: Timestamp) -> Opt
         return None;
     }
     let taints = if taints.is_empty() { serde_json::Value::Null } else { json(&taints) };
-    with(cluster, key, &[("/spec/taints", taints)]).map(ObjectChange::Update)
+    with(cluster, key, &[("spec.taints", taints)]).map(ObjectChange::Update)
 }
 
 /// The pods of a node that nobody hears of are not to get traffic.

@@ -43,7 +43,7 @@ pub fn history<'a>(
     };
     if current.revision < next {
         let key = reference::<ControllerRevision>(&current.metadata);
-        let update = with(cluster, &key, &[("/revision", next.into())]).map(ObjectChange::Update);
+        let update = with(cluster, &key, &[("revision", next.into())]).map(ObjectChange::Update);
         return Err(Vec::from_iter(update).into());
     }
     let hash = current.metadata.labels.as_ref().and_then(|labels| labels.get(HASH_LABEL)).cloned();

@@ -175,8 +175,8 @@ impl Rollout<'_> {
             let before = self.cluster.get::<ReplicaSet>(key.namespace(), key.name());
             if before.is_some_and(|before| before != set) {
                 let edits = [
-                    ("/metadata/annotations", json(&set.metadata.annotations)),
-                    ("/spec/replicas", json(&set.spec.as_ref().and_then(|spec| spec.replicas))),
+                    ("metadata.annotations", json(&set.metadata.annotations)),
+                    ("spec.replicas", json(&set.spec.as_ref().and_then(|spec| spec.replicas))),
                 ];
                 outcome.changes.extend(with(self.cluster, &key, &edits).map(ObjectChange::Update));
             }

@@ -60,9 +60,9 @@ impl Rollout<'_> {
         let min_ready = self.spec.min_ready_seconds.unwrap_or(0);
         let has_min_ready = new.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0) == min_ready;
         if Some(&annotations) != new.metadata.annotations.as_ref() || !has_min_ready {
-            let mut edits = vec![("/metadata/annotations", json(&annotations))];
+            let mut edits = vec![("metadata.annotations", json(&annotations))];
             if !has_min_ready {
-                edits.push(("/spec/minReadySeconds", min_ready.into()));
+                edits.push(("spec.minReadySeconds", min_ready.into()));
             }
             return with(self.cluster, &reference::<ReplicaSet>(&new.metadata), &edits).map(ObjectChange::Update);
         }
@@ -72,7 +72,7 @@ impl Rollout<'_> {
         let revision = annotations.get(REVISION)?;
         if own.get(REVISION) != Some(revision) {
             own.insert(REVISION.into(), revision.clone());
-            return with(self.cluster, &self.key(), &[("/metadata/annotations", json(&own))]).map(ObjectChange::Update);
+            return with(self.cluster, &self.key(), &[("metadata.annotations", json(&own))]).map(ObjectChange::Update);
         }
         if has_deadline(self.spec) && status::get(&self.status, "Progressing").is_none() {
             status::set(&mut self.status, status::progressing("True", "FoundNewReplicaSet", &message, self.now));
