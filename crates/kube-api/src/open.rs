@@ -26,6 +26,7 @@ use crate::{
         MASTERS, User,
         authority::{Authority, AuthorityError, Pair, ServerNames},
         certificate::Certificates,
+        role::SYSTEM_NAMESPACE,
     },
     controller::{self, Gateway, ObjectRef, Pool, Ranges, Started},
     crowd::Crowd,
@@ -225,8 +226,7 @@ fn client_config(authority: &Authority, own: &Pair) -> Result<ClientConfig, Open
 /// How often it is seen to that what every cluster has is there.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Namespaces that every cluster has.
-const NAMESPACES: [&str; 5] =
-    ["default", "kube-system", "kube-public", "kube-node-lease", crate::auth::role::SYSTEM_NAMESPACE];
+const NAMESPACES: [&str; 5] = ["default", "kube-system", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE];
 
 /// Makes again what every cluster has, when somebody has deleted it.
 async fn keep(server: Server) {
@@ -241,10 +241,12 @@ async fn keep(server: Server) {
 /// Makes what every cluster has, where it is not there.
 async fn first(server: &Server, more: Vec<Value>) -> Result<(), OpenError> {
     for name in NAMESPACES {
-        make(server, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await?;
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        let is_applied = name == SYSTEM_NAMESPACE;
+        make(server, if is_applied { controller::applied(&namespace) } else { namespace }).await?;
     }
     for object in more {
-        make(server, object).await?;
+        make(server, controller::applied(&object)).await?;
     }
     let (address, port) = server.settings.advertised;
     let first = server.settings.service_ranges.first().and_then(|range| range.hosts().next());

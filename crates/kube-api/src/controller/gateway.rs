@@ -9,11 +9,13 @@ use super::cluster::{Cluster, Object, ObjectRef};
 use super::ingress_status::is_ours;
 use super::template::fnv32;
 
-/// Who made an object; without it, it is somebody else's and stays as it is.
+/// Who made an object; without it, it is somebody else's and stays as it is. So it does when somebody has applied it since.
 const MAKER: &str = "app.kubernetes.io/managed-by";
 const US: &str = "linkspan";
 /// Which objects it was made of.
 const MADE_OF: &str = "linkspan.dev/made-of";
+/// What `kubectl apply` compares with, and asks for loudly where it is missing.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The gateway, and what starts it.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,34 +57,44 @@ pub fn reconcile(cluster: &Cluster, _now: Timestamp) -> Outcome {
 }
 
 fn made_by_us(object: &Object) -> bool {
-    object.meta.labels.as_ref().and_then(|labels| labels.get(MAKER)).is_some_and(|maker| maker == US)
-        && !object.deleting()
+    let annotation = |name| object.meta.annotations.as_ref().and_then(|annotations| annotations.get(name));
+    let applied_since = match (annotation(LAST_APPLIED), annotation(MADE_OF)) {
+        (Some(applied), Some(made_of)) => text_hash(applied) != *made_of,
+        _ => false,
+    };
+    let maker = object.meta.labels.as_ref().and_then(|labels| labels.get(MAKER));
+    maker.is_some_and(|maker| maker == US) && !applied_since && !object.deleting()
 }
 
-fn marked(object: &Value) -> Value {
+/// An object as `kubectl apply` would make it, so that others can apply it too.
+pub fn applied(object: &Value) -> Value {
     let mut made = object.clone();
-    json_patch::merge(&mut made, &marks(object_hash(object)));
+    json_patch::merge(&mut made, &json!({ "metadata": { "annotations": { LAST_APPLIED: object.to_string() } } }));
     made
 }
 
-fn marks(hash: String) -> Value {
-    json!({ "metadata": { "labels": { MAKER: US }, "annotations": { MADE_OF: hash } } })
+fn marked(object: &Value) -> Value {
+    let mut made = applied(object);
+    let made_of = text_hash(&object.to_string());
+    json_patch::merge(
+        &mut made,
+        &json!({ "metadata": { "labels": { MAKER: US }, "annotations": { MADE_OF: made_of } } }),
+    );
+    made
 }
 
-fn object_hash(object: &Value) -> String {
-    format!("{:08x}", fnv32(&[object.to_string().as_bytes()]))
+fn text_hash(text: &str) -> String {
+    format!("{:08x}", fnv32(&[text.as_bytes()]))
 }
 
 /// What somebody has changed since stays, until it is made of something else.
 fn again(cluster: &Cluster, present: &Object, object: &Value) -> Option<ObjectChange> {
-    let hash = object_hash(object);
     let made_of = present.meta.annotations.as_ref().and_then(|annotations| annotations.get(MADE_OF));
-    if !made_by_us(present) || made_of == Some(&hash) {
+    if !made_by_us(present) || made_of == Some(&text_hash(&object.to_string())) {
         return None;
     }
     let mut renewed = with(cluster, &present.reference, &[])?;
-    json_patch::merge(&mut renewed, object);
-    json_patch::merge(&mut renewed, &marks(hash));
+    json_patch::merge(&mut renewed, &marked(object));
     Some(ObjectChange::Update(renewed))
 }
 

@@ -32,7 +32,7 @@ use jiff::Timestamp;
 
 pub use change::{Delete, Event, ObjectChange, Outcome, Propagation, Severity};
 pub use cluster::{Change, Cluster, Malformed, Object, ObjectRef, Settings};
-pub use gateway::{Gateway, Started};
+pub use gateway::{Gateway, Started, applied};
 pub use load_balancer::Pool;
 pub use selector::Selector;
 pub use service_address::{Ranges, allocate};
