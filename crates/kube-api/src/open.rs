@@ -303,7 +303,11 @@ async fn make(server: &Server, object: Value) -> Result<(), OpenError> {
     let user = User::internal("system:apiserver");
     let options = WriteOptions::internal("kube-apiserver");
     let namespace = meta::namespace(&object).to_owned();
-    match create::create(server, Place { kind, namespace: &namespace }, &user, object, &options).await {
+    let place = Place { kind, namespace: &namespace };
+    if server.objects.snapshot().await?.get(&place.key(meta::name(&object))).is_some() {
+        return Ok(());
+    }
+    match create::create(server, place, &user, object, &options).await {
         Err(Failure { reason, message, .. }) if reason != "AlreadyExists" => Err(OpenError::First(what, message)),
         _ => Ok(()),
     }

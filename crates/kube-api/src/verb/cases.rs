@@ -249,6 +249,41 @@ async fn what_is_written_is_checked() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_an_object_is_told_before_that_its_name_is_taken() {
+    let world = World::new().await;
+    let check = async |(group, plural): (&str, &str), good: Value, bad: Value, words: &str| {
+        let kind = kind::by_plural(group, plural).expect("a kind");
+        let place = Place { kind, namespace: if kind.scope == kind::Scope::Namespaced { "default" } else { "" } };
+        let make = async |object: Value| create::create(&world.server, place, &user(), object, &options()).await;
+        make(good.clone()).await.expect("it is made");
+        let (code, message) = told(make(bad).await);
+        assert!(code == 422 && message.contains(words), "{code} {message}");
+        told(make(good).await)
+    };
+    let map = |key: &str| json!({ "metadata": { "name": "a" }, "data": { key: "v" } });
+    let twice = check(("", "configmaps"), map("k"), map("a key"), "data[a key]: Invalid value").await;
+    assert_eq!(twice, (409, "configmaps \"a\" already exists".to_owned()));
+    let service = |port: u32| {
+        let ports = json!([{ "port": port, "nodePort": 30080 }]);
+        json!({ "metadata": { "name": "a" }, "spec": { "type": "NodePort", "ports": ports } })
+    };
+    let twice = check(("", "services"), service(80), service(70_000), "must be between 1 and 65535").await;
+    assert_eq!(twice, (409, "services \"a\" already exists".to_owned()));
+}
+
+#[tokio::test]
+async fn a_new_node_gets_no_pods_before_it_is_ready() {
+    let world = World::new().await;
+    let nodes = Place { kind: kind::by_plural("", "nodes").expect("a kind"), namespace: "" };
+    let node = json!({ "metadata": { "name": "one" } });
+    let made = create::create(&world.server, nodes, &user(), node, &options()).await.expect("it is made");
+    assert_eq!(
+        made.object.at("spec.taints"),
+        Some(&json!([{ "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" }]))
+    );
+}
+
+#[tokio::test]
 async fn watches_begin_where_they_are_asked_to() {
     let world = World::new().await;
     world.make(&["a"]).await;

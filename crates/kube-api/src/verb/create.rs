@@ -58,13 +58,12 @@ async fn born(
     let kind = place.kind;
     write::default(kind, &mut object);
     (kind.prepare)(&mut object, None);
-    let snapshot = server.objects.snapshot().await?;
-    let name = object.text("metadata.name").to_owned();
-    if snapshot.get(&place.key(&name)).is_some() {
-        return Err(Failure::already_exists(kind, &name));
-    }
     let _held = admit::create(server, place, user, &mut object).await?;
     write::validate(kind, &object, None)?;
+    let name = object.text("metadata.name").to_owned();
+    if server.objects.snapshot().await?.get(&place.key(&name)).is_some() {
+        return Err(Failure::already_exists(kind, &name));
+    }
     write::own(kind, None, &mut object, Part::Whole, options, server.now());
     if options.dry_run {
         return Ok(object);
