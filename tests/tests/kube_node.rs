@@ -55,6 +55,13 @@ fn the_node() {
     let summary = ask("stats/summary").ok();
     assert!(summary.contains("\"podRef\":{\"name\":\"busy\"") && summary.contains("workingSetBytes"), "{summary}");
 
+    // Who writes says who it is.
+    let managers = cluster.kubectl(&format!(
+        "get node {name} --show-managed-fields -o 'jsonpath={{.metadata.managedFields[*].manager}}'"
+    ));
+    let managers = managers.ok();
+    assert!(managers.contains("linkspan") && !managers.contains("unknown"), "{managers}");
+
     // The lease goes on; somebody else may remove the node, and it comes again.
     let renewed =
         || cluster.kubectl(&format!("get lease -n kube-node-lease {name} -o 'jsonpath={{.spec.renewTime}}'")).out;

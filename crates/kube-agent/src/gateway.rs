@@ -34,7 +34,10 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use self::problems::Problems;
-use crate::ingress::{Ingresses, Kind, Name, Object};
+use crate::{
+    client::{GATEWAY, client},
+    ingress::{Ingresses, Kind, Name, Object},
+};
 
 /// Why there is no client.
 #[derive(Debug, Error)]
@@ -68,7 +71,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
         }
         None => Config::incluster()?,
     };
-    Ok(Client::try_from(config)?)
+    Ok(client(config, GATEWAY)?)
 }
 
 /// What a watch brings.

@@ -4,6 +4,7 @@
 //! `model::decide` chooses, and nothing touches the kernel.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod event;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -194,7 +194,7 @@ async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Age
 async fn client(kubeconfig: &str) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
     let config = Kubeconfig::from_yaml(kubeconfig)?;
     let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-    Ok(kube::Client::try_from(config)?)
+    Ok(kube_agent::client::client(config, kube_agent::client::NODE)?)
 }
 
 /// The host's name, as names of nodes are written.
