@@ -129,6 +129,7 @@ fn a_pod_finds_the_names_of_its_cluster() {
         ("-type=a first.nodes.default.svc.cluster.local", &one),
         (&format!("-type=a {dashed}.nodes.default.svc.cluster.local"), &two),
         (&format!("-type=a {dashed}.default.pod.cluster.local"), &two),
+        (&format!("-type=a {dashed}.kube-public.pod.cluster.local"), &two),
         ("-type=srv _http._tcp.web.default.svc.cluster.local", "0 100 8080 web.default.svc.cluster.local"),
         ("-type=srv _say._udp.web.default.svc.cluster.local", "53 web.default.svc.cluster.local"),
         ("-type=srv _http._tcp.nodes.default.svc.cluster.local", "80 first.nodes.default.svc.cluster.local"),

@@ -134,9 +134,11 @@ impl ClusterNames {
         Some(match (kind, rest) {
             ("dns-version", [None, ..]) => Found::Version("1.1.0"),
             ("svc" | "pod", [None, ..]) => Found::Empty,
-            ("svc" | "pod", [Some(namespace), ..]) if !self.namespaces.contains_key(namespace) => Found::Nothing,
-            ("svc" | "pod", [Some(_), None, ..]) => Found::Empty,
-            ("pod", [_, Some(address), None, ..]) => dashed(address).map_or(Found::Nothing, Found::Address),
+            // Who has the address is not asked, as usual (CoreDNS' `pods insecure`); namespaces without services are not known here.
+            ("pod", [Some(_), Some(address), None, ..]) => dashed(address).map_or(Found::Nothing, Found::Address),
+            ("pod", [Some(_), None, ..]) => Found::Empty,
+            ("svc", [Some(namespace), ..]) if !self.namespaces.contains_key(namespace) => Found::Nothing,
+            ("svc", [Some(_), None, ..]) => Found::Empty,
             ("svc", [Some(namespace), Some(service), host, port, None]) => {
                 let service = self.services.get(&NamespacedName::new(namespace, service)).filter(|names| names.there);
                 service.map_or(Found::Nothing, |names| names.find(host, port))

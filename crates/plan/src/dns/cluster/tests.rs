@@ -123,7 +123,7 @@ fn names_of_a_cluster() {
         ("10-244-0-7.default.pod.cluster.local", "10.244.0.7"),
         ("fd00-1--2.default.pod.cluster.local", "fd00:1::2"),
         ("10-244-0.default.pod.cluster.local", "nothing"),
-        ("10-244-0-7.nowhere.pod.cluster.local", "nothing"),
+        ("10-244-0-7.without-services.pod.cluster.local", "10.244.0.7"),
         ("default.pod.cluster.local", "empty"),
     ] {
         assert_eq!(tell(names.find(name)), expected, "{name}");
