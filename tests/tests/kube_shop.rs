@@ -43,7 +43,7 @@ fn the_shop_opens_changes_and_closes() {
     let said = through_the_ingress("/catalog").ok();
     assert!(said.starts_with("v1 I am catalog-") && said.contains("asked for /catalog"), "{said}");
     let cluster_ip = cluster.kubectl("get svc web -o jsonpath={.spec.clusterIP}").ok();
-    for place in [format!("{cluster_ip}:80"), "127.0.0.1:30080".to_owned(), format!("{address}:30080")] {
+    for place in [format!("{cluster_ip}:80"), "127.0.0.1:30007".to_owned(), format!("{address}:30007")] {
         let said = cluster.host.sh(&format!("curl -sf -m 10 http://{place}/")).ok();
         assert!(said.contains("I am web-"), "{place}: {said}");
     }
