@@ -89,3 +89,43 @@ fn failed(cluster: &Cluster) {
     // What came before is not done again.
     assert_eq!(cluster.field("init-crashes", ".status.initContainerStatuses[0].restartCount"), "0");
 }
+
+#[test]
+fn resources_change_in_place() {
+    let Some(cluster) = Cluster::start() else { return };
+    let pod = "{ apiVersion: v1, kind: Pod, metadata: { name: sized }, spec: { terminationGracePeriodSeconds: 1, containers: [{ name: main, image: \"busybox:1\", command: [sleep, \"1000\"],
+        resizePolicy: [{ resourceName: cpu, restartPolicy: NotRequired }, { resourceName: memory, restartPolicy: RestartContainer }],
+        resources: { requests: { cpu: 100m, memory: 32Mi }, limits: { cpu: 100m, memory: 32Mi } } }] } }";
+    cluster.apply(pod).ok();
+    cluster.until_ready("sized");
+    let quota = || {
+        let container = cluster.host.docker("ps -q --filter name=k8s_main_sized").ok();
+        let limits = "{{.HostConfig.CpuPeriod}} {{.HostConfig.CpuQuota}} {{.HostConfig.Memory}}";
+        cluster.host.docker(&format!("inspect -f '{limits}' {container}")).out.trim().to_owned()
+    };
+    assert_eq!(quota(), "100000 10000 33554432");
+    let first = cluster.field("sized", ".status.containerStatuses[0].containerID");
+    let sized = |resources: &str| {
+        let patch = format!("{{\"spec\":{{\"containers\":[{{\"name\":\"main\",\"resources\":{resources}}}]}}}}");
+        cluster.kubectl(&format!("patch pod sized --subresource resize --patch '{patch}'"))
+    };
+    // More time at once, in the same container.
+    sized("{\"requests\":{\"cpu\":\"200m\"},\"limits\":{\"cpu\":\"200m\"}}").ok();
+    eventually_fits("it has more time", quota, |quota| quota == "100000 20000 33554432");
+    cluster.until("sized", ".status.containerStatuses[0].resources.limits.cpu", "200m");
+    assert_eq!(cluster.field("sized", ".status.containerStatuses[0].containerID"), first);
+    assert_eq!(cluster.field("sized", ".status.containerStatuses[0].restartCount"), "0");
+    // More memory in a new one, as its policy is.
+    sized("{\"requests\":{\"memory\":\"64Mi\"},\"limits\":{\"memory\":\"64Mi\"}}").ok();
+    cluster.until("sized", ".status.containerStatuses[0].restartCount", "1");
+    cluster.until_ready("sized");
+    eventually_fits("it has more memory", quota, |quota| quota == "100000 20000 67108864");
+    cluster.until("sized", ".status.containerStatuses[0].resources.limits.memory", "64Mi");
+    cluster.until_told("sized", "Container main resize requires restart");
+    // It stays in its class, and resources change in no other way.
+    sized("{\"limits\":{\"cpu\":\"300m\"}}").fails_with("Pod QOS Class may not change as a result of resizing");
+    let whole = "{\"spec\":{\"containers\":[{\"name\":\"main\",\"resources\":{\"limits\":{\"cpu\":\"300m\"}}}]}}";
+    cluster
+        .kubectl(&format!("patch pod sized --patch '{whole}'"))
+        .fails_with("pod updates may not change fields other than");
+}
