@@ -67,9 +67,21 @@ fn the_shop_opens_changes_and_closes() {
     assert!(through_the_ingress("/").ok().starts_with("Welcome to the shop! v2 "));
 
     cluster.kubectl("delete namespace shop --timeout=60s").ok();
-    eventually("with its last Ingress the gateway goes", || {
-        cluster.kubectl("-n linkspan-system get deploy,svc -o name").ok().is_empty().then_some(())
+    let gateway = || cluster.kubectl("-n linkspan-system get deploy,svc -o name");
+    eventually("with its last Ingress the gateway goes", || gateway().ok().is_empty().then_some(()));
+    // Who applies the manifest has it: it comes without a warning, and goes with nobody's Ingress.
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes/gateway.yaml");
+    cluster.kubectl("-n default create ingress one --rule=one.local/*=one:80").ok();
+    eventually("it comes", || (gateway().ok().lines().count() == 2).then_some(()));
+    let applied = cluster.kubectl(&format!("apply -f {}", manifest.display()));
+    assert_eq!((applied.code, applied.err.as_str()), (0, ""), "{applied:?}");
+    cluster.kubectl("-n default delete ingress one").ok();
+    cluster.kubectl("-n default create ingress two --rule=two.local/*=two:80").ok();
+    eventually("all controllers have seen it", || {
+        let path = "{.status.loadBalancer.ingress[0].ip}";
+        (!cluster.kubectl(&format!("-n default get ingress two -o 'jsonpath={path}'")).ok().is_empty()).then_some(())
     });
+    assert_eq!(gateway().ok(), "deployment.apps/gateway\nservice/gateway");
 }
 
 #[test]
@@ -79,12 +91,21 @@ fn containers_are_there_where_kubernetes_cannot_be() {
     // Its port is somebody else's now: it finds another one.
     cluster.host.sh("socat TCP-LISTEN:6443,bind=127.0.0.1,fork,reuseaddr /dev/null >/dev/null 2>&1 &").ok();
     eventually("the port is taken", || cluster.host.sh("ss -Hltn sport = :6443").ok().contains("6443").then_some(()));
+    // So is the port of the Service by which pods find it, at all addresses.
+    cluster.host.sh("socat TCP-LISTEN:443,fork,reuseaddr /dev/null >/dev/null 2>&1 &").ok();
+    eventually("that too", || cluster.host.sh("ss -Hltn sport = :443").ok().contains("443").then_some(()));
     cluster.host.start_daemon();
     let server =
         || cluster.host.sh("grep server: /run/linkspan/kubeconfig; grep '\"server\"' /run/linkspan/kubeconfig");
     eventually("it says where it is", || server().out.contains("127.0.0.1").then_some(()));
     assert!(!server().out.contains(":6443"), "{}", server().out);
     eventually("the node is there", || (cluster.kubectl("get nodes").code == 0).then_some(()));
+    cluster.host.docker("run -d --name pod busybox sleep 1000").ok();
+    let pid = cluster.host.docker("inspect -f {{.State.Pid}} pod").ok();
+    let ask = "curl -sk -m 5 https://10.96.0.1/version";
+    for inside in [ask.to_owned(), format!("nsenter -n -t {pid} {ask}")] {
+        eventually("it is found by its Service", || cluster.host.sh(&inside).out.contains("gitVersion").then_some(()));
+    }
     // What was asked for by name is had or nothing is.
     cluster.host.kill_daemon();
     let up = format!("up --data-root {} --kube-listen 127.0.0.1:6443", cluster.host.data_root().display());

@@ -40,7 +40,11 @@ use crate::{
     server::{Parts, Server},
     settings::Settings,
     status::Failure,
-    verb::{Place, create},
+    verb::{
+        Place, create,
+        patch::{self, Patch},
+        update::{Part, Update},
+    },
     view::View,
 };
 
@@ -280,7 +284,7 @@ async fn own_service(
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace, "labels": labels },
         "spec": { "clusterIP": address.to_string(), "ports": ports },
     });
-    make(server, service).await?;
+    renew(server, service).await?;
     let at_end =
         |port: &Value| json!({ "name": port["name"], "port": port["targetPort"], "protocol": port["protocol"] });
     let ports: Vec<Value> = ports.iter().map(at_end).collect();
@@ -288,13 +292,27 @@ async fn own_service(
         "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": name, "namespace": namespace, "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
         "subsets": [{ "addresses": [{ "ip": end.to_string() }], "ports": ports }],
     });
-    make(server, endpoints).await?;
+    renew(server, endpoints).await?;
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": if end.is_ipv4() { "IPv4" } else { "IPv6" },
         "metadata": { "name": name, "namespace": namespace, "labels": { "kubernetes.io/service-name": name } },
         "endpoints": [{ "addresses": [end.to_string()], "conditions": { "ready": true } }], "ports": ports,
     });
-    make(server, slice).await
+    renew(server, slice).await
+}
+
+/// Makes an object, or brings one that is there to what is said here.
+async fn renew(server: &Server, object: Value) -> Result<(), OpenError> {
+    make(server, object.clone()).await?;
+    let (Some(kind), name) = (kind_of(&object), meta::name(&object).to_owned()) else { return Ok(()) };
+    let what = format!("{} {name}", kind.kind);
+    let place = Place { kind, namespace: meta::namespace(&object) };
+    let (user, options) = (User::internal("system:apiserver"), WriteOptions::internal("kube-apiserver"));
+    let asked = Update { name: &name, user: &user, part: Part::Whole, options: &options };
+    match patch::patch(server, place, &asked, &Patch::Merge(object.clone())).await {
+        Ok(_) => Ok(()),
+        Err(Failure { message, .. }) => Err(OpenError::First(what, message)),
+    }
 }
 
 async fn make(server: &Server, object: Value) -> Result<(), OpenError> {

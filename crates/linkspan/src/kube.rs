@@ -31,8 +31,9 @@ use crate::config;
 
 /// Ports of services on every node.
 const NODE_PORTS: (u16, u16) = (30000, 32767);
-/// The port at which pods find the API, at the address of the service `kubernetes`, which this host has on the pods' network.
-const API_PORT: u16 = 443;
+/// The port at which those arrive who ask the Service `kubernetes`, at its address, which this host has on the pods' network. It is not the
+/// Service's own: there is often a server that listens at 443 of all addresses.
+const API_PORT: u16 = 6443;
 /// The port of the node's own API.
 const KUBELET_PORT: u16 = 10250;
 /// The domain of the cluster's names.
@@ -99,8 +100,8 @@ impl Kube {
             config::Listen::Asked(at) => bind(at).await.map_err(|e| KubeError::Listen(at, e))?,
             config::Listen::Usual(at) => bind_near(at).await.map_err(|e| KubeError::Listen(at, e))?,
         };
-        let inside = SocketAddr::new(setup.face.ranges.api.into(), API_PORT);
-        let listeners = vec![listener, bind_ahead(inside).map_err(|e| KubeError::Listen(inside, e))?];
+        let (inside, api_port) = inside(setup.face.ranges.api, local)?;
+        let listeners = [listener].into_iter().chain(inside).collect();
         let objects = match &setup.face.store {
             Some(url) => Objects::open_etcd(Etcd::parse(url, None)?, Options::default()).await?,
             None => Objects::open_sqlite(&setup.data_root.join("kube.db"), Options::default()).await?,
@@ -108,7 +109,7 @@ impl Kube {
         let server = ApiServer::open(Opening {
             objects: objects.clone(),
             pki: setup.data_root.join("pki"),
-            settings: settings(&setup.face.ranges),
+            settings: settings(&setup.face.ranges, api_port),
             names: Default::default(),
             gateway: gateway::objects(setup.face.ingress_ports).map_err(Box::new)?,
         })
@@ -222,10 +223,10 @@ fn own_address(any: IpAddr, there: IpAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-fn settings(ranges: &config::Ranges) -> Settings {
+fn settings(ranges: &config::Ranges, api_port: u16) -> Settings {
     Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        advertised: (ranges.api.into(), API_PORT),
+        advertised: (ranges.api.into(), api_port),
         dns: Some(ranges.dns.into()),
         service_ranges: ranges.services.clone(),
         node_ports: NODE_PORTS,
@@ -251,6 +252,20 @@ async fn bind_near(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
         }
         outcome => outcome,
     }
+}
+
+/// Where those arrive who ask the Service `kubernetes`: a listener, unless there is one at all addresses, and its port. Which port that is
+/// matters to nobody: the Service leads there.
+fn inside(api: Ipv4Addr, local: SocketAddr) -> Result<(Option<TcpListener>, u16), KubeError> {
+    if local.ip().is_unspecified() {
+        return Ok((None, local.port()));
+    }
+    let at = |port| SocketAddr::new(api.into(), port);
+    let listener = bind_ahead(at(API_PORT)).or_else(|_| bind_ahead(at(0)));
+    let failed = |error| KubeError::Listen(at(API_PORT), error);
+    let listener = listener.map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    Ok((Some(listener), port))
 }
 
 /// Listens at an address that the host is going to have.
