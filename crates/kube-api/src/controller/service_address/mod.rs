@@ -3,22 +3,24 @@
 //! The same Service gets the same address wherever it is free: it is found by a hash of its uid, beyond the first part of the range, which is
 //! left to those who choose their address themselves.
 
+mod address;
 mod family;
+mod port;
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::port::{checks_health, number, uses_node_ports};
 use super::change::{self, Event, ObjectChange, Outcome, Severity, json};
 use super::cluster::{Cluster, ObjectRef};
 use super::template::fnv32;
-use crate::kind::{Errors, Path};
+use crate::kind::Errors;
 
 const COMPONENT: &str = "ipallocator-repair-controller";
 const PORT_COMPONENT: &str = "portallocator-repair-controller";
@@ -78,9 +80,9 @@ fn complete(cluster: &Cluster, service: &mut Service, ranges: &Ranges) -> Result
     }
     family::complete(spec, ranges, &mut errors);
     if errors.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
-        give_addresses(spec, ranges, &taken, seed, &mut errors);
+        address::give(spec, ranges, &taken, seed, &mut errors);
     }
-    give_ports(spec, ranges, &taken, seed, &mut errors);
+    port::give(spec, ranges, &taken, seed, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
@@ -115,7 +117,7 @@ fn inherit(service: &mut Service, before: &Service) {
         }
     }
     if uses_node_ports(&new_kind) && uses_node_ports(&old_kind) {
-        keep_ports(spec, old);
+        port::keep(spec, old);
     } else if !uses_node_ports(&new_kind) {
         for port in spec.ports.iter_mut().flatten() {
             let was = old.ports.iter().flatten().any(|old| old.node_port == port.node_port);
@@ -195,148 +197,11 @@ impl<'c> Taken<'c> {
     }
 }
 
-fn give_addresses(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken<'_>, seed: u32, errors: &mut Errors) {
-    let path = Path::new("spec").field("clusterIPs");
-    let mut addresses = spec.cluster_ips.clone().unwrap_or_default();
-    if addresses.is_empty() {
-        addresses.extend(spec.cluster_ip.clone().filter(|address| !address.is_empty()));
-    }
-    let families = spec.ip_families.clone().unwrap_or_default();
-    for (index, family) in families.iter().enumerate() {
-        let Some(network) = ranges.networks.iter().find(|network| family::of(&network.addr()) == family) else {
-            continue;
-        };
-        match addresses.get(index).filter(|address| !address.is_empty()) {
-            Some(wanted) => {
-                let problem = match wanted.parse::<IpAddr>() {
-                    Ok(address) if taken.has_address(address) => "provided IP is already allocated".to_string(),
-                    Ok(address) if network.contains(&address) => continue,
-                    _ => format!(
-                        "the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
-                    ),
-                };
-                let detail = format!("failed to allocate IP {wanted}: {problem}");
-                errors.invalid(&path, serde_json::json!(addresses), detail);
-            }
-            None => match free_address(network, taken, seed) {
-                Some(address) => {
-                    addresses.truncate(index);
-                    addresses.push(address.to_string());
-                }
-                None => {
-                    errors.invalid(&path, serde_json::json!(addresses), "failed to allocate a serviceIP: range is full")
-                }
-            },
-        }
-    }
-    addresses.truncate(families.len());
-    spec.cluster_ip = addresses.first().cloned();
-    spec.cluster_ips = Some(addresses);
-}
-
-fn free_address(network: &IpNet, taken: &Taken<'_>, seed: u32) -> Option<IpAddr> {
-    let bits = u32::from(network.max_prefix_len() - network.prefix_len()).min(32);
-    // The network's own address is nobody's, and in IPv4 the last one neither.
-    let size = (1_u64 << bits).saturating_sub(if network.addr().is_ipv4() { 2 } else { 1 });
-    let at = |offset: u64| match network.network() {
-        IpAddr::V4(base) => {
-            IpAddr::V4(Ipv4Addr::from(u32::from(base).wrapping_add(u32::try_from(offset + 1).unwrap_or(u32::MAX))))
-        }
-        IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from(u128::from(base).wrapping_add(u128::from(offset + 1)))),
-    };
-    let reserved = (size / 16).clamp(16, 256).min(size);
-    probe(size, reserved, seed).map(at).find(|address| !taken.has_address(*address))
-}
-
 /// Every number below `size` once: from a place given by the seed beyond the reserved part to the end, around, then the reserved part.
 fn probe(size: u64, reserved: u64, seed: u32) -> impl Iterator<Item = u64> {
     let rest = size - reserved;
     let start = if rest == 0 { 0 } else { u64::from(seed) % rest };
     (0..rest).map(move |step| reserved + (start + step) % rest).chain(0..reserved)
-}
-
-fn give_ports(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken<'_>, seed: u32, errors: &mut Errors) {
-    let kind = spec.type_.clone().unwrap_or_else(|| "ClusterIP".into());
-    let balanced = kind == "LoadBalancer";
-    let unwanted = balanced && spec.allocate_load_balancer_node_ports == Some(false);
-    let checks_health = checks_health(spec);
-    let ports = spec.ports.get_or_insert_default();
-    let mut own: BTreeSet<u16> = ports.iter().filter_map(|port| number(port.node_port)).collect();
-    let path = Path::new("spec").field("ports");
-    if uses_node_ports(&kind) {
-        for index in 0..ports.len() {
-            let field = path.index(index).field("nodePort");
-            match number(ports[index].node_port) {
-                Some(port) => check_port(port, ranges, taken, &field, errors),
-                None if unwanted => {}
-                None => match shared(ports, index).or_else(|| free_port(ranges, taken, &own, seed)) {
-                    Some(port) => {
-                        own.insert(port);
-                        ports[index].node_port = Some(i32::from(port));
-                    }
-                    None => errors.invalid(&field, 0, "failed to allocate a nodePort: range is full"),
-                },
-            }
-        }
-    }
-    if !checks_health {
-        return;
-    }
-    let field = Path::new("spec").field("healthCheckNodePort");
-    match number(spec.health_check_node_port) {
-        Some(port) => check_port(port, ranges, taken, &field, errors),
-        None => match free_port(ranges, taken, &own, seed) {
-            Some(port) => spec.health_check_node_port = Some(i32::from(port)),
-            None => errors.invalid(&field, 0, "failed to allocate requested HealthCheck NodePort: range is full"),
-        },
-    }
-}
-
-fn check_port(port: u16, ranges: &Ranges, taken: &Taken<'_>, field: &Path, errors: &mut Errors) {
-    if !ranges.node_ports.contains(&port) {
-        let (from, to) = (ranges.node_ports.start(), ranges.node_ports.end());
-        let detail = format!("provided port is not in the valid range. The range of valid ports is {from}-{to}");
-        errors.invalid(field, port, detail);
-    } else if taken.has_port(port) {
-        errors.invalid(field, port, "provided port is already allocated");
-    }
-}
-
-/// The node port of the same port with another protocol.
-fn shared(ports: &[ServicePort], index: usize) -> Option<u16> {
-    let like = ports.iter().find(|port| {
-        port.port == ports[index].port && port.protocol != ports[index].protocol && number(port.node_port).is_some()
-    });
-    like.and_then(|port| number(port.node_port))
-}
-
-fn free_port(ranges: &Ranges, taken: &Taken<'_>, own: &BTreeSet<u16>, seed: u32) -> Option<u16> {
-    let (from, to) = (u64::from(*ranges.node_ports.start()), u64::from(*ranges.node_ports.end()));
-    let size = (to + 1).saturating_sub(from);
-    let reserved = (size / 32).clamp(16, 128).min(size);
-    let mut ports = probe(size, reserved, seed).filter_map(|offset| u16::try_from(from + offset).ok());
-    ports.find(|port| !taken.has_port(*port) && !own.contains(port))
-}
-
-fn keep_ports(spec: &mut ServiceSpec, old: &ServiceSpec) {
-    let used: BTreeSet<_> = spec.ports.iter().flatten().filter_map(|port| number(port.node_port)).collect();
-    for port in spec.ports.iter_mut().flatten().filter(|port| port.node_port.unwrap_or(0) == 0) {
-        let same = old.ports.iter().flatten().find(|old| old.port == port.port && old.protocol == port.protocol);
-        port.node_port = same.and_then(|old| old.node_port).filter(|number| *number != 0);
-        port.node_port = port.node_port.filter(|own| u16::try_from(*own).is_ok_and(|own| !used.contains(&own)));
-    }
-}
-
-fn uses_node_ports(kind: &str) -> bool {
-    matches!(kind, "NodePort" | "LoadBalancer")
-}
-
-fn checks_health(spec: &ServiceSpec) -> bool {
-    spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local")
-}
-
-fn number(port: Option<i32>) -> Option<u16> {
-    port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
 }
 
 fn seed(service: &Service) -> u32 {

@@ -3,158 +3,25 @@
 //!
 //! A `Cluster` is built by `put` and `delete`, each O(log n); a clone is a pointer, so a snapshot can be handed to whoever asks.
 
-use std::any::Any;
+mod index;
+mod object;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::OrdMap;
 use jiff::Timestamp;
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use serde::Deserialize;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use self::object::prefix;
+pub use self::object::{Object, ObjectRef};
 use super::selector::Selector;
-use crate::object::encoding::bare;
-
-/// The key of an object in the store: `/GROUP/RESOURCE/NAMESPACE/NAME`, with `core` for the empty group and an empty namespace for what
-/// belongs to the cluster. It orders as the store does, and clones for nothing.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectRef(Arc<str>);
-
-impl ObjectRef {
-    /// The object of kind `T`. `namespace` is empty for kinds that belong to the cluster.
-    pub fn of<T: Resource>(namespace: &str, name: &str) -> Self {
-        ObjectRef(format!("{}{namespace}/{name}", prefix::<T>()).into())
-    }
-
-    /// The object that the store keeps under `key`; `None` if that is not of the form above.
-    pub fn parse(key: &str) -> Option<Self> {
-        (key.starts_with('/') && key.split('/').count() == 5).then(|| ObjectRef(key.into()))
-    }
-
-    /// The key in the store.
-    pub fn key(&self) -> &str {
-        &self.0
-    }
-
-    /// `core` for the empty group.
-    pub fn group(&self) -> &str {
-        self.part(1)
-    }
-
-    /// The plural name of the kind.
-    pub fn resource(&self) -> &str {
-        self.part(2)
-    }
-
-    /// Empty for an object of the cluster.
-    pub fn namespace(&self) -> &str {
-        self.part(3)
-    }
-
-    /// The object's own name.
-    pub fn name(&self) -> &str {
-        self.part(4)
-    }
-
-    /// Whether the object is of kind `T`.
-    pub fn is<T: Resource>(&self) -> bool {
-        self.0.starts_with(&prefix::<T>())
-    }
-
-    fn part(&self, number: usize) -> &str {
-        self.0.split('/').nth(number).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for ObjectRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-fn prefix<T: Resource>() -> String {
-    format!("/{}/{}/", if T::GROUP.is_empty() { "core" } else { T::GROUP }, T::URL_PATH_SEGMENT)
-}
-
-/// One object at one revision.
-pub struct Object {
-    /// Its place in the store.
-    pub reference: ObjectRef,
-    /// As written in the object.
-    pub api_version: String,
-    /// As written in the object.
-    pub kind: String,
-    /// With `resourceVersion` set to the revision.
-    pub meta: ObjectMeta,
-    /// The entries of the index that something in `spec` gives it: pods by node, Services by selector, address and port.
-    found_by: Vec<String>,
-    value: Bytes,
-    typed: OnceLock<Option<Box<dyn Any + Send + Sync>>>,
-}
-
-impl Object {
-    /// The object as `T`, parsed when first asked for, without `managedFields`: they are half of it, no controller looks at them, and who
-    /// writes an object without them leaves them as they are. `None` if it is of another kind or does not parse: what is malformed is seen by
-    /// no controller, so that it harms itself only.
-    pub fn typed<T>(&self) -> Option<&T>
-    where
-        T: Resource + k8s_openapi::Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + Sync + 'static,
-    {
-        if !self.reference.is::<T>() {
-            return None;
-        }
-        let parsed = self.typed.get_or_init(|| {
-            let mut object: T = serde_json::from_slice(&bare(&self.value)).ok()?;
-            object.metadata_mut().resource_version = self.meta.resource_version.clone();
-            Some(Box::new(object) as Box<dyn Any + Send + Sync>)
-        });
-        parsed.as_ref()?.downcast_ref()
-    }
-
-    /// The object as JSON, with its `resourceVersion`.
-    pub fn json(&self) -> Option<serde_json::Value> {
-        let mut value: serde_json::Value = serde_json::from_slice(&self.value).ok()?;
-        value.get_mut("metadata")?.as_object_mut()?.insert("resourceVersion".into(), self.version().into());
-        Some(value)
-    }
-
-    /// The uid, empty if it has none.
-    pub fn uid(&self) -> &str {
-        self.meta.uid.as_deref().unwrap_or_default()
-    }
-
-    /// The resourceVersion.
-    pub fn version(&self) -> &str {
-        self.meta.resource_version.as_deref().unwrap_or_default()
-    }
-
-    /// Everybody who owns it.
-    pub fn owners(&self) -> &[OwnerReference] {
-        self.meta.owner_references.as_deref().unwrap_or_default()
-    }
-
-    /// The one owner that steers it.
-    pub fn controlled_by(&self) -> Option<&OwnerReference> {
-        self.owners().iter().find(|owner| owner.controller == Some(true))
-    }
-
-    /// Whether its deletion has begun.
-    pub fn deleting(&self) -> bool {
-        self.meta.deletion_timestamp.is_some()
-    }
-
-    /// Whether `name` holds up its deletion.
-    pub fn has_finalizer(&self, name: &str) -> bool {
-        self.meta.finalizers.iter().flatten().any(|finalizer| finalizer == name)
-    }
-}
 
 /// A value that is no object of Kubernetes.
 #[derive(Debug, Error)]
@@ -210,32 +77,6 @@ pub struct Cluster {
     index: OrdMap<Arc<str>, Arc<Object>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: Option<HeadSpec>,
-}
-
-/// What is found by something in `spec`: pods by node, Services by selector, address and port. None of it need be of the right type.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct HeadSpec {
-    node_name: serde_json::Value,
-    selector: serde_json::Value,
-    #[serde(rename = "clusterIP")]
-    cluster_ip: serde_json::Value,
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: serde_json::Value,
-    ports: serde_json::Value,
-    health_check_node_port: serde_json::Value,
-}
-
 impl Cluster {
     /// An empty cluster.
     pub fn new(settings: Settings) -> Self {
@@ -249,24 +90,13 @@ impl Cluster {
     pub fn put(&mut self, key: &str, revision: u64, value: Bytes) -> Result<Change, Malformed> {
         let before = self.delete(key).before;
         let reference = ObjectRef::parse(key).ok_or_else(|| Malformed::Key(key.into()))?;
-        let mut head: Head =
-            serde_json::from_slice(&bare(&value)).map_err(|source| Malformed::Value { key: key.into(), source })?;
-        head.metadata.resource_version = Some(revision.to_string());
+        let read = Object::read(reference, revision, value);
+        let object = Arc::new(read.map_err(|source| Malformed::Value { key: key.into(), source })?);
         self.revision = self.revision.max(revision);
-        let found_by = head.spec.map(|spec| found_by(&reference, &spec)).unwrap_or_default();
-        let object = Arc::new(Object {
-            reference: reference.clone(),
-            api_version: head.api_version,
-            kind: head.kind,
-            meta: head.metadata,
-            found_by,
-            value,
-            typed: OnceLock::new(),
-        });
-        for entry in index_keys(&object) {
+        for entry in index::entries(&object) {
             self.index.insert(entry.into(), object.clone());
         }
-        self.objects.insert(reference.0, object.clone());
+        self.objects.insert(key.into(), object.clone());
         Ok(Change { before, after: Some(object) })
     }
 
@@ -274,7 +104,7 @@ impl Cluster {
     pub fn delete(&mut self, key: &str) -> Change {
         let before = self.objects.remove(key);
         if let Some(object) = &before {
-            for entry in index_keys(object) {
+            for entry in index::entries(object) {
                 self.index.remove(entry.as_str());
             }
         }
@@ -407,45 +237,6 @@ const KINDS_OF_OWNERS: [(&str, &str); 16] = [
 fn scan(map: &OrdMap<Arc<str>, Arc<Object>>, start: String) -> impl Iterator<Item = &Object> + use<'_> {
     let first: Arc<str> = start.as_str().into();
     map.range(first..).take_while(move |(key, _)| key.starts_with(&start)).map(|(_, object)| &**object)
-}
-
-/// Every entry of the index under which an object is found.
-fn index_keys(object: &Object) -> Vec<String> {
-    let key = object.reference.key();
-    let namespace = object.reference.namespace();
-    let kind = &key[..key.len() - namespace.len() - object.reference.name().len() - 1];
-    let mut keys =
-        vec![format!("uid\0{}\0{key}", object.uid()), format!("kind\0{}\0{}\0{key}", object.api_version, object.kind)];
-    if !namespace.is_empty() {
-        keys.push(format!("namespace\0{namespace}\0{key}"));
-    }
-    for owner in object.owners() {
-        keys.push(format!("owner\0{}\0{key}", owner.uid));
-    }
-    for (label, value) in object.meta.labels.iter().flatten() {
-        keys.push(format!("label\0{kind}{namespace}\0{label}={value}\0{key}"));
-    }
-    keys.extend(object.found_by.iter().map(|entry| format!("{entry}\0{key}")));
-    keys
-}
-
-fn found_by(reference: &ObjectRef, spec: &HeadSpec) -> Vec<String> {
-    match reference.resource() {
-        "pods" => vec![format!("node\0{}", spec.node_name.as_str().unwrap_or_default())],
-        "services" => {
-            let selector = spec.selector.as_object().and_then(|all| all.iter().min_by_key(|(label, _)| *label));
-            let selects = selector.map(|(label, value)| {
-                format!("selects\0{}\0{label}={}", reference.namespace(), value.as_str().unwrap_or_default())
-            });
-            let addresses = spec.cluster_ips.as_array().into_iter().flatten().chain([&spec.cluster_ip]);
-            let addresses = addresses.filter_map(|address| address.as_str()?.parse::<IpAddr>().ok());
-            let ports = spec.ports.as_array().into_iter().flatten().filter_map(|port| port.get("nodePort"));
-            let ports = ports.chain([&spec.health_check_node_port]).filter_map(serde_json::Value::as_u64);
-            let places = addresses.map(|address| format!("address\0{address}"));
-            selects.into_iter().chain(places).chain(ports.map(|port| format!("port\0{port}"))).collect()
-        }
-        _ => Vec::new(),
-    }
 }
 
 #[cfg(test)]
