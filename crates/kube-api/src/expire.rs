@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use store::objects::{Expect, Objects, Revision, Snapshot};
+use store::objects::{Expect, Objects, Revision, Snapshot, Stored};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
@@ -15,6 +15,10 @@ const LIFE: Duration = Duration::from_secs(3600);
 const MOST: usize = 20_000;
 /// How often it is looked whose time has come.
 const EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether so much was written that there may be too many.
+const OFTEN: Duration = Duration::from_secs(1);
+/// How often those that are too many are deleted in a row, while others come.
+const SWEEPS_MAX: usize = 100;
 /// How many are deleted at a time.
 const AT_ONCE: usize = 256;
 /// Where events are kept.
@@ -23,24 +27,47 @@ const PLACES: [&str; 2] = ["/core/events/", "/events.k8s.io/events/"];
 /// Deletes events for as long as it is polled.
 pub async fn run(objects: Objects) {
     let mut ages = Ages::default();
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(OFTEN);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // All are looked at again then, or when so much has been written that there may be too many.
+    let (mut next, mut full) = (Instant::now(), Revision(0));
     loop {
         let now = ticks.tick().await;
-        let snapshot = objects.cached();
-        ages.note(snapshot.revision, now);
-        let old = ages.older_than(LIFE, now);
-        let doomed = doomed(&snapshot, old, MOST);
-        for some in doomed.chunks(AT_ONCE) {
-            let mut deletions = JoinSet::new();
-            for (key, modified) in some {
-                let (objects, key, modified) = (objects.clone(), Arc::clone(key), *modified);
-                // What was written meanwhile lives on; what cannot be deleted now is seen again.
-                deletions.spawn(async move { drop(objects.write(&key, Expect::At(modified), None).await) });
-            }
-            while deletions.join_next().await.is_some() {}
+        let newest = objects.cached().revision;
+        if now < next && newest < full {
+            continue;
         }
+        ages.note(newest, now);
+        let old = ages.older_than(LIFE, now);
+        let mut room = 0;
+        // While they are deleted others come.
+        for _ in 0..SWEEPS_MAX {
+            room = sweep(&objects, old).await;
+            if room > 0 {
+                break;
+            }
+        }
+        (next, full) = (now + EVERY, Revision(objects.cached().revision.0 + room));
     }
+}
+
+/// Deletes those that go. Returns how many more there may be.
+async fn sweep(objects: &Objects, old: Revision) -> u64 {
+    for some in doomed(&objects.cached(), old, MOST).chunks(AT_ONCE) {
+        let mut deletions = JoinSet::new();
+        for (key, modified) in some {
+            let (objects, key, modified) = (objects.clone(), Arc::clone(key), *modified);
+            // What was written meanwhile lives on; what cannot be deleted now is seen again.
+            deletions.spawn(async move { drop(objects.write(&key, Expect::At(modified), None).await) });
+        }
+        while deletions.join_next().await.is_some() {}
+    }
+    let left = all(&objects.cached()).count();
+    MOST.saturating_sub(left) as u64
+}
+
+fn all(snapshot: &Snapshot) -> impl Iterator<Item = (&Arc<str>, &Stored)> {
+    PLACES.iter().flat_map(|place| snapshot.range(place, None))
 }
 
 /// When the newest revision was which.
@@ -66,16 +93,16 @@ impl Ages {
 
 /// The events that go: those not written since a revision, and the oldest of those that are too many.
 fn doomed(snapshot: &Snapshot, old: Revision, most: usize) -> Vec<(Arc<str>, Revision)> {
-    let all = || PLACES.iter().flat_map(|place| snapshot.range(place, None));
-    let young = all().filter(|(_, stored)| stored.modified > old).count();
+    let young = all(snapshot).filter(|(_, stored)| stored.modified > old).count();
     let last = if young > most {
-        let mut revisions: Vec<Revision> = all().map(|(_, stored)| stored.modified).filter(|at| *at > old).collect();
+        let mut revisions: Vec<Revision> =
+            all(snapshot).map(|(_, stored)| stored.modified).filter(|at| *at > old).collect();
         revisions.sort_unstable();
         revisions[young - (most - most / 8) - 1]
     } else {
         old
     };
-    all()
+    all(snapshot)
         .filter(|(_, stored)| stored.modified <= last)
         .map(|(key, stored)| (Arc::clone(key), stored.modified))
         .collect()
@@ -83,8 +110,6 @@ fn doomed(snapshot: &Snapshot, old: Revision, most: usize) -> Vec<(Arc<str>, Rev
 
 #[cfg(test)]
 mod tests {
-    use store::objects::Stored;
-
     use super::*;
 
     #[test]

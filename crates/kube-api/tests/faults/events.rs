@@ -27,13 +27,16 @@ async fn events_do_not_pile_up() {
     // The others as the API would write them, but faster.
     let stored = front.objects.snapshot().await.unwrap().get("/core/events/default/one").unwrap().clone();
     let text = String::from_utf8(stored.value.to_vec()).unwrap();
-    let mut running = JoinSet::new();
+    let (mut running, mut most) = (JoinSet::new(), 0);
     for number in 0..times {
         let (objects, value) = (front.objects.clone(), Bytes::from(text.replace("NUMBER", &number.to_string())));
         let key = format!("/core/events/default/one.{number}");
         running.spawn(async move { objects.write(&key, Expect::Absent, Some(value)).await.unwrap() });
         if running.len() >= 256 {
             running.join_next().await;
+        }
+        if number % 1000 == 0 {
+            most = most.max(front.objects.cached().range("/core/events/", None).count());
         }
     }
     while running.join_next().await.is_some() {}
@@ -46,7 +49,11 @@ async fn events_do_not_pile_up() {
         .map(|name| std::fs::metadata(front.folder().join(name)).map_or(0, |file| file.len()))
         .sum();
     let rss = rss_mib().saturating_sub(before);
-    println!("{times} events in {written:.1?}; {left} left, {} MiB of file, {rss} MiB of memory", size >> 20);
+    println!(
+        "{times} events in {written:.1?}; {most} at a time, {left} left, {} MiB of file, {rss} MiB of memory",
+        size >> 20
+    );
+    assert!(most < 5 * KEPT, "however fast they come: {most}");
     assert!(left > KEPT / 2, "those of late are there: {left}");
     assert!(size < 256 << 20 && rss < 512, "{size} bytes, {rss} MiB");
 }
