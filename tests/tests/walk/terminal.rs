@@ -57,7 +57,8 @@ const CTRL_Z: &str = "\x1a";
 fn sleeps_in_front(tour: &Tour) {
     eventually("sleep in the foreground", || {
         let processes = tour.host.sh("ps -eo stat,args").ok();
-        processes.lines().any(|line| line.starts_with("S+") && line.ends_with("sleep 100")).then_some(())
+        let mut lines = processes.lines().filter_map(|line| line.split_once(' '));
+        lines.any(|(stat, of)| stat.starts_with('S') && stat.ends_with('+') && of.ends_with("sleep 100")).then_some(())
     });
 }
 
