@@ -198,6 +198,40 @@ fn the_demo_image_runs_its_binary() {
 }
 
 #[test]
+fn the_demo_image_is_made_again_when_its_binary_is_another() {
+    let Some((dir, store)) = store() else { return };
+    let Some(busybox) = ["/bin/busybox"].into_iter().find(|path| Path::new(path).exists()) else {
+        eprintln!("SKIPPED: busybox is missing: apt-get install busybox-static");
+        return;
+    };
+    let binary = dir.path().join("binary");
+    let content = std::fs::read(busybox).expect("reads");
+    let write = |content: &[u8]| std::fs::write(&binary, content).expect("writes");
+    runtime().block_on(async {
+        write(&content);
+        let id = store.assemble_demo(&binary).await.expect("assembles");
+        assert_eq!(store.assemble_demo(&binary).await.expect("assembles"), id);
+        // Of the same size and age.
+        let modified = std::fs::metadata(&binary).and_then(|found| found.modified()).expect("a time");
+        let mut other = content.clone();
+        *other.last_mut().expect("not empty") ^= 1;
+        write(&other);
+        std::fs::File::options()
+            .write(true)
+            .open(&binary)
+            .and_then(|file| file.set_modified(modified))
+            .expect("a time");
+        let new = store.assemble_demo(&binary).await.expect("assembles");
+        assert_ne!(new, id);
+        assert_eq!(store.resolve("linkspan/demo").expect("made").id, new);
+        // Somebody's own image of that name is none of the binary's.
+        store.tag("linkspan/demo:v1", "linkspan/demo").await.expect("tags");
+        assert_eq!(store.assemble_demo(&binary).await.expect("assembles"), new);
+        assert_eq!(store.resolve("linkspan/demo").expect("made").id, new);
+    });
+}
+
+#[test]
 fn work_at_once_does_not_tear_layers_apart() {
     let Some((dir, store)) = store() else { return };
     runtime().block_on(async {
