@@ -19,7 +19,7 @@ use tokio::{
 /// A connection that fails with [`io::ErrorKind::TimedOut`] when its client has no more claim to it.
 pub struct Timed<S> {
     stream: S,
-    /// Until when the first word must have come; none once it has.
+    /// Until when the next word must have come; none once it has, or while it may come when it likes.
     first: Option<Pin<Box<Sleep>>>,
     /// Until when something of what is written must have been taken; none while nothing waits.
     taken: Option<Pin<Box<Sleep>>>,
@@ -43,11 +43,16 @@ impl Clock {
 }
 
 impl<S> Timed<S> {
-    /// Of a stream whose client is to begin, and to take some of what it gets, within this time.
+    /// Of a stream whose client is to take some of what it gets within this time. It has to be the kernel's: what is above it, as TLS, takes
+    /// words that nobody reads.
     pub fn new(stream: S, patience: Duration) -> (Self, Clock) {
-        let first = Some(Box::pin(sleep_until(Instant::now() + patience)));
         let clock = Clock::default();
-        (Self { stream, first, taken: None, clock: clock.clone(), patience }, clock)
+        (Self { stream, first: None, taken: None, clock: clock.clone(), patience }, clock)
+    }
+
+    /// From now on the client is to begin within this time.
+    pub fn begin(&mut self) {
+        self.first = Some(Box::pin(sleep_until(Instant::now() + self.patience)));
     }
 
     fn told<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -122,10 +127,13 @@ mod tests {
     #[tokio::test]
     async fn who_says_nothing_is_let_go_and_who_has_spoken_is_not() {
         let (_silent, server) = duplex(64);
-        let error = Timed::new(server, PATIENCE).0.read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let (mut server, _) = Timed::new(server, PATIENCE);
+        assert!(tokio::time::timeout(PATIENCE * 3, server.read_u8()).await.is_err(), "it need not begin yet");
+        server.begin();
+        assert_eq!(server.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         let (mut client, server) = duplex(64);
         let (mut server, _) = Timed::new(server, PATIENCE);
+        server.begin();
         client.write_all(b"a").await.unwrap();
         assert_eq!(server.read_u8().await.unwrap(), b'a');
         assert!(tokio::time::timeout(PATIENCE * 3, server.read_u8()).await.is_err(), "it waits");

@@ -83,12 +83,13 @@ fn is_theirs(error: &io::Error) -> bool {
 async fn converse(server: Server, connection: TcpStream, door: Door, ticket: Ticket) {
     // An answer is written whole, so waiting for more to send gains nothing.
     drop(connection.set_nodelay(true));
+    let (connection, clock) = Timed::new(connection, PATIENCE);
     let greeted = timeout(PATIENCE, TlsAcceptor::from(Arc::clone(&door.tls)).accept(connection)).await;
-    let Ok(Ok(connection)) = greeted else { return };
+    let Ok(Ok(mut connection)) = greeted else { return };
+    connection.get_mut().0.begin();
     let greeting = connection.get_ref().1;
     let shown = door.certificates.judge(greeting.peer_certificates().unwrap_or_default(), UnixTime::now());
     let is_http2 = greeting.alpn_protocol() == Some(b"h2");
-    let (connection, clock) = Timed::new(connection, PATIENCE);
     let (crowd, number) = (door.crowd.clone(), ticket.number());
     let service = service_fn(move |request| {
         let (server, shown, crowd, clock) = (server.clone(), shown.clone(), crowd.clone(), clock.clone());
