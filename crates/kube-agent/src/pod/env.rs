@@ -1,16 +1,11 @@
-//! The environment of a container: its values, ConfigMaps and Secrets, what it is told of itself, and of Services.
+//! The environment of a container: its values, ConfigMaps and Secrets, what it is told of itself ([`downward`]), and of Services.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, EnvVar, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, Secret, Service, ServicePort};
 use thiserror::Error;
 
-use super::{
-    resources::{self, Capacity},
-    spec,
-};
+use super::{downward, resources::Capacity, spec};
 
 /// What pods name and the API has: of the pod's namespace, by name.
 #[derive(Clone, Debug, Default)]
@@ -172,80 +167,6 @@ pub fn references(container: &Container) -> (BTreeSet<String>, BTreeSet<String>)
     (maps, secrets)
 }
 
-/// What a field of a pod says: `metadata.name`, `metadata.labels['app']`, `status.podIP`.
-pub fn field(pod: &Pod, selector: &ObjectFieldSelector, place: &Place) -> Result<String, ConfigError> {
-    let (name, namespace, uid) = spec::names(pod);
-    let spec = spec::of(pod);
-    let path = selector.field_path.as_str();
-    if let Some((of, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
-        let values = match of {
-            "metadata.labels" => &pod.metadata.labels,
-            "metadata.annotations" => &pod.metadata.annotations,
-            _ => return Err(unknown_field(path)),
-        };
-        return Ok(values.as_ref().and_then(|values| values.get(key)).cloned().unwrap_or_default());
-    }
-    Ok(match path {
-        "metadata.name" => name,
-        "metadata.namespace" => namespace,
-        "metadata.uid" => uid,
-        "metadata.labels" => listed(pod.metadata.labels.as_ref()),
-        "metadata.annotations" => listed(pod.metadata.annotations.as_ref()),
-        "spec.nodeName" => place.node.clone(),
-        "spec.serviceAccountName" => spec.service_account_name.unwrap_or_default(),
-        "status.hostIP" => place.host_ips.first().cloned().unwrap_or_default(),
-        "status.hostIPs" => place.host_ips.join(","),
-        "status.podIP" => place.pod_ips.first().cloned().unwrap_or_default(),
-        "status.podIPs" => place.pod_ips.join(","),
-        _ => return Err(unknown_field(path)),
-    })
-}
-
-/// What a container may use, as `limits.cpu` and the like say it; what is not limited is what the node has.
-pub fn resource(
-    pod: &Pod,
-    own: &Container,
-    selector: &ResourceFieldSelector,
-    place: &Place,
-) -> Result<String, ConfigError> {
-    let spec = spec::of(pod);
-    let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
-        Some(name) => spec::container(&spec, name).map(|(_, container)| container),
-        None => Some(own.clone()),
-    };
-    let container =
-        container.ok_or_else(|| ConfigError::Invalid(format!("container {:?} not found", selector.container_name)))?;
-    let unknown = || ConfigError::Invalid(format!("unsupported container resource : {}", selector.resource));
-    let (of, name) = selector.resource.split_once('.').ok_or_else(unknown)?;
-    let said = match of {
-        "limits" => resources::limit(&container, name).and_then(resources::nano),
-        "requests" => Some(resources::request(&container, name).and_then(resources::nano).unwrap_or_default()),
-        _ => return Err(unknown()),
-    };
-    let whole = match name {
-        "cpu" => i128::from(place.capacity.cpu_milli) * 1_000_000,
-        "memory" => i128::from(place.capacity.memory) * 1_000_000_000,
-        "ephemeral-storage" => i128::from(place.capacity.storage) * 1_000_000_000,
-        _ if said.is_some() => 0,
-        _ => return Err(unknown()),
-    };
-    Ok(resources::divided(
-        said.filter(|value| *value > 0 || of == "requests").unwrap_or(whole),
-        selector.divisor.as_ref(),
-    )
-    .to_string())
-}
-
-fn unknown_field(path: &str) -> ConfigError {
-    ConfigError::Invalid(format!("unsupported fieldPath: {path}"))
-}
-
-/// Labels or annotations as a file has them: `key="value"`, one a line.
-fn listed(values: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<_> = values.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
-    lines.join("\n")
-}
-
 fn found_or<'o, T>(
     found: Option<&'o T>,
     kind: &'static str,
@@ -274,10 +195,10 @@ fn value_from(
         key: key.to_owned(),
     };
     if let Some(selector) = &from.field_ref {
-        return field(pod, selector, place).map(Some);
+        return downward::field(pod, selector, place).map(Some);
     }
     if let Some(selector) = &from.resource_field_ref {
-        return resource(pod, container, selector, place).map(Some);
+        return downward::resource(pod, container, selector, place).map(Some);
     }
     if let Some(selector) = &from.config_map_key_ref {
         let map = found_or(objects.config_maps.get(&selector.name), "configmap", &selector.name, selector.optional)?;
@@ -330,12 +251,9 @@ fn service_variables(pod: &Pod, services: &[Service]) -> Variables {
                 variables.set(format!("{prefix}_SERVICE_PORT_{}", shout(name)), port.port.to_string());
             }
         }
-        let protocol =
-            |port: &k8s_openapi::api::core::v1::ServicePort| port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
+        let protocol = |port: &ServicePort| port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
         let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-        let url = |port: &k8s_openapi::api::core::v1::ServicePort| {
-            format!("{}://{host}:{}", protocol(port).to_lowercase(), port.port)
-        };
+        let url = |port: &ServicePort| format!("{}://{host}:{}", protocol(port).to_lowercase(), port.port);
         variables.set(format!("{prefix}_PORT"), url(first));
         for port in told {
             let prefix = format!("{prefix}_PORT_{}_{}", port.port, protocol(port).to_uppercase());
@@ -378,10 +296,7 @@ impl Variables {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::{
-        api::core::v1::{ServicePort, ServiceSpec},
-        apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    };
+    use k8s_openapi::{api::core::v1::ServiceSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
     use super::*;
 

@@ -5,6 +5,7 @@ pub mod admit;
 mod ask;
 pub mod backoff;
 pub mod container;
+pub mod downward;
 pub mod env;
 pub mod files;
 pub mod network;

@@ -14,7 +14,8 @@ use k8s_openapi::{
 };
 
 use super::{
-    env::{self, ConfigError, Objects, Place},
+    downward,
+    env::{ConfigError, Objects, Place},
     files::{File, Files},
     resources, spec,
 };
@@ -301,8 +302,8 @@ impl Filler<'_> {
         for item in items {
             let nobody = Container::default();
             let text = match (&item.field_ref, &item.resource_field_ref) {
-                (Some(selector), _) => env::field(self.pod, selector, self.place)?,
-                (None, Some(selector)) => env::resource(self.pod, &nobody, selector, self.place)?,
+                (Some(selector), _) => downward::field(self.pod, selector, self.place)?,
+                (None, Some(selector)) => downward::resource(self.pod, &nobody, selector, self.place)?,
                 (None, None) => String::new(),
             };
             let mode = item.mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(mode);
