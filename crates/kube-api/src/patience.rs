@@ -16,13 +16,70 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// A connection that fails with [`io::ErrorKind::TimedOut`] when its client has no more claim to it.
-pub struct Timed<S> {
+/// A connection that fails with [`io::ErrorKind::TimedOut`] when its client does not begin to speak. It has to be what the words are read
+/// from: below TLS a word may have come that was read ahead, or that is none.
+pub struct Begins<S> {
     stream: S,
-    /// Until when the next word must have come; none once it has, or while it may come when it likes.
-    first: Option<Pin<Box<Sleep>>>,
-    /// Until when something of what is written must have been taken; none while nothing waits.
-    taken: Option<Pin<Box<Sleep>>>,
+    /// Until when the first word must have come; none once it has.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Begins<S> {
+    /// Of a stream whose client is to begin within this time from now on.
+    pub fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, until: Some(Box::pin(sleep_until(Instant::now() + patience))) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Begins<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.until = None;
+        }
+        if outcome.is_pending()
+            && let Some(until) = &mut self.until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Begins<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A connection that fails with [`io::ErrorKind::TimedOut`] when its client takes nothing of what is written. It has to be the kernel's: what
+/// is above it, as TLS, takes words that nobody reads.
+pub struct Takes<S> {
+    stream: S,
+    /// Until when something must have been taken; none while nothing waits.
+    until: Option<Pin<Box<Sleep>>>,
     clock: Clock,
     patience: Duration,
 }
@@ -42,26 +99,20 @@ impl Clock {
     }
 }
 
-impl<S> Timed<S> {
-    /// Of a stream whose client is to take some of what it gets within this time. It has to be the kernel's: what is above it, as TLS, takes
-    /// words that nobody reads.
+impl<S> Takes<S> {
+    /// Of a stream whose client is to take some of what waits for it within this time.
     pub fn new(stream: S, patience: Duration) -> (Self, Clock) {
         let clock = Clock::default();
-        (Self { stream, first: None, taken: None, clock: clock.clone(), patience }, clock)
-    }
-
-    /// From now on the client is to begin within this time.
-    pub fn begin(&mut self) {
-        self.first = Some(Box::pin(sleep_until(Instant::now() + self.patience)));
+        (Self { stream, until: None, clock: clock.clone(), patience }, clock)
     }
 
     fn told<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() || self.clock.is_stopped() {
-            self.taken = None;
+            self.until = None;
             return outcome;
         }
         let patience = self.patience;
-        let until = self.taken.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
         match until.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -69,24 +120,13 @@ impl<S> Timed<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Takes<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.first = None;
-        }
-        if outcome.is_pending()
-            && let Some(first) = &mut self.first
-            && first.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        outcome
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Takes<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.told(cx, outcome)
@@ -127,13 +167,10 @@ mod tests {
     #[tokio::test]
     async fn who_says_nothing_is_let_go_and_who_has_spoken_is_not() {
         let (_silent, server) = duplex(64);
-        let (mut server, _) = Timed::new(server, PATIENCE);
-        assert!(tokio::time::timeout(PATIENCE * 3, server.read_u8()).await.is_err(), "it need not begin yet");
-        server.begin();
-        assert_eq!(server.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let error = Begins::new(server, PATIENCE).read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let (mut client, server) = duplex(64);
-        let (mut server, _) = Timed::new(server, PATIENCE);
-        server.begin();
+        let mut server = Begins::new(server, PATIENCE);
         client.write_all(b"a").await.unwrap();
         assert_eq!(server.read_u8().await.unwrap(), b'a');
         assert!(tokio::time::timeout(PATIENCE * 3, server.read_u8()).await.is_err(), "it waits");
@@ -142,10 +179,10 @@ mod tests {
     #[tokio::test]
     async fn who_takes_nothing_is_let_go_unless_the_connection_was_handed_on() {
         let (_deaf, server) = duplex(64);
-        let error = Timed::new(server, PATIENCE).0.write_all(&[0; 100]).await.unwrap_err();
+        let error = Takes::new(server, PATIENCE).0.write_all(&[0; 100]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let (_deaf, server) = duplex(64);
-        let (mut server, clock) = Timed::new(server, PATIENCE);
+        let (mut server, clock) = Takes::new(server, PATIENCE);
         clock.stop();
         assert!(tokio::time::timeout(PATIENCE * 3, server.write_all(&[0; 100])).await.is_err(), "it waits");
     }

@@ -24,7 +24,7 @@ use crate::{
         certificate::{Certificates, Shown},
     },
     crowd::{Crowd, Ticket},
-    patience::Timed,
+    patience::{Begins, Takes},
     route,
     server::Server,
     status::Failure,
@@ -83,10 +83,9 @@ fn is_theirs(error: &io::Error) -> bool {
 async fn converse(server: Server, connection: TcpStream, door: Door, ticket: Ticket) {
     // An answer is written whole, so waiting for more to send gains nothing.
     drop(connection.set_nodelay(true));
-    let (connection, clock) = Timed::new(connection, PATIENCE);
+    let (connection, clock) = Takes::new(connection, PATIENCE);
     let greeted = timeout(PATIENCE, TlsAcceptor::from(Arc::clone(&door.tls)).accept(connection)).await;
-    let Ok(Ok(mut connection)) = greeted else { return };
-    connection.get_mut().0.begin();
+    let Ok(Ok(connection)) = greeted else { return };
     let greeting = connection.get_ref().1;
     let shown = door.certificates.judge(greeting.peer_certificates().unwrap_or_default(), UnixTime::now());
     let is_http2 = greeting.alpn_protocol() == Some(b"h2");
@@ -101,7 +100,7 @@ async fn converse(server: Server, connection: TcpStream, door: Door, ticket: Tic
             Ok::<_, Infallible>(answer)
         }
     });
-    let connection = TokioIo::new(connection);
+    let connection = TokioIo::new(Begins::new(connection, PATIENCE));
     let outcome = if is_http2 {
         http2().serve_connection(connection, service).await
     } else {

@@ -69,6 +69,7 @@ async fn who_says_nothing_or_no_end_of_it_is_let_go() {
             greeted.push((begun, version, stream));
         }
     }
+    let mut watching = front.watch_at_once("/api/v1/namespaces/default/configmaps?watch=1").await;
     front.serves_others().await;
     eventually("all silent connections are closed", async || {
         for stream in &mut silent {
@@ -88,6 +89,16 @@ async fn who_says_nothing_or_no_end_of_it_is_let_go() {
         })
         .await;
     }
+    // Who has asked for something that is long in coming need not say anything.
+    let map = serde_json::json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "late" } });
+    front.must("POST", "/api/v1/namespaces/default/configmaps", &map).await;
+    let mut said = Vec::new();
+    let heard = async {
+        while !String::from_utf8_lossy(&said).contains("\"late\"") {
+            assert_ne!(watching.read_buf(&mut said).await.unwrap(), 0, "{}", String::from_utf8_lossy(&said));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), heard).await.expect("the watch goes on");
     front.serves_others().await;
 }
 

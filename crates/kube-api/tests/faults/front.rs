@@ -1,6 +1,6 @@
 //! A server on loopback, in this process, and clients of it.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -98,6 +98,15 @@ impl Front {
 
     async fn greet(tcp: TcpStream, tls: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
         TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from("localhost").unwrap(), tcp).await
+    }
+
+    /// A watch by HTTP/1.1 of a client who asks together with the end of its greeting, and says nothing more.
+    pub async fn watch_at_once(&self, path: &str) -> TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(self.admin(Version::Http1)));
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: l\r\n\r\n");
+        let name = ServerName::try_from("localhost").unwrap();
+        connector.connect_with(name, tcp, |tls| tls.writer().write_all(ask.as_bytes()).unwrap()).await.unwrap()
     }
 
     pub async fn sender(&self, tls: ClientConfig) -> Sender {
