@@ -138,6 +138,7 @@ impl Stage {
             }
             "oom" => Command::Exited { exit: Exit { oom_killed: true, ..exit(137) }, container },
             "stop" => Command::Stop { container, signal: 15 },
+            "restart" => Command::Restart { container, signal: 15 },
             "kill" => Command::Kill { container, signal: number(9) },
             "pause" => Command::Pause(container),
             "unpause" => Command::Unpause(container),

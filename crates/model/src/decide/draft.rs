@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Decision, Task};
+use super::{Decision, Task, port};
 use crate::{
     change::{Change, Record, RecordKey},
     container::Container,
@@ -58,15 +58,17 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Whether a port that was published is not any more.
+    /// Whether a port that a sandbox had is not its any more.
     pub fn has_freed_ports(&self) -> bool {
-        let published = |state: &State, id| state.sandboxes.get(id).map(|sandbox| sandbox.published.clone());
-        self.touched.iter().any(|key| match key {
-            RecordKey::Sandbox(id) => {
-                let (was, is) = (published(self.before, id), published(&self.state, id).unwrap_or_default());
-                was.into_iter().flatten().any(|port| !is.contains(&port))
-            }
-            _ => false,
+        let of_container = |id| self.before.containers.get(id).map(|container| &container.sandbox);
+        let sandboxes = self.touched.iter().filter_map(|key| match key {
+            RecordKey::Sandbox(id) => Some(id),
+            RecordKey::Container(id) => of_container(id),
+            _ => None,
+        });
+        sandboxes.into_iter().any(|id| {
+            let is: Vec<_> = port::claims(&self.state, id).collect();
+            port::claims(self.before, id).any(|claim| !is.contains(&claim))
         })
     }
 

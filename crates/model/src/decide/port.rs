@@ -1,10 +1,14 @@
 //! Published ports. Ranges stay ranges: ten thousand ports cost what one costs.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use super::{draft::Draft, sandbox};
 use crate::{
     address::Family,
+    container::{Container, Want},
     id::SandboxId,
     network::GatewayMode,
     port::{HostPorts, PortRange, PortWish, Protocol, PublishedPort},
@@ -69,13 +73,33 @@ pub fn publish(draft: &mut Draft, id: &SandboxId) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Who has published the port at which a service would be asked.
-pub fn publisher(state: &State, (address, protocol, port): FrontendKey) -> Option<String> {
-    let all = state.sandboxes.values().flat_map(|sandbox| sandbox.published.iter().map(move |port| (sandbox, port)));
-    let mut there = all.filter(|(_, published)| {
-        published.protocol == protocol && published.host.contains(port) && share(state, published.host_ip, address)
+/// A range of ports at one of the host's addresses, which is unspecified where all are meant.
+type Claim = (Protocol, IpAddr, PortRange);
+
+/// The ports of the host that are a sandbox's: those that it publishes, and those that are asked for by number while a container of it is
+/// between the end and the start of its restart.
+pub fn claims<'s>(state: &'s State, id: &'s SandboxId) -> impl Iterator<Item = Claim> + 's {
+    let sandbox = state.sandboxes.get(id);
+    let published = sandbox.into_iter().flat_map(|sandbox| &sandbox.published);
+    let asked = sandbox.into_iter().filter(|sandbox| sandbox.up == Up::Down).flat_map(|sandbox| &sandbox.ports);
+    let is_between = |container: &Arc<Container>| container.want == Want::Restarted && !container.is_live();
+    let coming = asked.filter_map(move |wish| match wish.host {
+        HostPorts::Range(host) if state.residents_of(id).any(is_between) => Some((wish, host)),
+        HostPorts::Range(_) | HostPorts::Any => None,
     });
-    there.next().map(|(sandbox, _)| sandbox::holder(state, &sandbox.id))
+    let coming = coming.flat_map(|(wish, host)| {
+        let at = wish.host_ip.map_or(Family::BOTH.map(Family::unspecified).to_vec(), |address| vec![address]);
+        at.into_iter().map(move |address| (wish.protocol, address, host))
+    });
+    published.map(|port| (port.protocol, port.host_ip, port.host)).chain(coming)
+}
+
+/// Who has the port at which a service would be asked.
+pub fn publisher(state: &State, (address, protocol, port): FrontendKey) -> Option<String> {
+    let has = |id: &SandboxId| {
+        claims(state, id).any(|(of, at, ports)| of == protocol && ports.contains(port) && share(state, at, address))
+    };
+    state.sandboxes.keys().find(|id| has(id)).map(|id| sandbox::holder(state, id))
 }
 
 /// Whether what is published at an address is at that of a service too. Published at all addresses, a port is at the node's own; those of
