@@ -24,15 +24,16 @@ pub const NAME: &str = "kube-pods";
 pub async fn ensure(engine: &Engine, node: &NodeSettings) -> Result<NetworkId, EngineError> {
     let id = identity::network(NAME);
     if is_there(engine, &id) && !has_addresses(engine, &id, node) {
-        engine.submit(Command::LeaveCluster).await?;
-    }
-    if is_there(engine, &id) {
-        if !has_addresses(engine, &id, node) {
+        if engine.state().endpoints_on(&id).any(|endpoint| endpoint.lease.is_some()) {
             warn!(
                 network = NAME,
                 "pods keep the addresses that they were given before: delete all pods, and start again"
             );
+            return Ok(id);
         }
+        engine.submit(Command::LeaveCluster).await?;
+    }
+    if is_there(engine, &id) {
         return Ok(id);
     }
     let subnet = |family| match cidr(node, family) {

@@ -151,8 +151,19 @@ async fn register(nodes: &Api<Node>, settings: &NodeSettings, images: &[Containe
         Err(kube::Error::Api(status)) if status.code == 409 => nodes.get(&settings.name).await?,
         Err(error) => return Err(error),
     };
-    let labels = serde_json::json!({ "metadata": { "labels": node.metadata.labels }, "spec": node.spec });
-    nodes.patch(&settings.name, &PatchParams::default(), &Patch::Merge(labels)).await?;
+    let mut fresh = serde_json::json!({ "metadata": { "labels": node.metadata.labels } });
+    // Its ranges are given once, by whoever was first.
+    let given = known.spec.as_ref().and_then(|spec| spec.pod_cidrs.clone()).filter(|cidrs| !cidrs.is_empty());
+    let own = node.spec.as_ref().and_then(|spec| spec.pod_cidrs.clone());
+    match given {
+        None => fresh["spec"] = serde_json::json!(node.spec),
+        Some(given) if Some(&given) != own.as_ref() => warn!(
+            node = settings.name,
+            "the API has other ranges for this node's pods, {given:?} instead of {own:?}: delete the node there, and it comes again with its own"
+        ),
+        Some(_) => {}
+    }
+    nodes.patch(&settings.name, &PatchParams::default(), &Patch::Merge(fresh)).await?;
     let was_ready = is_ready(&known);
     let before = known.status.and_then(|status| status.conditions).unwrap_or_default();
     let status = NodeStatus { images: Some(images.to_vec()), ..status(settings, &before, Timestamp::now()) };
