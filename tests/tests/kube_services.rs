@@ -242,7 +242,7 @@ fn local_traffic_keeps_its_source_and_tells_its_health() {
     let Some(cluster) = start(&[]) else { return };
     let host = &cluster.host;
     // Somebody has a port that a service is going to want: that harms that one only.
-    host.sh("socat TCP-LISTEN:32001,fork,reuseaddr /dev/null >/dev/null 2>&1 &").ok();
+    let holder = host.sh("socat TCP-LISTEN:32001,fork,reuseaddr /dev/null >/dev/null 2>&1 & echo $!").ok();
     let local = |check: u16| {
         format!("  type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: {check}\n{PORTS}")
     };
@@ -275,6 +275,15 @@ fn local_traffic_keeps_its_source_and_tells_its_health() {
     });
     cluster.kubectl("delete service web").ok();
     eventually("the port is closed", || (host.outside("curl -s -m 5 http://192.0.2.1:32000/").code == 7).then_some(()));
+    // Who gets it next has it at once, and who waited for the other has that.
+    host.sh(&format!("kill {holder}")).ok();
+    cluster.apply(&service("next", &local(32000))).ok();
+    for (port, name) in [(32000, "next"), (32001, "taken")] {
+        let ask = format!("curl -s -m 5 http://192.0.2.1:{port}/");
+        eventually(&format!("{port} is that of {name}"), || {
+            host.outside(&ask).out.contains(&format!("\"name\": \"{name}\"")).then_some(())
+        });
+    }
 }
 
 #[test]

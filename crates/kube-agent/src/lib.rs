@@ -22,13 +22,12 @@ mod job;
 mod network;
 mod news;
 mod objects;
-mod plain_http;
 mod pods;
 mod random;
 mod services;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use engine::{Engine, EngineError, Places};
 use kube::Client;
@@ -82,6 +81,8 @@ pub(crate) struct Shared {
     /// The least readiness to be killed for memory that containers can be given.
     pub(crate) oom_score_min: i32,
     pub(crate) tokens: objects::Tokens,
+    /// Load balancers outside are to leave the node, which is about to go.
+    pub(crate) is_leaving: AtomicBool,
 }
 
 /// Runs the node's agent until it is dropped. Pods go on without it, and another one finds them by their labels.
@@ -102,6 +103,7 @@ pub async fn run(agent: Agent) -> Result<(), AgentError> {
         capacity,
         oom_score_min: node::oom_score_min(),
         tokens: objects::Tokens::default(),
+        is_leaving: AtomicBool::new(false),
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(telling);

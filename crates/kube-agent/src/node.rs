@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -73,6 +73,8 @@ const IMAGES_MAX: usize = 50;
 /// The most pods of a node, as kubelet has it.
 const PODS: i64 = 110;
 const LEASES: &str = "kube-node-lease";
+/// The taint of a node that the cluster's autoscaler is about to remove.
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 /// What this machine has.
 pub fn capacity() -> Capacity {
@@ -108,6 +110,9 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     loop {
         let known = nodes.get_opt(&settings.name).await;
         let uid = known.as_ref().ok().and_then(|node| node.as_ref()?.metadata.uid.clone());
+        if let Ok(Some(node)) = &known {
+            shared.is_leaving.store(is_leaving(node), Relaxed);
+        }
         let images = images(&shared);
         let is_old = |(at, of): &(std::time::Instant, _)| at.elapsed() >= STATUS || *of != images;
         // Who has not heard of it for long has taken it for lost.
@@ -170,6 +175,12 @@ async fn register(nodes: &Api<Node>, settings: &NodeSettings, images: &[Containe
     let status = serde_json::json!({ "status": status });
     nodes.patch_status(&settings.name, &PatchParams::default(), &Patch::Merge(status)).await?;
     Ok(was_ready)
+}
+
+/// Whether it is about to go.
+fn is_leaving(node: &Node) -> bool {
+    let mut taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    node.metadata.deletion_timestamp.is_some() || taints.any(|taint| taint.key == TO_BE_DELETED)
 }
 
 fn is_ready(node: &Node) -> bool {

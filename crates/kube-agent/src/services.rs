@@ -7,6 +7,7 @@
 mod check_ports;
 mod health;
 mod metrics;
+mod port;
 mod progress;
 mod read;
 mod refused;

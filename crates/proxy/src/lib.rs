@@ -7,6 +7,7 @@
 pub mod dns;
 pub mod http;
 pub mod listener;
+pub mod plain_http;
 pub mod tls;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::Arc,
 };
 
@@ -11,27 +12,36 @@ use model::{
     State,
     service::{Condition, NamespacedName, Place, Report, ServiceWish, Unready},
 };
+use proxy::plain_http::{self, Answer, JSON};
 use serde_json::json;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
-use super::{progress::Progress, refused};
-use crate::{
-    Shared,
-    event::Kind,
-    plain_http::{self, Answer, JSON},
-};
+use super::{port, progress::Progress, refused};
+use crate::{Shared, event::Kind};
 
-/// The ports that are open.
+/// The ports that are open, and those that should be.
 pub struct CheckPorts<'a> {
     shared: &'a Arc<Shared>,
     progress: &'a Arc<Progress>,
+    wanted: BTreeMap<NamespacedName, u16>,
     open: BTreeMap<NamespacedName, Open>,
+    /// Those that somebody else has, of which that is told already.
+    taken: BTreeSet<(NamespacedName, u16)>,
 }
 
 /// A port that is open; it closes when it is dropped.
 struct Open {
     port: u16,
-    task: AbortHandle,
+    task: JoinHandle<()>,
+}
+
+impl Open {
+    /// Closes it, and returns when it is.
+    async fn close(mut self) {
+        self.task.abort();
+        // It ends by that.
+        let _ = (&mut self.task).await;
+    }
 }
 
 impl Drop for Open {
@@ -43,53 +53,68 @@ impl Drop for Open {
 impl<'a> CheckPorts<'a> {
     /// None is open.
     pub fn new(shared: &'a Arc<Shared>, progress: &'a Arc<Progress>) -> Self {
-        Self { shared, progress, open: BTreeMap::new() }
+        let (wanted, open, taken) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { shared, progress, wanted, open, taken }
     }
 
-    /// Opens and closes them as the services have them.
+    /// Opens and closes them as the services have them, and tries again what somebody else had.
     pub async fn follow(&mut self, report: &Report<ServiceWish>) {
         let puts = match report {
             Report::Changes { puts, removes } => {
-                removes.iter().for_each(|name| drop(self.open.remove(name)));
+                self.wanted.retain(|name, _| !removes.contains(name));
                 puts
             }
             Report::All(all) => {
-                let here: BTreeSet<_> = all.iter().map(|wish| &wish.name).collect();
-                self.open.retain(|name, _| here.contains(name));
+                self.wanted.clear();
                 all
             }
         };
-        for ServiceWish { name, health_check_port: wanted, .. } in puts {
-            if self.open.get(name).map(|open| open.port) == *wanted {
-                continue;
-            }
-            // The old one is free before the new one is opened.
-            self.open.remove(name);
-            if let Some(port) = *wanted
-                && let Some(open) = self.open(name, port).await
-            {
-                self.open.insert(name.clone(), open);
+        for wish in puts {
+            self.wanted.remove(&wish.name);
+            self.wanted.extend(wish.health_check_port.map(|port| (wish.name.clone(), port)));
+        }
+        self.taken.retain(|(name, port)| self.wanted.get(name) == Some(port));
+        // All that close are closed before any is opened: one service may have the port that another had.
+        let is_wanted = |name: &NamespacedName, open: &Open| self.wanted.get(name) == Some(&open.port);
+        let closing: Vec<_> = self.open.extract_if(.., |name, open| !is_wanted(name, open)).collect();
+        for (_, open) in closing {
+            open.close().await;
+        }
+        let opening = self.wanted.iter().filter(|(name, _)| !self.open.contains_key(*name));
+        let opening: Vec<_> = opening.map(|(name, port)| (name.clone(), *port)).collect();
+        for (name, port) in opening {
+            match self.open(&name, port).await {
+                Ok(open) => {
+                    self.taken.remove(&(name.clone(), port));
+                    self.open.insert(name, open);
+                }
+                Err(error) => {
+                    if self.taken.insert((name.clone(), port)) {
+                        port::cannot_be_had(port, &format!("the health check of service {name}"), &error);
+                        self.tell(name, port);
+                    }
+                }
             }
         }
     }
 
-    /// Opens a port; one that somebody else has is told, and everything else goes on.
-    async fn open(&self, name: &NamespacedName, port: u16) -> Option<Open> {
-        let what = format!("the health check of service {name}");
-        let Some(listener) = plain_http::listen_everywhere(port, &what).await else {
-            let words = format!("node {} failed to start healthcheck \"{name}\" on port {port}", self.shared.node.name);
-            let (shared, name) = (Arc::clone(self.shared), name.clone());
-            // An API that does not answer must not keep services waiting.
-            tokio::spawn(async move {
-                refused::about(&shared, &name, Kind::Warning, "FailedToStartServiceHealthcheck", words).await;
-            });
-            return None;
-        };
+    async fn open(&self, name: &NamespacedName, port: u16) -> io::Result<Open> {
+        let listener = port::listen_everywhere(port).await?;
         let (shared, progress, name) = (Arc::clone(self.shared), Arc::clone(self.progress), name.clone());
         let answer = move |_: String| {
             std::future::ready(told(&name, local(&shared.engine.state(), &name), progress.is_healthy()))
         };
-        Some(Open { port, task: tokio::spawn(plain_http::serve(listener, answer)).abort_handle() })
+        Ok(Open { port, task: tokio::spawn(plain_http::serve(listener, answer)) })
+    }
+
+    /// Tells that somebody else has a port; everything else goes on.
+    fn tell(&self, name: NamespacedName, port: u16) {
+        let words = format!("node {} failed to start healthcheck \"{name}\" on port {port}", self.shared.node.name);
+        let shared = Arc::clone(self.shared);
+        // An API that does not answer must not keep services waiting.
+        tokio::spawn(async move {
+            refused::about(&shared, &name, Kind::Warning, "FailedToStartServiceHealthcheck", words).await;
+        });
     }
 }
 

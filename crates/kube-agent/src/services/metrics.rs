@@ -1,10 +1,6 @@
 //! What kube-proxy counts, in Prometheus' text format at 127.0.0.1:10249: `/metrics`, and `/proxyMode`.
 
-use std::{
-    fmt::Write as _,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{fmt::Write as _, net::Ipv4Addr, sync::Arc};
 
 use hyper::StatusCode;
 use jiff::Timestamp;
@@ -12,19 +8,23 @@ use model::{
     State,
     service::{FrontendKind, Service, Spread},
 };
+use proxy::plain_http::{self, Answer, JSON, TEXT};
+use tokio::net::TcpListener;
 
-use super::progress::{Histogram, Numbers, Progress};
-use crate::{
-    Shared,
-    plain_http::{self, Answer, JSON, TEXT},
+use super::{
+    port,
+    progress::{Histogram, Numbers, Progress},
 };
+use crate::Shared;
 
 const PORT: u16 = 10249;
 
 /// Serves them to this host alone.
 pub async fn serve(shared: &Arc<Shared>, progress: &Arc<Progress>) {
-    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
-    let Some(listener) = plain_http::listen(at, "metrics of services").await else { return };
+    let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await {
+        Ok(listener) => listener,
+        Err(error) => return port::cannot_be_had(PORT, "metrics of services", &error),
+    };
     let (shared, progress) = (Arc::clone(shared), Arc::clone(progress));
     let answer = move |path: String| {
         let answer = match path.as_str() {

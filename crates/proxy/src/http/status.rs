@@ -1,22 +1,19 @@
 //! The port for operators: `/metrics`, `/healthz`, `/readyz`.
 
 use std::{
-    convert::Infallible,
     fmt::Write,
     io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use http_body_util::Full;
-use hyper::{Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, time::sleep};
+use hyper::StatusCode;
+use tokio::net::TcpListener;
 
 use super::counters::{BUCKETS, Counter, Counters};
+use crate::plain_http::{self, Answer, TEXT};
 
 /// Everything that a gateway counts.
 #[derive(Debug, Clone)]
@@ -29,28 +26,12 @@ pub struct Metrics(pub(super) Vec<Arc<Counters>>);
 pub async fn serve(listener: std::net::TcpListener, metrics: Metrics, ready: Arc<AtomicBool>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    loop {
-        let Ok((client, _)) = listener.accept().await else {
-            sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let (metrics, ready) = (metrics.clone(), ready.clone());
-        let service = service_fn(move |request: Request<Incoming>| {
-            let response = answer(request.uri().path(), &metrics, ready.load(Ordering::Relaxed));
-            async move { Ok::<_, Infallible>(response) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(30))
-            .serve_connection(TokioIo::new(client), service);
-        tokio::spawn(async move {
-            // Who breaks off here harms nobody.
-            let _ = connection.await;
-        });
-    }
+    let answer = move |path: String| std::future::ready(answer(&path, &metrics, ready.load(Ordering::Relaxed)));
+    plain_http::serve(listener, answer).await;
+    Ok(())
 }
 
-fn answer(path: &str, metrics: &Metrics, ready: bool) -> Response<Full<bytes::Bytes>> {
+fn answer(path: &str, metrics: &Metrics, ready: bool) -> Answer {
     let (status, text) = match path {
         "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
         "/readyz" if ready => (StatusCode::OK, "ok\n".to_owned()),
@@ -58,11 +39,7 @@ fn answer(path: &str, metrics: &Metrics, ready: bool) -> Response<Full<bytes::By
         "/metrics" => (StatusCode::OK, metrics.text()),
         _ => (StatusCode::NOT_FOUND, "there is /metrics, /healthz and /readyz\n".to_owned()),
     };
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    Answer::new(status, TEXT, text)
 }
 
 impl Metrics {
