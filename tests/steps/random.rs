@@ -28,7 +28,8 @@ fn line() -> impl Strategy<Value = String> {
         1 => service_name().prop_map(|name| format!("only-services {name}")),
         1 => select(&["remove-endpoints e0", "only-endpoints e1", "remove-endpoints e2"][..]).prop_map(str::to_owned),
         1 => cluster(),
-        1 => Just("open".to_owned()),
+        1 => Just("leave-cluster".to_owned()),
+        1 => select(&["open", "open listeners=off"][..]).prop_map(str::to_owned),
     ]
 }
 
@@ -41,7 +42,15 @@ fn network(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = S
 }
 
 fn cluster() -> impl Strategy<Value = String> {
-    let more = select(&["", "node=192.0.2.1", "node=192.0.2.1 node=2001:db8::1 node=127.0.0.1", "network=a"][..]);
+    let more = select(
+        &[
+            "",
+            "node=192.0.2.1",
+            "node=192.0.2.1 node=2001:db8::1 node=127.0.0.1",
+            "network=a",
+            "network=a balancers=192.0.2.8/29",
+        ][..],
+    );
     more.prop_map(|more| format!("cluster pods=10.1.0.0/24 pods=fd00:1::/64 services=10.96.0.0/16 {more}"))
 }
 

@@ -145,7 +145,8 @@ pub enum Command {
 
     /// The host is a node of this cluster.
     SetCluster(Box<Cluster>),
-    /// The host is a node of no cluster any more: its services are forgotten, and the network of its pods once nobody is on it.
+    /// The host is a node of no cluster any more: its services are forgotten, and the network of its pods if nobody is on it;
+    /// otherwise that can be removed like others.
     LeaveCluster,
     /// Something became known of services and their endpoints: many at once, and what is wrong with one does not stop the others.
     ReportServices(Box<ServiceReport>),

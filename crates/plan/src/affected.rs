@@ -32,10 +32,11 @@ impl Affected<'_> {
                 let [before, after] = self.states.map(|state| &state.settings);
                 if before != after {
                     self.wishes.extend(self.states[1].sandboxes.keys().cloned().map(Wish::Sandbox));
+                    // Ports of nodes have listeners too.
+                    self.services();
                 }
                 if before.is_some() != after.is_some() {
                     self.wishes.insert(Wish::Cluster);
-                    self.services();
                 }
             }
             RecordKey::Network(id) => {

@@ -64,7 +64,7 @@ const ROOT: &str = r#"
     cp -L "$(command -v busybox)" "$root/bin/busybox"
     for applet in $("$root/bin/busybox" --list); do [ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"; done
     for program in "$@"; do
-        # Debian has none: the case that wants it does without.
+        # Only one case wants kubectl, and it fails without.
         file=$(command -v "$program") || { [ "$program" = kubectl ] && continue; echo "$program is not installed" >&2; exit 1; }
         cp -L --remove-destination "$file" "$root/bin/$program"
         for lib in $(ldd "$file" 2>/dev/null | grep -o '/[^ ]*'); do

@@ -333,7 +333,7 @@ mod tests {
             };
             let service = Service { metadata: metadata.clone(), spec: Some(spec), status: None };
             let pod = Pod { metadata, ..Pod::default() };
-            assert_eq!(service_variables(&pod, &[service]).all.len(), expected, "of {expected}");
+            assert_eq!(service_variables(&pod, &[service]).all.len(), expected, "of {ports} ports");
         };
         check(1, 8);
         check(100, 503);

@@ -10,11 +10,11 @@ use ipnet::IpNet;
 use model::{
     NamespacedName, State,
     address::Family,
+    network::Bridge,
     service::{Affinity, Cluster, Spread},
 };
 use netstate::{
     addr::{Addr, AddrKey},
-    link::LinkKey,
     netns::NetnsName,
     nft::{
         Action, Chain, ChainKey, CtState, CtStatus, Datatype, Element, ElementData, ElementKey, Field, Filled, Hash,
@@ -281,8 +281,7 @@ fn elements(fragment: &mut Fragment, row: &Row<'_>) {
 
 /// The host asks services from its address on the pods' network, and so needs no way to the outside for it.
 fn route(fragment: &mut Fragment, state: &State, cluster: &Cluster) {
-    let network = cluster.pod_network.as_ref().and_then(|id| state.networks.get(id));
-    let Some(bridge) = network.and_then(|network| network.bridge()) else { return };
+    let Some(bridge) = pods_bridge(state, cluster) else { return };
     let Some(link) = host_link(&bridge.link) else { return };
     for range in &cluster.service_ranges {
         let family = Family::of(range.addr());
@@ -299,7 +298,7 @@ fn route(fragment: &mut Fragment, state: &State, cluster: &Cluster) {
 /// The host takes the addresses that its load balancers have from a pool, so that its neighbours find them at it (arp(7): of any address
 /// of its own it tells, whatever the link). Neighbours by IPv6 need a route.
 fn balancer_addresses(fragment: &mut Fragment, state: &State, cluster: &Cluster) {
-    let Some(link) = pods_link(state, cluster) else { return };
+    let Some(link) = pods_bridge(state, cluster).and_then(|bridge| host_link(&bridge.link)) else { return };
     let from_pool = |address: &IpAddr| {
         let in_pool = cluster.balancer_ranges.iter().any(|range| range.contains(address));
         in_pool && !cluster.node_addresses.contains(address)
@@ -311,9 +310,8 @@ fn balancer_addresses(fragment: &mut Fragment, state: &State, cluster: &Cluster)
     }
 }
 
-fn pods_link(state: &State, cluster: &Cluster) -> Option<LinkKey> {
-    let network = state.networks.get(cluster.pod_network.as_ref()?)?;
-    host_link(&network.bridge()?.link)
+fn pods_bridge<'s>(state: &'s State, cluster: &Cluster) -> Option<&'s Bridge> {
+    state.networks.get(cluster.pod_network.as_ref()?)?.bridge()
 }
 
 /// The mark for a way to spread clients.

@@ -45,8 +45,8 @@ impl Store {
         self.assemble_own(binary, &format!("{GATEWAY}:{version}"), config).await
     }
 
-    /// Makes an image of a linkspan binary; a dynamic one brings its shared libraries. Making it again of the same binary changes nothing,
-    /// and a static one that nobody touched since is not even read.
+    /// Makes an image of a linkspan binary; a dynamic one brings its shared libraries. Making it again of a binary that
+    /// nobody touched since changes nothing, and a static one is not even read then.
     async fn assemble_own(&self, binary: &Path, name: &str, mut config: Config) -> Result<ImageId, ImageError> {
         let binary = binary.to_owned();
         let libraries = {

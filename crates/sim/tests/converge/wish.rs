@@ -10,7 +10,7 @@ use netstate::{
     netns::{Netns, NetnsName},
     nft::{
         Action, Base, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Field, Hook,
-        Match, NatFamily, NatTarget, Op, Policy, Rule, Set, SetData, SetKey, Span, Table, TableKey, Value,
+        MapVerdict, Match, NatFamily, NatTarget, Op, Policy, Rule, Set, SetData, SetKey, Span, Table, TableKey, Value,
     },
     route::{MAIN, Route, RouteKey},
     sysctl::{Sysctl, SysctlKey},
@@ -30,15 +30,16 @@ impl fmt::Debug for Wished {
 pub fn state() -> impl Strategy<Value = Wished> {
     let links = (vec(bridge(), 0..3), vec(pair(), 0..5));
     let routes = vec((0..6_u8, 0..3_u8, any::<bool>()), 0..4);
-    let table =
-        proptest::option::weighted(0.8, (vec(set(), 0..3), vec(element(), 0..6), vec(chain(), 0..4), any::<bool>()));
+    let verdicts = proptest::option::of(vec((0..2_u8, proptest::option::weighted(0.8, 0..4_u8)), 0..3));
+    let table = (vec(set(), 0..3), vec(element(), 0..6), verdicts, vec(chain(), 0..4), any::<bool>());
+    let table = proptest::option::weighted(0.8, table);
     (links, routes, table).prop_map(|((bridges, pairs), routes, table)| {
         let mut wish = Wish::default();
         bridges.iter().for_each(|bridge| wish.bridge(bridge));
         pairs.iter().for_each(|pair| wish.pair(pair));
         routes.iter().for_each(|route| wish.route(*route));
-        if let Some((sets, elements, chains, upward)) = &table {
-            wish.table(sets, elements, chains, *upward);
+        if let Some((sets, elements, verdicts, chains, upward)) = &table {
+            wish.table((sets, elements, verdicts.as_deref()), chains, *upward);
         }
         Wished(wish.state)
     })
@@ -105,6 +106,12 @@ type ElementWish = (u8, u16, u16, u8);
 fn element() -> impl Strategy<Value = ElementWish> {
     (0..3_u8, 0..6_u16, 0..3_u16, 0..2_u8)
 }
+
+/// Mark, and the chain that it calls if any.
+type VerdictWish = (u8, Option<u8>);
+
+/// Sets, their elements, and the elements of the map of verdicts if there is one.
+type SetsWish<'w> = (&'w [SetWish], &'w [ElementWish], Option<&'w [VerdictWish]>);
 
 /// Name, hook if any, rules as (looks in set, calls chain).
 type ChainWish = (u8, Option<u8>, Vec<RuleWish>);
@@ -235,7 +242,7 @@ impl Wish {
         self.state.put(key, Route { device: link.name.clone(), via });
     }
 
-    fn table(&mut self, sets: &[SetWish], elements: &[ElementWish], chains: &[ChainWish], upward: bool) {
+    fn table(&mut self, (sets, elements, verdicts): SetsWish<'_>, chains: &[ChainWish], upward: bool) {
         let table = TableKey { netns: NetnsName::Host, family: Family::Inet };
         self.state.put(table.clone(), Table {});
         for (id, definition) in sets {
@@ -251,6 +258,9 @@ impl Wish {
         let mut names = BTreeSet::new();
         let chains: Vec<_> = chains.iter().filter(|(id, ..)| names.insert(*id)).collect();
         let regular: BTreeSet<u8> = chains.iter().filter(|(_, hook, _)| hook.is_none()).map(|(id, ..)| *id).collect();
+        if let Some(verdicts) = verdicts {
+            self.verdicts(&table, verdicts, &regular);
+        }
         for (id, hook, rules) in &chains {
             // Base chains call anybody; others only upward, or only downward, so that no calls go round.
             let may_call = |to: &u8| regular.contains(to) && (hook.is_some() || if upward { to > id } else { to < id });
@@ -263,6 +273,20 @@ impl Wish {
             });
             let chain = Chain { base, rules: rules.iter().map(rule).collect() };
             self.state.put(ChainKey { table: table.clone(), name: format!("c{id}") }, chain);
+        }
+    }
+
+    /// Only base chains look there, so that no calls go round.
+    fn verdicts(&mut self, table: &TableKey, verdicts: &[VerdictWish], chains: &BTreeSet<u8>) {
+        let set = verdicts_key(table);
+        let map =
+            Set { key: vec![Datatype::Mark], data: SetData::Verdict, interval: false, filled: Default::default() };
+        self.state.put(set.clone(), map);
+        for (mark, chain) in verdicts {
+            let called = chain.filter(|chain| chains.contains(chain));
+            let verdict = called.map_or(MapVerdict::Drop, |chain| MapVerdict::Jump(format!("c{chain}").into()));
+            let key = ElementKey { set: set.clone().into(), key: [Value::Mark(u32::from(*mark)).into()].into() };
+            self.state.put(key, Element { data: ElementData::Verdict(verdict) });
         }
     }
 
@@ -284,12 +308,16 @@ impl Wish {
         }
     }
 
-    fn rule(&self, table: &TableKey, set: Option<u8>, call: Option<u8>, in_nat: bool) -> Rule {
+    fn rule(&self, table: &TableKey, set: Option<u8>, call: Option<u8>, in_base: bool) -> Rule {
         let fields = vec![Field::L4Proto, Field::Dport];
         let named = set.map(|id| set_key(table, id)).and_then(|key| Some((self.state.set(&key)?, key.name)));
+        let verdicts = verdicts_key(table);
         let action = match (call, &named) {
             (Some(call), _) => Action::Jump(format!("c{call}")),
-            (None, Some((set, map))) if set.data != SetData::None && in_nat => Action::Dnat(NatTarget::Map {
+            (None, None) if in_base && self.state.set(&verdicts).is_some() => {
+                Action::VerdictOfMark { map: verdicts.name }
+            }
+            (None, Some((set, map))) if set.data != SetData::None && in_base => Action::Dnat(NatTarget::Map {
                 family: NatFamily::Ip,
                 fields: fields.clone(),
                 map: map.clone(),
@@ -301,6 +329,10 @@ impl Wish {
         let matches = plain.map(|(_, set)| Match::In { fields, op: Op::Eq, set });
         Rule { name: "rule".into(), matches: matches.into_iter().collect(), action }
     }
+}
+
+fn verdicts_key(table: &TableKey) -> SetKey {
+    SetKey { table: table.clone(), name: "verdicts".to_owned() }
 }
 
 fn set_key(table: &TableKey, id: u8) -> SetKey {
