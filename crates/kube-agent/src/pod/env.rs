@@ -318,9 +318,9 @@ mod tests {
 
     #[test]
     fn a_service_of_very_many_ports_is_told_of_in_part() {
-        let check = |ports: i32, expected: usize| {
+        let check = |many: i32, expected: usize| {
             let ports =
-                (1..=ports).map(|port| ServicePort { name: Some(format!("p{port}")), port, ..Default::default() });
+                (1..=many).map(|port| ServicePort { name: Some(format!("p{port}")), port, ..Default::default() });
             let spec = ServiceSpec {
                 cluster_ip: Some("10.96.0.7".to_owned()),
                 ports: Some(ports.collect()),
@@ -333,7 +333,7 @@ mod tests {
             };
             let service = Service { metadata: metadata.clone(), spec: Some(spec), status: None };
             let pod = Pod { metadata, ..Pod::default() };
-            assert_eq!(service_variables(&pod, &[service]).all.len(), expected, "of {ports} ports");
+            assert_eq!(service_variables(&pod, &[service]).all.len(), expected, "of {many} ports");
         };
         check(1, 8);
         check(100, 503);
