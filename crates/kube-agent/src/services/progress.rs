@@ -62,10 +62,8 @@ impl Progress {
     /// Changes have come.
     pub fn queued(&self, services: u64, endpoints: u64) {
         let mut numbers = self.lock();
-        for (changes, more) in [(services, 0), (0, endpoints)] {
-            numbers.services.add(changes);
-            numbers.endpoints.add(more);
-        }
+        numbers.services.add(services);
+        numbers.endpoints.add(endpoints);
         numbers.last_queued = Some(Timestamp::now());
         numbers.waits_since.get_or_insert_with(Instant::now);
     }
@@ -121,10 +119,9 @@ impl Default for Numbers {
         let quarters = [0.25, 0.5].into_iter();
         let seconds = (1..60).map(f64::from).chain((0..12).map(|n| f64::from(60 + 5 * n)));
         let minutes = (0..7).map(|n| f64::from(120 + 30 * n));
-        let (services, endpoints) = Default::default();
         Self {
-            services,
-            endpoints,
+            services: Changes::default(),
+            endpoints: Changes::default(),
             syncs: Histogram::new(doubling),
             programming: Histogram::new(quarters.chain(seconds).chain(minutes)),
             failures: 0,

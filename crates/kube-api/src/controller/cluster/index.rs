@@ -10,7 +10,7 @@ use super::{Object, ObjectRef};
 /// What is found by something in `spec`: pods by node, Services by selector, address and port. None of it need be of the right type.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Wish {
+pub struct Spec {
     node_name: serde_json::Value,
     selector: serde_json::Value,
     #[serde(rename = "clusterIP")]
@@ -42,7 +42,7 @@ pub fn entries(object: &Object) -> Vec<String> {
 }
 
 /// The entries that something in `spec` gives, without their keys.
-pub fn found_by(reference: &ObjectRef, spec: &Wish) -> Vec<String> {
+pub fn found_by(reference: &ObjectRef, spec: &Spec) -> Vec<String> {
     match reference.resource() {
         "pods" => vec![format!("node\0{}", spec.node_name.as_str().unwrap_or_default())],
         "services" => {

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::index::{self, Wish};
+use super::index::{self, Spec};
 use crate::object::encoding::bare;
 
 /// The key of an object in the store: `/GROUP/RESOURCE/NAMESPACE/NAME`, with `core` for the empty group and an empty namespace for what
@@ -99,7 +99,7 @@ struct Head {
     kind: String,
     metadata: ObjectMeta,
     #[serde(default)]
-    spec: Option<Wish>,
+    spec: Option<Spec>,
 }
 
 impl Object {
@@ -107,7 +107,7 @@ impl Object {
     pub(super) fn read(reference: ObjectRef, revision: u64, value: Bytes) -> serde_json::Result<Self> {
         let mut head: Head = serde_json::from_slice(&bare(&value))?;
         head.metadata.resource_version = Some(revision.to_string());
-        let found_by = head.spec.map(|wish| index::found_by(&reference, &wish)).unwrap_or_default();
+        let found_by = head.spec.map(|spec| index::found_by(&reference, &spec)).unwrap_or_default();
         Ok(Object {
             reference,
             api_version: head.api_version,
