@@ -40,10 +40,11 @@ pub async fn run(objects: Objects) {
         ages.note(newest, now);
         let old = ages.older_than(LIFE, now);
         let mut room = 0;
-        // While they are deleted others come.
+        // While they are deleted others come; where none can be deleted now, it is tried again later.
         for _ in 0..SWEEPS_MAX {
-            room = sweep(&objects, old).await;
-            if room > 0 {
+            let deleted;
+            (deleted, room) = sweep(&objects, old, MOST).await;
+            if deleted == 0 || room > 0 {
                 break;
             }
         }
@@ -51,19 +52,22 @@ pub async fn run(objects: Objects) {
     }
 }
 
-/// Deletes those that go. Returns how many more there may be.
-async fn sweep(objects: &Objects, old: Revision) -> u64 {
-    for some in doomed(&objects.cached(), old, MOST).chunks(AT_ONCE) {
+/// Deletes those that go. Returns how many that were, and how many must come until there are too many.
+async fn sweep(objects: &Objects, old: Revision, most: usize) -> (usize, u64) {
+    let mut deleted = 0;
+    for some in doomed(&objects.cached(), old, most).chunks(AT_ONCE) {
         let mut deletions = JoinSet::new();
         for (key, modified) in some {
             let (objects, key, modified) = (objects.clone(), Arc::clone(key), *modified);
             // What was written meanwhile lives on; what cannot be deleted now is seen again.
-            deletions.spawn(async move { drop(objects.write(&key, Expect::At(modified), None).await) });
+            deletions.spawn(async move { objects.write(&key, Expect::At(modified), None).await.is_ok() });
         }
-        while deletions.join_next().await.is_some() {}
+        while let Some(done) = deletions.join_next().await {
+            deleted += usize::from(done.unwrap_or(false));
+        }
     }
     let left = all(&objects.cached()).count();
-    MOST.saturating_sub(left) as u64
+    (deleted, (most + 1).saturating_sub(left) as u64)
 }
 
 fn all(snapshot: &Snapshot) -> impl Iterator<Item = (&Arc<str>, &Stored)> {
@@ -110,7 +114,25 @@ fn doomed(snapshot: &Snapshot, old: Revision, most: usize) -> Vec<(Arc<str>, Rev
 
 #[cfg(test)]
 mod tests {
+    use store::objects::Options;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_sweep() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let objects = Objects::open_sqlite(&dir.path().join("kube.db"), Options::default()).await.expect("objects");
+        for name in 0..5 {
+            let value = Some("{}".into());
+            objects.write(&format!("/core/events/a/{name}"), Expect::Absent, value).await.expect("it is written");
+        }
+        let none = Revision(0);
+        assert_eq!(sweep(&objects, none, 8).await, (0, 4));
+        assert_eq!(sweep(&objects, none, 5).await, (0, 1), "one more is too many: nothing goes before it comes");
+        assert_eq!(sweep(&objects, none, 4).await, (1, 1));
+        objects.close().await;
+        assert_eq!(sweep(&objects, none, 2).await, (0, 0), "what cannot be deleted now");
+    }
 
     #[test]
     fn ages() {
