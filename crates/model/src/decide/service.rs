@@ -92,7 +92,7 @@ fn slices(draft: &mut Draft, report: Report<EndpointSlice>) -> BTreeSet<Namespac
     let (puts, removes) = spelled_out(report, |slice| &slice.name, draft.state.slices.keys());
     for slice in puts {
         if let Err(why) = check_slice(&slice) {
-            tell(draft, &slice.name, why);
+            tell(draft, &slice.service, format!("EndpointSlice {}: {why}", slice.name.parts().1));
             continue;
         }
         let old = draft.state.slices.get(&slice.name).cloned();
