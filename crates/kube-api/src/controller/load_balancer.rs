@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Node, Service, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::change::{self, Event, ObjectChange, Outcome, Severity, with_status};
 use super::cluster::{Cluster, ObjectRef};
@@ -19,6 +20,10 @@ const COMPONENT: &str = "service-controller";
 /// The addresses that a Service asks for, one of a family at most: it is what users of MetalLB write, and unlike `spec.loadBalancerIP` it can
 /// name two.
 const ASKED: &str = "metallb.io/loadBalancerIPs";
+/// The condition of a Service that does not get all addresses: it says what was told last, so that it is not told again.
+const PROBLEM: &str = "LoadBalancerAddressError";
+/// `reason` of that condition, and of the event.
+const FAILED: &str = "SyncLoadBalancerFailed";
 /// How many addresses of a network are tried.
 const PROBES: u128 = 65_536;
 
@@ -33,48 +38,46 @@ pub enum Pool {
 }
 
 /// Gives a Service its addresses, or takes them back.
-pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome {
+pub fn reconcile(cluster: &Cluster, key: &ObjectRef, now: Timestamp) -> Outcome {
     let Some(service) = cluster.get::<Service>(key.namespace(), key.name()) else { return Outcome::default() };
     let Some(spec) = &service.spec else { return Outcome::default() };
-    let present = ingress(service);
-    let balanced = spec.type_.as_deref() == Some("LoadBalancer") && service.metadata.deletion_timestamp.is_none();
+    let balanced = is_balanced(spec) && service.metadata.deletion_timestamp.is_none();
     if balanced && spec.load_balancer_class.as_deref().is_some_and(|class| class != CLASS) {
         return Outcome::default();
     }
-    let wanted = if balanced { addresses(cluster, service, spec) } else { Ok(Vec::new()) };
+    let present = ingress(service);
+    let (wanted, problems) = if balanced { addresses(cluster, service, spec) } else { Default::default() };
+    let (problem, told) = (problems.join("; "), problem(service));
+    // A node that is away for a moment does not cost a Service its address.
+    let away = balanced && wanted.is_empty() && problem.is_empty();
+    if away || (present == wanted && problem == told) {
+        return Outcome::default();
+    }
     let event = |severity, reason, message: String| {
         let about = change::about::<Service>(&service.metadata);
         ObjectChange::Event(Event { about, severity, reason, message, component: COMPONENT })
     };
-    let wanted = match wanted {
-        Ok(wanted) => wanted,
-        Err(problem) => {
-            let message = format!("Error syncing load balancer: {problem}");
-            let mut changes = vec![event(Severity::Warning, "SyncLoadBalancerFailed", message)];
-            changes.extend(write(cluster, key, service, Vec::new()).filter(|_| !present.is_empty()));
-            return changes.into();
-        }
-    };
-    // A node that is away for a moment does not cost a Service its address.
-    if present == wanted || (balanced && wanted.is_empty()) {
-        return Outcome::default();
-    }
-    let ensured = balanced && !wanted.is_empty();
+    let ensured = !wanted.is_empty() && present != wanted;
+    let failed = !problem.is_empty() && problem != told;
     let mut changes = Vec::new();
     if ensured {
         changes.push(event(Severity::Normal, "EnsuringLoadBalancer", "Ensuring load balancer".into()));
     }
-    changes.extend(write(cluster, key, service, wanted));
+    changes.extend(write(cluster, key, service, (wanted, &problem), now));
     if ensured {
         changes.push(event(Severity::Normal, "EnsuredLoadBalancer", "Ensured load balancer".into()));
+    }
+    if failed {
+        changes.push(event(Severity::Warning, FAILED, format!("Error syncing load balancer: {problem}")));
     }
     changes.into()
 }
 
-/// Whether a Service of this type has no address yet.
+/// Whether a Service of this type has not an address of each of its families.
 pub fn waits(service: &Service) -> bool {
-    let balanced = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
-    balanced && ingress(service).is_empty()
+    let Some(spec) = service.spec.as_ref().filter(|spec| is_balanced(spec)) else { return false };
+    let given: BTreeSet<_> = given(service).iter().map(family_of).collect();
+    families(spec).iter().any(|family| !given.contains(family))
 }
 
 /// Whether a Service has an address that others may want when it changes.
@@ -82,19 +85,32 @@ pub fn holds(service: &Service) -> bool {
     !ingress(service).is_empty()
 }
 
-/// The addresses under which nodes are reached: those for the outside if there are any, of one family.
+/// The addresses under which ready nodes are reached: those for the outside if there are any, of one family.
 pub fn node_addresses(cluster: &Cluster, family: &str) -> Vec<IpAddr> {
-    let included = |node: &&Node| !node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDED));
-    let nodes = cluster.list::<Node>(None).filter(|node| is_ready(node)).filter(included);
-    let of_node = nodes.filter_map(|node| {
-        let addresses: Vec<_> = node.status.iter().flat_map(|status| status.addresses.iter().flatten()).collect();
-        let of_kind = |kind: &str| {
-            let mut parsed = addresses.iter().filter(|a| a.type_ == kind).filter_map(|a| a.address.parse().ok());
-            parsed.find(|address: &IpAddr| address.is_ipv4() == (family == "IPv4"))
-        };
-        of_kind("ExternalIP").or_else(|| of_kind("InternalIP"))
-    });
-    of_node.collect()
+    nodes(cluster).filter(|node| is_ready(node)).filter_map(|node| node_address(node, family)).collect()
+}
+
+/// The nodes that may balance, ready or not.
+fn nodes(cluster: &Cluster) -> impl Iterator<Item = &Node> {
+    let excluded = |node: &Node| node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDED));
+    cluster.list::<Node>(None).filter(move |node| !excluded(node))
+}
+
+fn node_address(node: &Node, family: &str) -> Option<IpAddr> {
+    let addresses = || node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let of_kind = |kind: &str| {
+        let mut parsed = addresses().filter(|a| a.type_ == kind).filter_map(|a| a.address.parse().ok());
+        parsed.find(|address| family_of(address) == family)
+    };
+    of_kind("ExternalIP").or_else(|| of_kind("InternalIP"))
+}
+
+fn family_of(address: &IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+fn is_balanced(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() == Some("LoadBalancer")
 }
 
 fn ingress(service: &Service) -> Vec<LoadBalancerIngress> {
@@ -106,52 +122,75 @@ fn given(service: &Service) -> BTreeSet<IpAddr> {
     ingress(service).iter().filter_map(|ingress| ingress.ip.as_deref()?.parse().ok()).collect()
 }
 
-fn addresses(cluster: &Cluster, service: &Service, spec: &ServiceSpec) -> Result<Vec<LoadBalancerIngress>, String> {
+/// What was told last of the addresses that it does not get; empty if it gets all.
+fn problem(service: &Service) -> &str {
+    let mut conditions = service.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.find(|condition| condition.type_ == PROBLEM).map_or("", |condition| condition.message.as_str())
+}
+
+/// The addresses that a Service gets, and why it does not get others.
+fn addresses(cluster: &Cluster, service: &Service, spec: &ServiceSpec) -> (Vec<LoadBalancerIngress>, Vec<String>) {
     let others: Vec<&Service> = cluster
         .list::<Service>(None)
         .filter(|other| other.metadata.uid != service.metadata.uid && !given(other).is_empty())
         .collect();
-    let asked = asked(service, spec)?;
-    let mut addresses = Vec::new();
-    let mut problem = None;
+    let asked = match asked(service, spec) {
+        Ok(asked) => asked,
+        Err(problem) => return (Vec::new(), vec![problem]),
+    };
+    let (mut addresses, mut problems) = (Vec::new(), Vec::new());
     for family in families(spec) {
-        let asked = asked.iter().find(|address| address.is_ipv4() == (family == "IPv4")).copied();
+        let asked = asked.get(family).copied();
         let found = match &cluster.settings.load_balancer {
-            Pool::Nodes => {
-                let nodes = node_addresses(cluster, family);
-                match asked.filter(|asked| !nodes.contains(asked)) {
-                    Some(asked) => Err(format!("address {asked} is none of the nodes' own, and there is no pool")),
-                    None => shared(&others, spec, asked.map_or(nodes, |asked| vec![asked])),
-                }
-            }
+            Pool::Nodes => of_nodes(cluster, family, asked).and_then(|nodes| shared(&others, spec, nodes)),
             Pool::Addresses(networks) => own(&others, service, (family, asked), networks).map(|address| vec![address]),
         };
         match found {
             Ok(found) => addresses.extend(found),
-            Err(why) => problem = Some(why),
+            Err(problem) => problems.push(problem),
         }
-    }
-    if let Some(problem) = problem.filter(|_| addresses.is_empty()) {
-        return Err(problem);
     }
     let ingress = |address: IpAddr| LoadBalancerIngress {
         ip: Some(address.to_string()),
         ip_mode: Some("VIP".into()),
         ..LoadBalancerIngress::default()
     };
-    Ok(addresses.into_iter().map(ingress).collect())
+    (addresses.into_iter().map(ingress).collect(), problems)
 }
 
-/// The addresses that a Service asks for.
-fn asked(service: &Service, spec: &ServiceSpec) -> Result<Vec<IpAddr>, String> {
+/// The addresses that a Service asks for, by their families.
+fn asked(service: &Service, spec: &ServiceSpec) -> Result<BTreeMap<&'static str, IpAddr>, String> {
     let annotation = service.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ASKED));
     let field = spec.load_balancer_ip.as_deref().filter(|address| !address.is_empty());
     let text = match (annotation, field) {
         (Some(_), Some(_)) => return Err(format!("spec.loadBalancerIP and the annotation {ASKED} are both there")),
         (annotation, field) => annotation.map(String::as_str).or(field).unwrap_or_default(),
     };
-    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    words.map(|word| word.parse().map_err(|_| format!("{word:?} is no address"))).collect()
+    let mut asked = BTreeMap::new();
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        let address: IpAddr = word.parse().map_err(|_| format!("{word:?} is no address"))?;
+        let family = family_of(&address);
+        if !families(spec).contains(&family) {
+            return Err(format!("address {address} is of {family}, which is none of the Service's spec.ipFamilies"));
+        }
+        if let Some(other) = asked.insert(family, address).filter(|other| *other != address) {
+            return Err(format!(
+                "addresses {other} and {address} are both {family}: one of each family may be asked for"
+            ));
+        }
+    }
+    Ok(asked)
+}
+
+/// The ready nodes' addresses of a family; of one that is asked for that one.
+fn of_nodes(cluster: &Cluster, family: &str, asked: Option<IpAddr>) -> Result<Vec<IpAddr>, String> {
+    let mut ready = node_addresses(cluster, family);
+    let Some(asked) = asked else { return Ok(ready) };
+    if !nodes(cluster).any(|node| node_address(node, family) == Some(asked)) {
+        return Err(format!("address {asked} is none of the nodes' own, and there is no pool"));
+    }
+    ready.retain(|address| *address == asked);
+    Ok(ready)
 }
 
 /// All of the nodes' addresses on which nobody else has one of its ports.
@@ -187,8 +226,7 @@ fn own(
     let taken: BTreeMap<IpAddr, &Service> =
         others.iter().flat_map(|other| given(other).into_iter().map(move |address| (address, *other))).collect();
     let in_pool = |address: &IpAddr| networks.iter().any(|network| network.contains(address));
-    let of_family = |address: &IpAddr| address.is_ipv4() == (family == "IPv4");
-    let possible = |address: &IpAddr| of_family(address) && !taken.contains_key(address) && in_pool(address);
+    let possible = |address: &IpAddr| family_of(address) == family && !taken.contains_key(address) && in_pool(address);
     match asked {
         Some(asked) if !in_pool(&asked) => return Err(format!("address {asked} is not in the pool")),
         Some(asked) => {
@@ -226,9 +264,49 @@ fn write(
     cluster: &Cluster,
     key: &ObjectRef,
     service: &Service,
-    ingress: Vec<LoadBalancerIngress>,
+    (ingress, problem): (Vec<LoadBalancerIngress>, &str),
+    now: Timestamp,
 ) -> Option<ObjectChange> {
     let mut status = service.status.clone().unwrap_or_default();
     status.load_balancer = Some(LoadBalancerStatus { ingress: Some(ingress).filter(|ingress| !ingress.is_empty()) });
+    let conditions = status.conditions.get_or_insert_default();
+    let since = conditions.iter().find(|condition| condition.type_ == PROBLEM).map(|c| c.last_transition_time.clone());
+    conditions.retain(|condition| condition.type_ != PROBLEM);
+    if !problem.is_empty() {
+        conditions.push(Condition {
+            type_: PROBLEM.into(),
+            status: "True".into(),
+            reason: FAILED.into(),
+            message: problem.into(),
+            last_transition_time: since.unwrap_or(Time(now)),
+            observed_generation: None,
+        });
+    }
+    status.conditions = status.conditions.filter(|conditions| !conditions.is_empty());
     with_status(cluster, key, &status)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn who_waits() {
+        let check = |kind: &str, families: Value, given: &[&str], expected: bool| {
+            let ingress: Vec<_> = given.iter().map(|ip| json!({ "ip": ip })).collect();
+            let service = serde_json::from_value(json!({
+                "spec": { "type": kind, "ipFamilies": families }, "status": { "loadBalancer": { "ingress": ingress } },
+            }));
+            assert_eq!(waits(&service.unwrap()), expected, "{kind} {families} {given:?}");
+        };
+        check("ClusterIP", json!(["IPv4"]), &[], false);
+        check("LoadBalancer", json!(["IPv4"]), &[], true);
+        check("LoadBalancer", json!(["IPv4"]), &["192.0.2.1"], false);
+        check("LoadBalancer", json!(["IPv4", "IPv6"]), &["192.0.2.1"], true);
+        // Of each of the nodes one.
+        check("LoadBalancer", json!(["IPv4", "IPv6"]), &["192.0.2.1", "192.0.2.2"], true);
+        check("LoadBalancer", json!(["IPv4", "IPv6"]), &["192.0.2.1", "2001:db8::1"], false);
+    }
 }
