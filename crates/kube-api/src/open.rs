@@ -42,6 +42,7 @@ use crate::{
     status::Failure,
     verb::{
         Place, create,
+        delete::{self, Deleted, DeleteOptions},
         patch::{self, Patch},
         update::{Part, Update},
     },
@@ -130,6 +131,7 @@ impl ApiServer {
             metrics: crate::metrics::Metrics::default(),
             random: SystemRandom::new(),
         });
+        leave_other_addresses(&server).await?;
         first(&server, of_cluster).await?;
         let door = Door { tls: Arc::new(tls), certificates, crowd: Crowd::default() };
         Ok(Self { server, authority, door, pki: opening.pki })
@@ -253,19 +255,19 @@ async fn first(server: &Server, more: Vec<Value>) -> Result<(), OpenError> {
         make(server, controller::applied(&object)).await?;
     }
     let (address, port) = server.settings.advertised;
-    let first = server.settings.service_ranges.first().and_then(|range| range.hosts().next());
+    let [(api, first), (names, dns)] = own_addresses(&server.settings);
     if let Some(first) = first {
         let labels = json!({ "component": "apiserver", "provider": "kubernetes" });
         let https = json!({ "name": "https", "port": 443, "protocol": "TCP", "targetPort": port });
-        own_service(server, ("default", "kubernetes"), labels, (first, address), &[https]).await?;
+        own_service(server, api, labels, (first, address), &[https]).await?;
     }
-    if let Some(dns) = server.settings.dns {
+    if let Some(dns) = dns {
         let labels =
             json!({ "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS" });
         let port = |name, protocol| json!({ "name": name, "port": 53, "protocol": protocol, "targetPort": 53 });
         let ports = [port("dns", "UDP"), port("dns-tcp", "TCP")];
         // Somebody may have taken its address before there was this service.
-        if let Err(error) = own_service(server, ("kube-system", "kube-dns"), labels, (dns, dns), &ports).await {
+        if let Err(error) = own_service(server, names, labels, (dns, dns), &ports).await {
             tracing::warn!(%error, "the name service has no service of its own");
         }
     }
@@ -299,6 +301,35 @@ async fn own_service(
         "endpoints": [{ "addresses": [end.to_string()], "conditions": { "ready": true } }], "ports": ports,
     });
     renew(server, slice).await
+}
+
+/// The Services of what the cluster itself serves, by namespace and name: the API, then the name service. Where each is.
+fn own_addresses(settings: &Settings) -> [((&'static str, &'static str), Option<IpAddr>); 2] {
+    let first = settings.service_ranges.first().and_then(|range| range.hosts().next());
+    [(("default", "kubernetes"), first), (("kube-system", "kube-dns"), settings.dns)]
+}
+
+/// Deletes those of them that have another address: a Service keeps its address for life, and the range of services may have become another
+/// one. Only who opens does so: servers with different ranges would delete each other's for ever.
+async fn leave_other_addresses(server: &Server) -> Result<(), OpenError> {
+    for ((namespace, name), address) in own_addresses(&server.settings) {
+        let place = Place { kind: &kind::service::KIND, namespace };
+        let snapshot = server.objects.snapshot().await?;
+        let stored = snapshot.get(&place.key(name)).map(|stored| place.kind.decode(stored));
+        let (Some(stored), Some(address)) = (stored, address) else { continue };
+        let had = stored.text("spec.clusterIP");
+        if had == address.to_string() {
+            continue;
+        }
+        let uid = Some(stored.text("metadata.uid").to_owned());
+        let stays = match delete::delete(server, place, name, &DeleteOptions { uid, ..DeleteOptions::default() }).await {
+            Ok(Deleted::Going(_)) => "its finalizers keep it: remove them".to_owned(),
+            Err(Failure { reason, message, .. }) if reason != "NotFound" => message,
+            _ => continue,
+        };
+        return Err(OpenError::First(format!("Service {name} at {address} instead of {had}"), stays));
+    }
+    Ok(())
 }
 
 /// Makes an object, or brings one that is there to what is said here.

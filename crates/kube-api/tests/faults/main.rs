@@ -5,5 +5,6 @@ mod events;
 mod front;
 mod identity;
 mod objects;
+mod opened_again;
 mod shared;
 mod watchers;
