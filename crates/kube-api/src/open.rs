@@ -42,7 +42,7 @@ use crate::{
     status::Failure,
     verb::{
         Place, create,
-        delete::{self, Deleted, DeleteOptions},
+        delete::{self, DeleteOptions, Deleted},
         patch::{self, Patch},
         update::{Part, Update},
     },
@@ -322,7 +322,8 @@ async fn leave_other_addresses(server: &Server) -> Result<(), OpenError> {
             continue;
         }
         let uid = Some(stored.text("metadata.uid").to_owned());
-        let stays = match delete::delete(server, place, name, &DeleteOptions { uid, ..DeleteOptions::default() }).await {
+        let stays = match delete::delete(server, place, name, &DeleteOptions { uid, ..DeleteOptions::default() }).await
+        {
             Ok(Deleted::Going(_)) => "its finalizers keep it: remove them".to_owned(),
             Err(Failure { reason, message, .. }) if reason != "NotFound" => message,
             _ => continue,
@@ -353,11 +354,15 @@ async fn make(server: &Server, object: Value) -> Result<(), OpenError> {
     let options = WriteOptions::internal("kube-apiserver");
     let namespace = meta::namespace(&object).to_owned();
     let place = Place { kind, namespace: &namespace };
-    if server.objects.snapshot().await?.get(&place.key(meta::name(&object))).is_some() {
+    let key = place.key(meta::name(&object));
+    if server.objects.snapshot().await?.get(&key).is_some() {
         return Ok(());
     }
     match create::create(server, place, &user, object, &options).await {
-        Err(Failure { reason, message, .. }) if reason != "AlreadyExists" => Err(OpenError::First(what, message)),
+        // Unless another server has made it meanwhile.
+        Err(Failure { message, .. }) if server.objects.snapshot().await?.get(&key).is_none() => {
+            Err(OpenError::First(what, message))
+        }
         _ => Ok(()),
     }
 }

@@ -13,6 +13,8 @@ pub async fn take<'s>(
     old: Option<&Value>,
 ) -> Result<Held<'s>, Failure> {
     let held = server.addresses.lock().await;
+    // What other servers have given is seen then.
+    server.objects.snapshot().await?;
     let cluster = server.view.cluster();
     controller::service_address::allocate(&cluster, service, old)
         .map_err(|errors| Failure::invalid(place.kind, meta::name(service), &errors))?;

@@ -263,12 +263,15 @@ async fn what_is_wrong_with_an_object_is_told_before_that_its_name_is_taken() {
     let map = |key: &str| json!({ "metadata": { "name": "a" }, "data": { key: "v" } });
     let twice = check(("", "configmaps"), map("k"), map("a key"), "data[a key]: Invalid value").await;
     assert_eq!(twice, (409, "configmaps \"a\" already exists".to_owned()));
-    let service = |port: u32| {
-        let ports = json!([{ "port": port, "nodePort": 30080 }]);
-        json!({ "metadata": { "name": "a" }, "spec": { "type": "NodePort", "ports": ports } })
-    };
+    let service = |port: u32| json!({ "metadata": { "name": "a" }, "spec": { "ports": [{ "port": port }] } });
     let twice = check(("", "services"), service(80), service(70_000), "must be between 1 and 65535").await;
     assert_eq!(twice, (409, "services \"a\" already exists".to_owned()));
+    // Its port is taken, if only by the one of its name.
+    let spec = json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30080 }] });
+    let service = json!({ "metadata": { "name": "b" }, "spec": spec });
+    let words = "spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated";
+    let twice = check(("", "services"), service.clone(), service, words).await;
+    assert_eq!(twice, (422, format!("Service \"b\" is invalid: {words}")));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ pub fn give(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken<'_>, seed: u3
             continue;
         };
         match addresses.get(index).filter(|address| !address.is_empty()) {
+            Some(wanted) if taken.keeps_address(wanted) => {}
             Some(wanted) => {
                 let problem = match wanted.parse::<IpAddr>() {
                     Ok(address) if taken.has_address(address) => "provided IP is already allocated".to_string(),

@@ -44,21 +44,25 @@ impl Default for Ranges {
 /// The fields of `spec` that are given here.
 const GIVEN: [&str; 6] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "ports", "healthCheckNodePort"];
 
-/// Completes a Service that is about to be written: families, addresses, node ports. What it has, or had before, is kept if it may have it.
+/// Completes a Service that is about to be written: families, addresses, node ports. What it had before is kept, whatever has become
+/// of the ranges; a new one may not have what one of its name has.
 /// Whoever calls this must let no other Service be written in between. A Service that does not parse is left to the validation.
 ///
 /// # Errors
 /// An address or a port that is somebody else's or out of range, families that are not there.
 pub fn allocate(cluster: &Cluster, service: &mut Value, old: Option<&Value>) -> Result<(), Errors> {
     let Ok(mut typed) = Service::deserialize(&*service) else { return Ok(()) };
-    if let Some(old) = old.and_then(|old| Service::deserialize(old).ok()) {
-        inherit(&mut typed, &old);
-        if moves(&typed, &old) {
+    let before = old.and_then(|old| Service::deserialize(old).ok());
+    if let Some(before) = &before {
+        inherit(&mut typed, before);
+        if moves(&typed, before) {
             // No address is looked for: validation says that it may not.
             return Ok(());
         }
     }
-    complete(cluster, &mut typed, &cluster.settings.service)?;
+    let had = before.as_ref().and_then(|before| before.spec.as_ref());
+    let taken = Taken { cluster, asks: old.map(|_| reference(&typed)), had };
+    complete(&mut typed, &taken)?;
     let mut given = json(&typed.spec);
     let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
     for field in GIVEN {
@@ -70,9 +74,8 @@ pub fn allocate(cluster: &Cluster, service: &mut Value, old: Option<&Value>) -> 
     Ok(())
 }
 
-fn complete(cluster: &Cluster, service: &mut Service, ranges: &Ranges) -> Result<(), Errors> {
-    let seed = seed(service);
-    let taken = Taken::by_others(cluster, service);
+fn complete(service: &mut Service, taken: &Taken<'_>) -> Result<(), Errors> {
+    let (seed, ranges) = (seed(service), &taken.cluster.settings.service);
     let Some(spec) = &mut service.spec else { return Ok(()) };
     let mut errors = Errors::default();
     if spec.type_.as_deref() == Some("ExternalName") {
@@ -80,9 +83,9 @@ fn complete(cluster: &Cluster, service: &mut Service, ranges: &Ranges) -> Result
     }
     family::complete(spec, ranges, &mut errors);
     if errors.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
-        address::give(spec, ranges, &taken, seed, &mut errors);
+        address::give(spec, ranges, taken, seed, &mut errors);
     }
-    port::give(spec, ranges, &taken, seed, &mut errors);
+    port::give(spec, ranges, taken, seed, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
@@ -138,12 +141,12 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
         return Outcome::default();
     };
     let ranges = &cluster.settings.service;
+    let taken = Taken { cluster, asks: Some(key.clone()), had: None };
     let mut completed = service.clone();
-    if complete(cluster, &mut completed, ranges).is_ok() {
+    if complete(&mut completed, &taken).is_ok() {
         let repaired = completed != *service && service.metadata.deletion_timestamp.is_none();
         return Vec::from_iter(repaired.then(|| ObjectChange::Update(json(&completed)))).into();
     }
-    let taken = Taken::by_others(cluster, service);
     let mut changes = Vec::new();
     let mut tell = |reason, message, component| {
         let about = change::about::<Service>(&service.metadata);
@@ -175,26 +178,40 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
     changes.into()
 }
 
-/// What other Services have.
+/// What Services have but the one that asks.
 struct Taken<'c> {
     cluster: &'c Cluster,
-    asks: ObjectRef,
+    /// That one, if it is there.
+    asks: Option<ObjectRef>,
+    /// What it had before a change, which it keeps.
+    had: Option<&'c ServiceSpec>,
 }
 
-impl<'c> Taken<'c> {
-    fn by_others(cluster: &'c Cluster, service: &Service) -> Self {
-        let part = |text: &'_ Option<String>| text.clone().unwrap_or_default();
-        let meta = &service.metadata;
-        Taken { cluster, asks: ObjectRef::of::<Service>(&part(&meta.namespace), &part(&meta.name)) }
-    }
-
+impl Taken<'_> {
     fn has_address(&self, address: IpAddr) -> bool {
-        self.cluster.services_at(address).any(|other| *other != self.asks)
+        self.cluster.services_at(address).any(|other| self.asks.as_ref() != Some(other))
     }
 
     fn has_port(&self, port: u16) -> bool {
-        self.cluster.services_on_port(port).any(|other| *other != self.asks)
+        self.cluster.services_on_port(port).any(|other| self.asks.as_ref() != Some(other))
     }
+
+    fn keeps_address(&self, address: &str) -> bool {
+        self.had.is_some_and(|had| had.cluster_ips.iter().flatten().any(|kept| kept == address))
+    }
+
+    fn keeps_port(&self, port: u16) -> bool {
+        let kept = |had: &ServiceSpec| {
+            let of_ports = had.ports.iter().flatten().map(|port| port.node_port);
+            of_ports.chain([had.health_check_node_port]).any(|kept| number(kept) == Some(port))
+        };
+        self.had.is_some_and(kept)
+    }
+}
+
+fn reference(service: &Service) -> ObjectRef {
+    let part = |text: &Option<String>| text.clone().unwrap_or_default();
+    ObjectRef::of::<Service>(&part(&service.metadata.namespace), &part(&service.metadata.name))
 }
 
 /// Every number below `size` once: from a place given by the seed beyond the reserved part to the end, around, then the reserved part.
@@ -214,14 +231,19 @@ fn seed(service: &Service) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
     use serde_json::json;
+
+    use super::super::cluster::Settings;
+    use super::*;
 
     fn check(others: Value, spec: Value, expected: Result<Value, &str>) {
         let network = |text: &str| text.parse::<IpNet>().unwrap();
         let ranges =
             Ranges { networks: vec![network("10.0.0.0/24"), network("fd00::/112")], node_ports: 30_000..=30_099 };
         let mut cluster = Cluster::default();
+        cluster.settings = Arc::new(Settings { service: ranges, ..Settings::default() });
         for (index, spec) in others.as_array().unwrap().iter().enumerate() {
             let value =
                 json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("o{index}")}, "spec": spec});
@@ -229,7 +251,8 @@ mod tests {
         }
         let service = json!({"metadata": {"name": "web", "namespace": "default", "uid": "u"}, "spec": spec});
         let mut service: Service = serde_json::from_value(service).unwrap();
-        let result = complete(&cluster, &mut service, &ranges);
+        let taken = Taken { cluster: &cluster, asks: None, had: None };
+        let result = complete(&mut service, &taken);
         match expected {
             Ok(expected) => {
                 result.unwrap();
@@ -240,7 +263,7 @@ mod tests {
                 let copy: Service =
                     serde_json::from_value(json!({"metadata": service.metadata, "spec": spec})).unwrap();
                 let mut again = copy.clone();
-                complete(&cluster, &mut again, &ranges).unwrap();
+                complete(&mut again, &taken).unwrap();
                 assert_eq!(again, copy, "a second time changes nothing");
             }
             Err(message) => assert_eq!(result.unwrap_err().to_string(), message),
@@ -312,6 +335,30 @@ mod tests {
             json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}]}),
             Ok(json!({"ports": [{"port": 80}]})),
         );
+    }
+
+    #[test]
+    fn what_was_given_is_kept() {
+        let ports = |first: u16| json!([{"port": 80, "protocol": "TCP", "nodePort": first}]);
+        let service = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}, "spec": spec});
+        let spec = json!({"type": "NodePort", "clusterIP": "10.9.0.9", "clusterIPs": ["10.9.0.9"], "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack", "ports": ports(40_000)});
+        let mut cluster = Cluster::default();
+        let old = service(spec.clone());
+        cluster.put("/core/services/default/web", 1, old.to_string().into()).unwrap();
+        let check = |changes: Value, expected: Result<(), &str>| {
+            let mut spec = spec.clone();
+            json_patch::merge(&mut spec, &changes);
+            let mut new = service(spec.clone());
+            let result = allocate(&cluster, &mut new, Some(&old)).map_err(|errors| errors.to_string());
+            assert_eq!(result, expected.map_err(str::to_owned), "{changes}");
+            assert_eq!(new["spec"], spec, "{changes}");
+        };
+        check(json!({"selector": {"app": "web"}}), Ok(()));
+        let words = "spec.ports[0].nodePort: Invalid value: 40001: provided port is not in the valid range. The range of valid ports is 30000-32767";
+        check(json!({"ports": ports(40_001)}), Err(words));
+        let mut again = old.clone();
+        assert!(allocate(&cluster, &mut again, None).is_err(), "one of its name has it");
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub fn give(spec: &mut ServiceSpec, ranges: &Ranges, taken: &Taken<'_>, seed: u3
 }
 
 fn check(port: u16, ranges: &Ranges, taken: &Taken<'_>, field: &Path, errors: &mut Errors) {
+    if taken.keeps_port(port) {
+        return;
+    }
     if !ranges.node_ports.contains(&port) {
         let (from, to) = (ranges.node_ports.start(), ranges.node_ports.end());
         let detail = format!("provided port is not in the valid range. The range of valid ports is {from}-{to}");
