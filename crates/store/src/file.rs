@@ -108,8 +108,11 @@ fn create(path: &Path, form: &'static Form) -> Result<(), StoreError> {
 }
 
 fn connect(path: &Path, form: &'static Form) -> Result<Connection, StoreError> {
-    let size = std::fs::metadata(path).map_err(|e| StoreError::io(path, e))?.len();
-    if size == 0 {
+    let found = std::fs::metadata(path).map_err(|e| StoreError::io(path, e))?;
+    if !found.is_file() {
+        return Err(StoreError::Foreign { path: path.to_owned(), noun: form.noun });
+    }
+    if found.len() == 0 {
         return Err(StoreError::Damaged { path: path.to_owned(), what: "it is empty".to_owned(), holds: form.holds });
     }
     let sqlite = |e| StoreError::sqlite(path, form.holds, e);

@@ -27,7 +27,7 @@ fn damaged_files_are_refused_with_the_remedy() {
             "cp state.db kube.db && rm -f kube.db-*",
             "kube.db is not a linkspan store of Kubernetes objects: move it away",
         ),
-        ("rm kube.db && mkdir kube.db", "kube.db"),
+        ("rm kube.db && mkdir kube.db", "kube.db is not a linkspan store of Kubernetes objects: move it away"),
         (
             "sqlite3 kube.db 'pragma user_version = 99'",
             "has layout 99 and this linkspan knows 1: use the version that wrote it",
@@ -35,7 +35,7 @@ fn damaged_files_are_refused_with_the_remedy() {
         ("echo junk > pki/ca.key", "pki/ca.key holds no usable key or certificate"),
         ("rm pki/ca.key", "pki/ca.key is not there, though the certificate is: restore it from a copy"),
         ("cp pki/sa.key pki/ca.key", "pki/ca.key is not the key of"),
-        ("rm -rf pki && echo > pki", "pki"),
+        ("rm -rf pki && echo > pki", "pki is not a folder: restore it from a copy, or remove it"),
     ] {
         damage(how);
         // Who asks for Kubernetes by name gets it or nothing; bounded, since what is not refused would serve.

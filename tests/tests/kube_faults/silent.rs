@@ -33,6 +33,10 @@ fn who_does_not_read_is_cut_off_and_a_node_that_does_not_speak_is_lost_until_it_
     ghost.is("Ready", "");
 
     let deaf = deaf(&cluster);
+    let peers = || cluster.host.sh("ss -Htn state established '( sport = :6443 )'").ok();
+    let connected =
+        |peers: &str| deaf.iter().filter(|client| peers.split_whitespace().any(|word| word == *client)).count();
+    assert_eq!(connected(&peers()), WATCHERS, "those who do not read are connected: {deaf:?}");
     let before = rss_kib(&cluster);
     change(&cluster);
     let grown = rss_kib(&cluster).saturating_sub(before);
@@ -41,9 +45,7 @@ fn who_does_not_read_is_cut_off_and_a_node_that_does_not_speak_is_lost_until_it_
     // Nobody has heard of the node for long by now, or soon; nor of those who do not read.
     ghost.is("NotReady", "node.kubernetes.io/unreachable");
     assert_eq!(ghost.field(READY_MESSAGE), "Kubelet stopped posting node status.");
-    let there = || cluster.host.sh("ss -Htn state established '( sport = :6443 )'").ok();
-    let is_there = |there: &str| there.split_whitespace().any(|word| deaf.iter().any(|client| client == word));
-    eventually_fits("those who do not read are cut off", there, |there| !is_there(there));
+    eventually_fits("those who do not read are cut off", peers, |peers| connected(peers) == 0);
     let lease = "{ apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: { name: ghost, namespace: kube-node-lease }, spec: { renewTime: \"NOW\" } }";
     let now = cluster.host.sh("date -u +%Y-%m-%dT%H:%M:%S.000000Z").ok();
     cluster.apply(&lease.replace("NOW", &now)).ok();

@@ -38,6 +38,12 @@ pub enum AuthorityError {
         /// Why not.
         source: io::Error,
     },
+    /// The folder is something else.
+    #[error("{} is not a folder: restore it from a copy, or remove it to start with a new authority, which no old kubeconfig knows", path.display())]
+    NoFolder {
+        /// What is there.
+        path: PathBuf,
+    },
     /// A file does not hold what it should.
     #[error("{} holds no usable key or certificate ({source}): restore it from a copy, or remove the folder to start with a new authority, which no old kubeconfig knows", path.display())]
     Damaged {
@@ -106,7 +112,12 @@ impl Authority {
             let path = path.to_owned();
             move |source| AuthorityError::File { what, path, source }
         };
-        fs::create_dir_all(folder).map_err(file("make", folder))?;
+        match fs::create_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(AuthorityError::NoFolder { path: folder.to_owned() });
+            }
+            made => made.map_err(file("make", folder))?,
+        }
         let (certificate, key, token) = (folder.join("ca.crt"), folder.join("ca.key"), folder.join("sa.key"));
         // The certificate comes last: with it, the key is there too.
         if !certificate.exists() {
