@@ -1,9 +1,10 @@
 //! Linux: network namespaces, links, addresses, routes, settings and nftables by netlink, and what else of the network only the kernel
 //! knows (connections, sockets that listen, the host's own routes).
 //!
-//! This is the only crate with `unsafe` and with netlink. It does what a plan says and reports what is there; it decides nothing.
-//! Everything is synchronous: a netlink request is worked off while it is sent.
+//! This is the only crate with netlink and with `unsafe`, so that the program's allocator is here too. It does what a plan says and
+//! reports what is there; it decides nothing. Everything is synchronous: a netlink request is worked off while it is sent.
 
+pub mod allocator;
 mod apply;
 pub mod cgroup_device;
 pub mod conntrack;

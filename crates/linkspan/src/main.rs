@@ -12,6 +12,11 @@ mod world;
 
 use std::{env, process::ExitCode};
 
+use kernel::allocator::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator::new();
+
 fn main() -> ExitCode {
     // The shim, the init inside containers and the first process of a sandbox are this binary too; they must run before any thread exists.
     let mut args = env::args_os().skip(1);

@@ -48,7 +48,11 @@ struct Daemon {
 
 /// Runs the verb of the command line.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    if matches!(verb, Verb::Up(_) | Verb::Gateway(_)) {
+        crate::ALLOCATOR.hurry();
+    }
+    let result = match verb {
         Verb::Up(verb) => verb.run(),
         Verb::Down(verb) => verb.run(),
         Verb::Map(verb) => verb.run(),
