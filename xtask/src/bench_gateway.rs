@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    packages,
+    dist, packages,
     run::{Result, command, output, step},
 };
 
@@ -52,12 +52,7 @@ impl BenchGateway {
         )?;
         let binary = match &self.binary {
             Some(binary) => binary.clone(),
-            None => {
-                step(&mut command("cargo", ["build", "--release", "-p", "proxy", "--example", "gateway"]))?;
-                let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-                // The target is named in .cargo/config.toml.
-                target.join("x86_64-unknown-linux-gnu/release/examples/gateway")
-            }
+            None => dist::build(&["--package", "proxy", "--example", "gateway"])?.join("examples/gateway"),
         };
         let me = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
         let mut inside = command("unshare", ["-n", "--"]);

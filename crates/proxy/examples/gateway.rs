@@ -9,13 +9,18 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use kernel::allocator::Allocator;
 use proxy::http::{
     Gateway, Limits, Listeners, Settings,
     host::Host,
     table::{Backend, Path, Routes, Table},
 };
 
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator::new();
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ALLOCATOR.hurry();
     let addresses = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<Vec<SocketAddr>, _>>()?;
     let [listen, endpoints @ ..] = &addresses[..] else { return Err("gateway LISTEN ENDPOINT...".into()) };
     let backend = Backend { name: "bench".to_owned(), endpoints: endpoints.to_vec(), ..Backend::default() };
