@@ -34,6 +34,7 @@ use kube::Client;
 use model::NetworkId;
 use runtime::image::RegistrySettings;
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 pub use event::Recorder;
 pub use kubelet::Kubelet;
@@ -44,8 +45,8 @@ pub use pod::network::ClusterNames;
 pub struct Agent {
     /// The API.
     pub client: Client,
-    /// Containers and networks.
-    pub engine: Engine,
+    /// Containers and networks, once they are there: what the API has of services is asked for meanwhile.
+    pub engine: oneshot::Receiver<Engine>,
     /// Where the files of containers are.
     pub places: Places,
     /// Where images come from.
@@ -54,6 +55,8 @@ pub struct Agent {
     pub node: NodeSettings,
     /// Where kubelet's API is served; none for not at all.
     pub kubelet: Option<Kubelet>,
+    /// Told when the services that the API had at first are in effect.
+    pub served: oneshot::Sender<()>,
 }
 
 /// Why the agent does not start.
@@ -87,9 +90,15 @@ pub(crate) struct Shared {
 
 /// Runs the node's agent until it is dropped. Pods go on without it, and another one finds them by their labels.
 pub async fn run(agent: Agent) -> Result<(), AgentError> {
-    let Agent { client, engine, places, registries, node, kubelet } = agent;
-    let network = network::ensure(&engine, &node).await.map_err(AgentError::Network)?;
-    network::join(&engine, &node, &network).await.map_err(AgentError::Network)?;
+    let Agent { client, engine, places, registries, node, kubelet, served } = agent;
+    let mut sources = services::Sources::new(&client, &node);
+    let network = sources.until(async {
+        let engine = engine.await.map_err(|_| EngineError::Closed)?;
+        let network = network::ensure(&engine, &node).await?;
+        network::join(&engine, &node, &network).await?;
+        Ok((engine, network))
+    });
+    let (engine, network) = network.await.map_err(AgentError::Network)?;
     let (recorder, telling) = Recorder::new(client.clone(), node.name.clone());
     let capacity = node::capacity();
     let shared = Arc::new(Shared {
@@ -112,7 +121,7 @@ pub async fn run(agent: Agent) -> Result<(), AgentError> {
     if let Some(kubelet) = kubelet {
         tasks.spawn(kubelet::serve(kubelet, Arc::clone(&shared), known.clone()).await.map_err(AgentError::Kubelet)?);
     }
-    tasks.spawn(services::run(Arc::clone(&shared)));
+    tasks.spawn(services::run(Arc::clone(&shared), sources, served));
     tasks.spawn(pods::follow(shared, known));
     // They end with the set, when whoever runs the agent lets go of it.
     while tasks.join_next().await.is_some() {}

@@ -11,6 +11,7 @@ mod port;
 mod progress;
 mod read;
 mod refused;
+mod told;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,6 @@ use std::{
 use engine::Engine;
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use kube::{
     Api, Client,
     runtime::watcher::{self, Event, watcher},
@@ -31,6 +31,7 @@ use model::{
     Command, State,
     service::{Condition, EndpointSlice, NamespacedName, Report, ServiceReport, ServiceWish, Unready},
 };
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use self::{
@@ -38,7 +39,7 @@ use self::{
     progress::Progress,
     read::{Node, ZONE, name_of, slice, wish},
 };
-use crate::Shared;
+use crate::{NodeSettings, Shared};
 
 /// How long after a failure of the API, or of the engine, it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -50,51 +51,92 @@ const LEAVING: Duration = Duration::from_secs(2);
 /// When an object of endpoints was last changed, and so when its change should have been in effect.
 const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
-/// Follows services and endpoint slices, and tells how far it is.
-pub(crate) async fn run(shared: Arc<Shared>) {
+/// Follows services and endpoint slices, and tells how far it is. `served` is told when those that the API had first are in effect.
+pub(crate) async fn run(shared: Arc<Shared>, sources: Sources, served: oneshot::Sender<()>) {
     let progress = Arc::new(Progress::default());
     tokio::join!(
-        follow(&shared, &progress),
+        follow(&shared, &progress, sources, served),
         health::serve(&shared, &progress),
         metrics::serve(&shared, &progress),
         refused::tell(&shared),
     );
 }
 
-async fn follow(shared: &Arc<Shared>, progress: &Arc<Progress>) {
-    let node = Node { name: shared.node.name.clone(), zone: shared.node.labels.get(ZONE).cloned() };
-    let mut services = Source::<core::Service, ServiceWish>::new(&shared.client);
-    let mut slices = Source::<discovery::EndpointSlice, EndpointSlice>::new(&shared.client);
-    let mut check_ports = CheckPorts::new(shared, progress);
+async fn follow(shared: &Arc<Shared>, progress: &Arc<Progress>, mut sources: Sources, served: oneshot::Sender<()>) {
+    let (mut check_ports, mut served) = (CheckPorts::new(shared, progress), Some(served));
     loop {
+        let (report, triggered) = sources.report().await;
+        check_ports.follow(&report.services).await;
+        submit(shared, progress, report, &triggered).await;
+        // Nobody need wait for it.
+        let _ = served.take().map(|served| served.send(()));
+    }
+}
+
+/// Services and endpoint slices, as the API tells of them.
+pub(crate) struct Sources {
+    services: Source<told::Service, ServiceWish>,
+    slices: Source<told::EndpointSlice, EndpointSlice>,
+    node: Node,
+}
+
+impl Sources {
+    /// Those of the API, as the node sees them.
+    pub(crate) fn new(client: &Client, node: &NodeSettings) -> Self {
+        let node = Node { name: node.name.clone(), zone: node.labels.get(ZONE).cloned() };
+        Self { services: Source::new(client), slices: Source::new(client), node }
+    }
+
+    /// Takes what comes until something else is ready.
+    pub(crate) async fn until<T>(&mut self, ready: impl Future<Output = T>) -> T {
+        tokio::pin!(ready);
+        loop {
+            tokio::select! {
+                ready = &mut ready => return ready,
+                told = self.take() => pause(told).await,
+            }
+        }
+    }
+
+    /// What is to be reported next, and when it was changed. All that has come meanwhile goes in one report.
+    async fn report(&mut self) -> (ServiceReport, Vec<Timestamp>) {
+        loop {
+            // Services of which no endpoints are known yet would refuse everybody for a moment.
+            if self.services.is_known && self.slices.is_known {
+                let report = ServiceReport { services: self.services.report(), slices: self.slices.report() };
+                if report != ServiceReport::default() {
+                    let triggered = [&mut self.services.triggered, &mut self.slices.triggered];
+                    return (report, triggered.map(std::mem::take).concat());
+                }
+            }
+            pause(self.take().await).await;
+            for _ in 0..BATCH_MAX {
+                let Some(told) = self.take().now_or_never() else { break };
+                pause(told).await;
+            }
+        }
+    }
+
+    /// Takes the next that comes. Nothing is lost when the future is dropped.
+    async fn take(&mut self) -> Told {
+        let node = &self.node;
         tokio::select! {
-            event = services.events.next() => services.take(event, &|one| Some((name_of(&one.metadata), wish(one)))).await,
-            event = slices.events.next() => slices.take(event, &|one| Some((name_of(&one.metadata), slice(one, &node)))).await,
+            event = self.services.events.next() => self.services.take(event, &|one| (name_of(&one.metadata), wish(one))),
+            event = self.slices.events.next() => self.slices.take(event, &|one| (name_of(&one.metadata), slice(one, node))),
         }
-        // All that has come meanwhile goes in one report.
-        for _ in 0..BATCH_MAX {
-            let service = services.events.next().now_or_never();
-            let slice_event = slices.events.next().now_or_never();
-            if service.is_none() && slice_event.is_none() {
-                break;
-            }
-            if let Some(event) = service {
-                services.take(event, &|one| Some((name_of(&one.metadata), wish(one)))).await;
-            }
-            if let Some(event) = slice_event {
-                slices.take(event, &|one| Some((name_of(&one.metadata), slice(one, &node)))).await;
-            }
-        }
-        // Services of which no endpoints are known yet would refuse everybody for a moment.
-        if !(services.is_known && slices.is_known) {
-            continue;
-        }
-        let report = ServiceReport { services: services.report(), slices: slices.report() };
-        if report != ServiceReport::default() {
-            check_ports.follow(&report.services).await;
-            let triggered = [&mut services.triggered, &mut slices.triggered].map(std::mem::take).concat();
-            submit(shared, progress, report, &triggered).await;
-        }
+    }
+}
+
+/// Whether the API tells what there is.
+enum Told {
+    Yes,
+    No,
+}
+
+/// It is not asked again at once when it does not tell.
+async fn pause(told: Told) {
+    if matches!(told, Told::No) {
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
@@ -160,7 +202,7 @@ struct Source<K, M> {
 }
 
 /// Reads an object; one without a meaning here (somebody else's service) is as if it were not there.
-type Read<'r, K, M> = &'r (dyn Fn(&K) -> Option<(NamespacedName, Option<M>)> + Sync);
+type Read<'r, K, M> = &'r (dyn Fn(K) -> (NamespacedName, Option<M>) + Sync);
 
 impl<K, M> Source<K, M>
 where
@@ -171,22 +213,23 @@ where
         Self { events, is_known: false, listed: None, all: None, changes: BTreeMap::new(), triggered: Vec::new() }
     }
 
-    async fn take(&mut self, event: Option<Result<Event<K>, watcher::Error>>, read: Read<'_, K, M>) {
+    fn take(&mut self, event: Option<Result<Event<K>, watcher::Error>>, read: Read<'_, K, M>) -> Told {
         match event {
             Some(Ok(event)) => self.apply(event, read),
             Some(Err(error)) => {
                 warn!(%error, kind = %K::kind(&()), "what changes is not told; it is asked again");
-                tokio::time::sleep(AGAIN).await;
+                return Told::No;
             }
             None => {}
         }
+        Told::Yes
     }
 
     fn apply(&mut self, event: Event<K>, read: Read<'_, K, M>) {
         match event {
             Event::Init => self.listed = Some(BTreeMap::new()),
             Event::InitApply(object) => {
-                if let (Some(listed), Some((name, Some(meaning)))) = (&mut self.listed, read(&object)) {
+                if let (Some(listed), (name, Some(meaning))) = (&mut self.listed, read(object)) {
                     listed.insert(name, meaning);
                 }
             }
@@ -198,9 +241,9 @@ where
             Event::Apply(object) => {
                 let said = object.meta().annotations.as_ref().and_then(|said| said.get(TRIGGERED));
                 self.triggered.extend(said.and_then(|at| at.parse::<Timestamp>().ok()));
-                self.changes.extend(read(&object));
+                self.changes.extend([read(object)]);
             }
-            Event::Delete(object) => self.changes.extend(read(&object).map(|(name, _)| (name, None))),
+            Event::Delete(object) => drop(self.changes.insert(name_of(object.meta()), None)),
         }
     }
 
@@ -244,8 +287,8 @@ mod tests {
             ("everybody", json!({ "publishNotReadyAddresses": true }), json!({ "ready": true, "terminating": true })),
         ] {
             let object = json!({ "metadata": { "namespace": "shop", "name": name }, "spec": spec });
-            let service: core::Service = serde_json::from_value(object).expect("a service");
-            let wish = wish(&service).expect("ours");
+            let service: told::Service = serde_json::from_value(object).expect("a service");
+            let wish = wish(service).expect("ours");
             let service = model::Service { wish, frontends: vec![], contested: vec![], slots: vec![] };
             state.services.insert(service.wish.name.clone(), Arc::new(service));
             let object = json!({
@@ -254,8 +297,8 @@ mod tests {
                 "ports": [{ "port": 80 }],
                 "endpoints": [{ "addresses": ["10.0.0.9"] }, { "addresses": ["10.0.0.1"], "conditions": conditions }],
             });
-            let object: discovery::EndpointSlice = serde_json::from_value(object).expect("a slice");
-            let slice = slice(&object, &node).expect("ours");
+            let object: told::EndpointSlice = serde_json::from_value(object).expect("a slice");
+            let slice = slice(object, &node).expect("ours");
             state.slices.insert(slice.name.clone(), Arc::new(slice));
         }
         let of = |address: [u8; 4]| -> Vec<_> {

@@ -137,10 +137,20 @@ impl ApiServer {
         Ok(Self { server, authority, door, pki: opening.pki })
     }
 
-    /// Serves at these, and runs the controllers, until `shutdown` ends. Connections that are open then are cut when the runtime ends.
-    pub async fn serve(&self, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()> + Send) {
+    /// Serves at these, and runs the controllers once `control` has ended, until `shutdown` ends. Connections that are open then are cut when
+    /// the runtime ends.
+    pub async fn serve(
+        &self,
+        listeners: Vec<TcpListener>,
+        control: impl Future<Output = ()> + Send + 'static,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
         let mut tasks = JoinSet::new();
-        tasks.spawn(run::run(self.server.clone(), Lead::new(&self.pki)));
+        let controllers = run::run(self.server.clone(), Lead::new(&self.pki));
+        tasks.spawn(async move {
+            control.await;
+            controllers.await;
+        });
         tasks.spawn(keep(self.server.clone()));
         tasks.spawn(expire::run(self.server.objects.clone()));
         for listener in listeners {

@@ -1,4 +1,5 @@
-//! The objects as the controllers see them, kept up with the store. Whoever looks sees all that was written before.
+//! The objects as the controllers see them, kept up with the store. Whoever looks sees all that was written before. They are read when
+//! somebody looks first: a server that starts serves what it has before.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,16 +16,17 @@ struct Seen {
     cluster: Cluster,
     watch: Watch,
     changes: Vec<Change>,
+    /// The first objects, until they are read.
+    unread: Option<Snapshot>,
 }
 
 impl View {
-    /// Reads all objects. They are the first changes.
+    /// Of all objects. They are the first changes.
     pub fn open(objects: &Objects, settings: Settings) -> Result<Self, store::objects::Compacted> {
         let snapshot = objects.cached();
         let watch = objects.watch("/", snapshot.revision)?;
         let (objects, cluster) = (objects.clone(), Cluster::new(settings));
-        let mut seen = Seen { objects, cluster, watch, changes: Vec::new() };
-        seen.list(&snapshot);
+        let seen = Seen { objects, cluster, watch, changes: Vec::new(), unread: Some(snapshot) };
         Ok(Self(Mutex::new(seen)))
     }
 
@@ -55,6 +57,9 @@ impl View {
 
 impl Seen {
     fn catch_up(&mut self) {
+        if let Some(first) = self.unread.take() {
+            self.list(&first);
+        }
         loop {
             match self.watch.try_next() {
                 Ok(Some(event)) => self.take(&event),
@@ -103,5 +108,41 @@ impl Seen {
             Ok(change) => self.changes.push(change),
             Err(error) => tracing::warn!(%error, "an object cannot be read"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use store::objects::{Expect, Options};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_there_and_what_came_since_is_told_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("kube.db");
+        let objects = Objects::open_sqlite(&file, Options::default()).await.expect("a store");
+        let write = async |name: &str, deleted: bool| {
+            let object = json!({ "metadata": { "name": name, "namespace": "shop" } });
+            let value = (!deleted).then(|| object.to_string().into());
+            objects.write(&format!("/core/configmaps/shop/{name}"), Expect::Any, value).await.expect("it is written");
+        };
+        write("a", false).await;
+        write("b", false).await;
+        let view = View::open(&objects, Settings::default()).expect("a view");
+        write("b", true).await;
+        write("c", false).await;
+        let told = |changes: Vec<Change>| -> Vec<(bool, bool)> {
+            changes.iter().map(|change| (change.before.is_some(), change.after.is_some())).collect()
+        };
+        let names = |cluster: &Cluster| -> Vec<String> {
+            cluster.objects().map(|object| object.reference.name().to_owned()).collect()
+        };
+        assert_eq!(names(&view.cluster()), ["a", "c"]);
+        let (cluster, changes) = view.changes();
+        assert_eq!(names(&cluster), ["a", "c"]);
+        assert_eq!(told(changes), [(false, true), (false, true), (true, false), (false, true)]);
+        assert_eq!(told(view.changes().1), []);
     }
 }

@@ -12,6 +12,7 @@ use std::{
             net::{SocketAddr as UnixAddr, UnixListener, UnixStream},
         },
     },
+    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -32,7 +33,10 @@ use rustix::{
 };
 use store::{Store, StoreError};
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -147,11 +151,24 @@ enum End {
 async fn serve(setup: Setup) -> Result<End, DaemonError> {
     let (docker, socket) = docker_socket(&setup)?;
     let admin = bind(&admin::socket(&setup.run_dir), 0o600, None)?;
-    let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
     if let Some(lock) = lock_network()? {
         tokio::spawn(hold(tokio_listener(lock)?));
     }
     let images = image::Store::open(&setup.data_root)?;
+    // Beside all that follows.
+    let (tell_engine, engine) = tokio::sync::oneshot::channel();
+    let kube = setup.kube.as_ref().map(|face| {
+        let kube = kube::Setup {
+            face: face.clone(),
+            data_root: setup.data_root.clone(),
+            run_dir: setup.run_dir.clone(),
+            images: images.clone(),
+            registries: registries(&setup.images),
+            engine,
+        };
+        tokio::spawn(kube::Kube::open(kube))
+    });
+    let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
     if setup.demo {
         images.assemble_demo(Path::new("/proc/self/exe")).await?;
     }
@@ -200,17 +217,11 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         let _ = ended.await;
     });
     let api = tokio::spawn(api);
-    let mut kube = match setup.kube {
-        Some(face) => {
-            let kube = kube::Setup {
-                face,
-                data_root: setup.data_root.clone(),
-                run_dir: setup.run_dir.clone(),
-                engine: engine.clone(),
-                images,
-                registries: registries(&setup.images),
-            };
-            open_kube(&kube).await?
+    let mut kube = match kube.zip(setup.kube) {
+        Some((kube, face)) => {
+            // Without a Kubernetes face there is no node.
+            let _ = tell_engine.send(engine.clone());
+            opened(kube, face.listen).await?
         }
         None => {
             // Its services would be led to pods that nobody looks after.
@@ -236,9 +247,14 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
     outcome
 }
 
-/// Opens the Kubernetes face. Who did not ask for it by name is not kept from containers when it cannot be had.
-async fn open_kube(setup: &kube::Setup) -> Result<Option<kube::Kube>, DaemonError> {
-    match (kube::Kube::open(setup).await, setup.face.listen) {
+/// The Kubernetes face, once it is open. Who did not ask for it by name is not kept from containers when it cannot be had.
+async fn opened(
+    kube: JoinHandle<Result<kube::Kube, kube::KubeError>>,
+    listen: config::Listen,
+) -> Result<Option<kube::Kube>, DaemonError> {
+    // Nobody aborts it.
+    let kube = kube.await.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+    match (kube, listen) {
         (Ok(kube), _) => {
             info!(kubeconfig = %kube.kubeconfig().display(), "the Kubernetes API is there");
             Ok(Some(kube))

@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use engine::{Engine, Places};
@@ -25,7 +26,12 @@ use runtime::image::{self, RegistrySettings};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use store::objects::{Etcd, Objects, ObjectsError, Options};
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::config;
 
@@ -36,6 +42,10 @@ const NODE_PORTS: (u16, u16) = (30000, 32767);
 const API_PORT: u16 = 6443;
 /// The port of the node's own API.
 const KUBELET_PORT: u16 = 10250;
+/// The longest that is waited for an etcd, and until the node has its services.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long after an etcd could not be reached it is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// The domain of the cluster's names.
 const DOMAIN: &str = "cluster.local";
 
@@ -47,12 +57,12 @@ pub struct Setup {
     pub data_root: PathBuf,
     /// Where its kubeconfig goes.
     pub run_dir: PathBuf,
-    /// Containers and networks.
-    pub engine: Engine,
     /// Where the gateway's image goes.
     pub images: image::Store,
     /// Where images come from.
     pub registries: RegistrySettings,
+    /// Containers and networks, once they are there: the API does not wait for them.
+    pub engine: oneshot::Receiver<Engine>,
 }
 
 /// Why it does not start.
@@ -90,12 +100,21 @@ pub struct Kube {
     end: oneshot::Sender<()>,
     served: JoinHandle<()>,
     node: JoinHandle<()>,
-    kubeconfig: PathBuf,
+    kubeconfig: Kept,
+}
+
+/// A file that is there for as long as this is.
+struct Kept(PathBuf);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 impl Kube {
-    /// Opens the objects and serves the API.
-    pub async fn open(setup: &Setup) -> Result<Self, KubeError> {
+    /// Opens the objects and serves the API, from which the node learns what to do once it has its engine.
+    pub async fn open(setup: Setup) -> Result<Self, KubeError> {
         let (listener, local) = match setup.face.listen {
             config::Listen::Asked(at) => bind(at).await.map_err(|e| KubeError::Listen(at, e))?,
             config::Listen::Usual(at) => bind_near(at).await.map_err(|e| KubeError::Listen(at, e))?,
@@ -103,7 +122,7 @@ impl Kube {
         let (inside, api_port) = inside(setup.face.ranges.api, local)?;
         let listeners = [listener].into_iter().chain(inside).collect();
         let objects = match &setup.face.store {
-            Some(url) => Objects::open_etcd(Etcd::parse(url, None)?, Options::default()).await?,
+            Some(url) => in_etcd(Etcd::parse(url, None)?).await?,
             None => Objects::open_sqlite(&setup.data_root.join("kube.db"), Options::default()).await?,
         };
         let server = ApiServer::open(Opening {
@@ -117,14 +136,20 @@ impl Kube {
         let kubeconfig = setup.run_dir.join("kubeconfig");
         let admin = server.kubeconfig(reachable(local), "kubernetes-admin", MASTERS)?;
         private(&kubeconfig, &format!("{admin:#}\n")).map_err(|e| KubeError::File(kubeconfig.clone(), e))?;
-        let agent = agent(setup, &server, reachable(local)).await?;
+        let kubeconfig = Kept(kubeconfig);
+        let (tell, told) = oneshot::channel();
+        let images = setup.images.clone();
+        let agent = agent(setup, &server, reachable(local), tell).await?;
         let (end, ended) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
-            // A dropped sender is the end too.
+            // Traffic goes first. A node that does not come to it holds up nothing else.
+            let control = async {
+                let _ = timeout(PATIENCE, told).await;
+                tokio::spawn(gateway_image(images));
+            };
             let until = async { drop(ended.await) };
-            server.serve(listeners, until).await;
+            server.serve(listeners, control, until).await;
         });
-        tokio::spawn(gateway_image(setup.images.clone()));
         let node = tokio::spawn(async move {
             if let Err(error) = kube_agent::run(agent).await {
                 tracing::error!(%error, "this node runs no pods");
@@ -135,7 +160,7 @@ impl Kube {
 
     /// Where its kubeconfig is.
     pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
+        &self.kubeconfig.0
     }
 
     /// Ends serving; what was acknowledged is kept.
@@ -145,7 +170,18 @@ impl Kube {
         drop(self.served.await);
         self.objects.close().await;
         // Nobody answers there any more.
-        let _ = fs::remove_file(&self.kubeconfig);
+        drop(self.kubeconfig);
+    }
+}
+
+/// The objects in an etcd. One that is started at the same time is waited for.
+async fn in_etcd(etcd: Etcd) -> Result<Objects, ObjectsError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Objects::open_etcd(etcd.clone(), Options::default()).await {
+            Err(ObjectsError::Unreachable { .. }) if Instant::now() < until => sleep(AGAIN).await,
+            outcome => return outcome,
+        }
     }
 }
 
@@ -157,7 +193,12 @@ async fn gateway_image(images: image::Store) {
 }
 
 /// What runs this machine's pods. It knows the server by its URL, as on any cluster.
-async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Agent, KubeError> {
+async fn agent(
+    setup: Setup,
+    server: &ApiServer,
+    api: SocketAddr,
+    served: oneshot::Sender<()>,
+) -> Result<Agent, KubeError> {
     let name = node_name();
     let ranges = &setup.face.ranges;
     let own = own_addresses(ranges.pods.len() > 1);
@@ -171,9 +212,9 @@ async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Age
     let (major, minor) = KUBERNETES;
     Ok(Agent {
         client,
-        engine: setup.engine.clone(),
-        places: Places { data_root: setup.data_root.clone(), run_dir: setup.run_dir.clone() },
-        registries: setup.registries.clone(),
+        engine: setup.engine,
+        places: Places { data_root: setup.data_root, run_dir: setup.run_dir },
+        registries: setup.registries,
         node: NodeSettings {
             name,
             addresses: own,
@@ -189,6 +230,7 @@ async fn agent(setup: &Setup, server: &ApiServer, api: SocketAddr) -> Result<Age
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         kubelet: Some(Kubelet { listener, tls }),
+        served,
     })
 }
 

@@ -15,6 +15,8 @@ use model::{
     },
 };
 
+use super::told;
+
 /// Others serve the services that name them here.
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 /// Whose slice it is.
@@ -34,11 +36,11 @@ pub fn name_of(metadata: &ObjectMeta) -> NamespacedName {
 }
 
 /// What a service asks for; none for one that somebody else serves.
-pub fn wish(service: &core::Service) -> Option<ServiceWish> {
+pub fn wish(service: told::Service) -> Option<ServiceWish> {
     if service.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(PROXY_NAME)) {
         return None;
     }
-    let spec = service.spec.clone().unwrap_or_default();
+    let spec = service.spec.unwrap_or_default();
     let local = |policy: &Option<String>| match policy.as_deref() {
         Some("Local") => TrafficPolicy::Local,
         _ => TrafficPolicy::Cluster,
@@ -63,7 +65,7 @@ pub fn wish(service: &core::Service) -> Option<ServiceWish> {
         external_addresses: addresses(&spec.external_ips),
         balancer_addresses: if kind == "LoadBalancer" { balancer_addresses.collect() } else { Vec::new() },
         balancer_sources: addresses_of_sources(&spec.load_balancer_source_ranges),
-        ports: spec.ports.iter().flatten().filter_map(port).collect(),
+        ports: spec.ports.into_iter().flatten().filter_map(port).collect(),
         affinity,
         internal: local(&spec.internal_traffic_policy),
         external: local(&spec.external_traffic_policy),
@@ -77,9 +79,9 @@ fn addresses_of_sources(ranges: &Option<Vec<String>>) -> Vec<ipnet::IpNet> {
     ranges.iter().flatten().filter_map(|range| range.trim().parse().ok()).collect()
 }
 
-fn port(port: &core::ServicePort) -> Option<ServicePort> {
+fn port(port: core::ServicePort) -> Option<ServicePort> {
     Some(ServicePort {
-        name: port.name.clone().unwrap_or_default(),
+        name: port.name.unwrap_or_default(),
         protocol: protocol(port.protocol.as_deref())?,
         port: number(port.port)?,
         node_port: port.node_port.and_then(number).filter(|port| *port != 0),
@@ -100,14 +102,14 @@ fn protocol(text: Option<&str>) -> Option<Protocol> {
 }
 
 /// What a slice says; none for one that belongs to no service, or has names for addresses.
-pub fn slice(slice: &discovery::EndpointSlice, node: &Node) -> Option<EndpointSlice> {
+pub fn slice(slice: told::EndpointSlice, node: &Node) -> Option<EndpointSlice> {
     let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
     if slice.address_type == "FQDN" {
         return None;
     }
-    let port = |port: &discovery::EndpointPort| {
+    let port = |port: discovery::EndpointPort| {
         Some(SlicePort {
-            name: port.name.clone().unwrap_or_default(),
+            name: port.name.unwrap_or_default(),
             protocol: protocol(port.protocol.as_deref())?,
             port: number(port.port?)?,
         })
@@ -115,14 +117,14 @@ pub fn slice(slice: &discovery::EndpointSlice, node: &Node) -> Option<EndpointSl
     Some(EndpointSlice {
         name: name_of(&slice.metadata),
         service: NamespacedName::new(slice.metadata.namespace.as_deref().unwrap_or_default(), service),
-        ports: slice.ports.iter().flatten().filter_map(port).collect(),
-        endpoints: slice.endpoints.iter().flatten().filter_map(|endpoint| backend(endpoint, node)).collect(),
+        ports: slice.ports.into_iter().flatten().filter_map(port).collect(),
+        endpoints: slice.endpoints.into_iter().flatten().filter_map(|endpoint| backend(endpoint, node)).collect(),
     })
 }
 
 /// The first address counts (the EndpointSlice page: consumers use only that).
-fn backend(endpoint: &Endpoint, node: &Node) -> Option<Backend> {
-    let conditions = endpoint.conditions.clone().unwrap_or_default();
+fn backend(endpoint: Endpoint, node: &Node) -> Option<Backend> {
+    let conditions = endpoint.conditions.unwrap_or_default();
     let condition = if conditions.ready.unwrap_or(true) {
         Condition::Ready
     } else if conditions.serving == Some(true) && conditions.terminating == Some(true) {
@@ -130,7 +132,7 @@ fn backend(endpoint: &Endpoint, node: &Node) -> Option<Backend> {
     } else {
         Condition::Unready
     };
-    let hints = endpoint.hints.clone().unwrap_or_default();
+    let hints = endpoint.hints.unwrap_or_default();
     let nodes: Vec<_> = hints.for_nodes.into_iter().flatten().map(|hint| hint.name).collect();
     let zones: Vec<_> = hints.for_zones.into_iter().flatten().map(|hint| hint.name).collect();
     let of_zone = zones.is_empty() || node.zone.as_ref().is_none_or(|zone| zones.contains(zone));
@@ -141,7 +143,7 @@ fn backend(endpoint: &Endpoint, node: &Node) -> Option<Backend> {
         condition,
         place: if endpoint.node_name.as_ref() == Some(&node.name) { Place::Here } else { Place::Elsewhere },
         meant,
-        hostname: endpoint.hostname.clone(),
+        hostname: endpoint.hostname,
     })
 }
 
@@ -155,12 +157,12 @@ mod tests {
     fn services_mean() {
         let check = |spec: Value, status: Value, expected: Value| {
             let object = json!({ "metadata": { "namespace": "shop", "name": "web" }, "spec": spec, "status": status });
-            let service: core::Service = serde_json::from_value(object).expect("a service");
+            let service: told::Service = serde_json::from_value(object).expect("a service");
             let mut whole = json!({ "name": "shop/web", "cluster_addresses": [], "ports": [] });
             for (field, value) in expected.as_object().expect("fields") {
                 whole[field] = value.clone();
             }
-            assert_eq!(serde_json::to_value(wish(&service)).expect("JSON"), whole);
+            assert_eq!(serde_json::to_value(wish(service)).expect("JSON"), whole);
         };
         check(json!({ "clusterIPs": ["None"] }), json!({}), json!({}));
         check(
@@ -193,7 +195,7 @@ mod tests {
         let node = Node { name: "here".to_owned(), zone: Some("a".to_owned()) };
         let check = |endpoint: Value, expected: Option<(Condition, Place, Meant)>| {
             let endpoint: Endpoint = serde_json::from_value(endpoint).expect("an endpoint");
-            assert_eq!(backend(&endpoint, &node).map(|b| (b.condition, b.place, b.meant)), expected);
+            assert_eq!(backend(endpoint, &node).map(|b| (b.condition, b.place, b.meant)), expected);
         };
         let at = json!(["10.244.0.7"]);
         check(json!({ "addresses": at }), Some((Condition::Ready, Place::Elsewhere, Meant::ForUs)));

@@ -66,7 +66,8 @@ impl Front {
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel::<()>();
         let serving = Arc::clone(&server);
-        let served = tokio::spawn(async move { serving.serve(vec![listener], async { drop(ended.await) }).await });
+        let served =
+            tokio::spawn(async move { serving.serve(vec![listener], async {}, async { drop(ended.await) }).await });
         Self { address, server, objects, folder, _end: end, _served: served }
     }
 
