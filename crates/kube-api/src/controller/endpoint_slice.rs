@@ -11,7 +11,7 @@ use k8s_openapi::api::discovery::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::change::{Outcome, controller_of, delete};
-use super::cluster::{Cluster, ObjectRef};
+use super::cluster::{Cluster, Object, ObjectRef};
 use super::pod;
 use super::selector::Selector;
 use super::slices::{Frame, Group, arrange};
@@ -64,13 +64,14 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, _now: Timestamp) -> Outcome
 pub fn written_by<'a>(cluster: &'a Cluster, service: &ObjectRef, controller: &str) -> Vec<&'a EndpointSlice> {
     // By the Service first: the controller has written those of all others too.
     let of_service: BTreeMap<_, _> = [(SERVICE_NAME.to_string(), service.name().to_string())].into();
-    let slices = cluster.selected::<EndpointSlice>(service.namespace(), &Selector::pairs(&of_service));
-    let is_of = |slice: &&EndpointSlice| {
-        let labels = slice.metadata.labels.as_ref();
-        let writer = labels.and_then(|labels| labels.get(MANAGED_BY));
-        writer.is_some_and(|writer| writer == controller) && slice.metadata.deletion_timestamp.is_none()
+    let selector = Selector::pairs(&of_service);
+    let slices = cluster.selected_objects::<EndpointSlice>(service.namespace(), &selector);
+    let is_of = |slice: &&Object| {
+        let writer = slice.meta.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+        writer.is_some_and(|writer| writer == controller) && !slice.deleting()
     };
-    slices.into_iter().filter(is_of).collect()
+    // Those that others write are not even parsed.
+    slices.filter(is_of).filter_map(Object::typed).collect()
 }
 
 /// The families of a Service, the first first.

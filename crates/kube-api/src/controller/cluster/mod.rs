@@ -6,7 +6,7 @@
 mod index;
 mod object;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -88,15 +88,23 @@ impl Cluster {
     /// # Errors
     /// `Malformed` leaves the cluster as it was without the object.
     pub fn put(&mut self, key: &str, revision: u64, value: Bytes) -> Result<Change, Malformed> {
-        let before = self.delete(key).before;
-        let reference = ObjectRef::parse(key).ok_or_else(|| Malformed::Key(key.into()))?;
-        let read = Object::read(reference, revision, value);
-        let object = Arc::new(read.map_err(|source| Malformed::Value { key: key.into(), source })?);
+        let reference = ObjectRef::parse(key).ok_or_else(|| Malformed::Key(key.into()));
+        let read = reference.and_then(|reference| {
+            let object = Object::read(reference, revision, value);
+            object.map_err(|source| Malformed::Value { key: key.into(), source })
+        });
+        let object = Arc::new(read.inspect_err(|_| drop(self.delete(key)))?);
         self.revision = self.revision.max(revision);
-        for entry in index::entries(&object) {
+        let before = self.objects.insert(key.into(), object.clone());
+        let entries: BTreeSet<String> = index::entries(&object).into_iter().collect();
+        // Most of what it was found by it still is.
+        let was_found_by = before.iter().flat_map(|before| index::entries(before));
+        for gone in was_found_by.filter(|entry| !entries.contains(entry)) {
+            self.index.remove(gone.as_str());
+        }
+        for entry in entries {
             self.index.insert(entry.into(), object.clone());
         }
-        self.objects.insert(key.into(), object.clone());
         Ok(Change { before, after: Some(object) })
     }
 
@@ -146,11 +154,20 @@ impl Cluster {
     where
         T: Resource + k8s_openapi::Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + Sync + 'static,
     {
+        self.selected_objects::<T>(namespace, selector).filter_map(|object| object.typed()).collect()
+    }
+
+    /// The same, not parsed yet.
+    pub fn selected_objects<'a, 's, T: Resource>(
+        &'a self,
+        namespace: &str,
+        selector: &'s Selector,
+    ) -> impl Iterator<Item = &'a Object> + use<'a, 's, T> {
         let candidates = match selector.first_pair() {
             Some((key, value)) => scan(&self.index, format!("label\0{}{namespace}\0{key}={value}\0", prefix::<T>())),
             None => scan(&self.objects, format!("{}{namespace}/", prefix::<T>())),
         };
-        candidates.filter(|object| selector.matches(object.meta.labels.as_ref())).filter_map(|o| o.typed()).collect()
+        candidates.filter(|object| selector.matches(object.meta.labels.as_ref()))
     }
 
     /// Keys of the Services in a namespace that select these labels.
@@ -277,6 +294,14 @@ mod tests {
         let at = |address: &str| cluster.services_at(address.parse().unwrap()).count();
         assert_eq!(["fd00::1", "10.96.0.7", "10.96.0.70"].map(at), [1, 1, 0]);
         assert_eq!([30080, 31000, 80, 3008].map(|port| cluster.services_on_port(port).count()), [1, 1, 0, 0]);
+        let mut moved = pod.clone();
+        moved["metadata"]["labels"]["app"] = "db".into();
+        moved["spec"]["nodeName"] = "two".into();
+        put(&mut cluster, "/core/pods/shop/web", 8, moved);
+        assert_eq!(found(&cluster), [1, 1, 0, 1, 1, 0, 1]);
+        assert_eq!(cluster.pods_on("two").count(), 1);
+        put(&mut cluster, "/core/pods/shop/web", 9, pod.clone());
+        assert_eq!(found(&cluster), [1; 7]);
         let copy = cluster.clone();
         cluster.delete("/core/pods/shop/web");
         assert_eq!(found(&cluster), [0; 7]);
