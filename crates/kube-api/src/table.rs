@@ -7,7 +7,7 @@ use store::objects::Stored;
 
 use crate::{
     kind::Kind,
-    object::{Look, encoding, meta},
+    object::{Look, encoding, meta, part::Fields},
 };
 
 /// What a row has of its object besides the cells.
@@ -61,10 +61,12 @@ impl Rows<'_> {
             "kind": "Table", "apiVersion": format!("meta.k8s.io/{}", self.version), "metadata": metadata,
             "columnDefinitions": self.columns(),
         });
+        let seen = Fields::at(self.kind.seen);
         encoding::list(&head, "rows", objects, |text, stored| {
             text.extend_from_slice(b"{\"cells\":");
+            let object = if self.kind.seen.is_empty() { self.kind.glance(stored) } else { seen.read(stored) };
             // A vector takes everything.
-            let _ = serde_json::to_writer(&mut *text, &self.cells(&self.kind.glance(stored)));
+            let _ = serde_json::to_writer(&mut *text, &self.cells(&object));
             text.extend_from_slice(b",\"object\":");
             match self.include {
                 Include::Nothing => text.extend_from_slice(b"null"),
@@ -140,8 +142,31 @@ mod tests {
             json!({ "name": "a", "labels": { "}": "\"{\\" }, "managedFields": [{ "manager": "x" }], "uid": "u" });
         let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "a": "}" } });
         check(of("ConfigMap"), map);
+        let pod = |metadata: &Value, spec: Value, status: Value| {
+            check(of("Pod"), json!({ "metadata": metadata, "spec": spec, "status": status }));
+        };
         let containers = json!([{ "name": "c", "image": "i" }]);
-        check(of("Pod"), json!({ "metadata": metadata, "spec": { "containers": containers }, "status": {} }));
+        pod(&metadata, json!({ "containers": containers }), json!({}));
+        let going = json!({ "name": "a", "creationTimestamp": "1970-01-01T00:00:00Z", "deletionTimestamp": "1970-01-01T00:00:00Z" });
+        let init = json!([{ "name": "i" }, { "name": "s", "restartPolicy": "Always" }]);
+        let gates = json!([{ "conditionType": "a" }, { "conditionType": "b" }]);
+        let conditions = json!([{ "type": "a", "status": "True" }, { "type": "Initialized", "status": "True" }]);
+        let running = json!({ "running": {} });
+        let last = json!({ "terminated": { "finishedAt": "1969-12-31T00:00:00Z" } });
+        let statuses = json!([{ "name": "c", "ready": true, "restartCount": 2, "state": running, "lastState": last }]);
+        let sidecars = json!([{ "name": "s", "started": true, "ready": true, "state": running }]);
+        let spec =
+            json!({ "containers": containers, "initContainers": init, "nodeName": "n", "readinessGates": gates });
+        let mut status = json!({
+            "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{ "ip": "10.0.0.2" }], "nominatedNodeName": "m",
+            "conditions": conditions, "containerStatuses": statuses, "initContainerStatuses": sidecars,
+        });
+        for metadata in [&metadata, &going] {
+            for reason in ["", "NodeLost"] {
+                status["reason"] = reason.into();
+                pod(metadata, spec.clone(), status.clone());
+            }
+        }
         let event =
             json!({ "metadata": { "name": "a" }, "regarding": { "kind": "Pod", "name": "web" }, "note": "here" });
         check(&event::GROUP, event);

@@ -116,6 +116,9 @@ pub struct Kind {
     pub name: NameRule,
     /// The columns of its tables. Those of priority 1 are shown by `-o wide`.
     pub columns: &'static [Column],
+    /// The paths of all that the columns look at (`object::part`); none: they look at anything. A kind of which there are many says it, so
+    /// that its tables are made without reading the rest.
+    pub seen: &'static [&'static str],
     /// Sets the defaults that the schema's constants cannot say. Runs after those.
     pub default: fn(&mut Value),
     /// Finds what is wrong with an object, apart from its metadata and what the schema finds.
@@ -230,6 +233,7 @@ impl Kind {
         schema: "",
         name: NameRule::Subdomain,
         columns: &[],
+        seen: &[],
         default: |_| {},
         validate: |_, _| {},
         validate_update: |_, _, _| {},

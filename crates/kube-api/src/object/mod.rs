@@ -5,6 +5,7 @@ pub mod encoding;
 pub mod look;
 pub mod meta;
 pub mod name;
+pub mod part;
 pub mod selector;
 
 pub use look::Look;

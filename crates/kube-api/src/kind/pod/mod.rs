@@ -24,6 +24,7 @@ pub static KIND: Kind = Kind {
     subresources: SUBRESOURCES,
     schema: "Pod",
     columns: COLUMNS,
+    seen: SEEN,
     default: default::pod,
     validate,
     validate_update: update::validate,
@@ -83,6 +84,19 @@ const COLUMNS: &[Column] = &[
         column::or(pod.text("status.nominatedNodeName"), column::NONE).into()
     }),
     column::wide("Readiness Gates", "Conditions of others that hold.", readiness_gates),
+];
+
+/// What they look at, and `status` does.
+const SEEN: &[&str] = &[
+    "metadata.name",
+    "metadata.creationTimestamp",
+    "metadata.deletionTimestamp",
+    "spec.nodeName",
+    "spec.readinessGates",
+    "spec.containers.name",
+    "spec.initContainers.name",
+    "spec.initContainers.restartPolicy",
+    "status",
 ];
 
 fn readiness_gates(pod: &Value, _: jiff::Timestamp) -> Value {
