@@ -62,7 +62,8 @@ impl Form {
 
 /// An answer of JSON.
 pub fn json(status: StatusCode, body: &Value) -> Answer {
-    bytes(status, body.to_string().into())
+    // A vector takes everything, and values have no keys but text.
+    bytes(status, serde_json::to_vec(body).unwrap_or_default().into())
 }
 
 /// An answer of JSON that is written already.

@@ -1,6 +1,6 @@
 //! JSON and YAML as clients write them, read into values. A key that stands twice is told, and its last value counts.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -136,7 +136,8 @@ impl<'de, K: Key> Visitor<'de> for Node<'_, K> {
         let Self { seen, .. } = self;
         let (mut list, end) = (Vec::new(), seen.path.len());
         loop {
-            seen.path.push_str(&format!("[{}]", list.len()));
+            // A text takes everything.
+            let _ = write!(seen.path, "[{}]", list.len());
             let element = elements.next_element_seed(Node::<K>::of(seen))?;
             seen.path.truncate(end);
             match element {

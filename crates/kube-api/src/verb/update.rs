@@ -145,11 +145,12 @@ async fn once(
     if is_over(&new) {
         return gone(server, place, stored, new, update.options.dry_run, pinned).await;
     }
-    if kind.encode(&new) == stored.value || update.options.dry_run {
+    let value = kind.encode(&new);
+    if value == stored.value || update.options.dry_run {
         new.put("metadata.resourceVersion", stored.modified.0.to_string());
         return Ok(Some(Written { object: new, warnings, created: false }));
     }
-    match server.objects.write(&place.key(name), Expect::At(stored.modified), Some(kind.encode(&new))).await {
+    match server.objects.write(&place.key(name), Expect::At(stored.modified), Some(value)).await {
         Ok(written) => Ok(Some(Written { object: write::versioned(new, written.revision), warnings, created: false })),
         Err(WriteError::Conflict { current: None }) => Err(Failure::not_found(kind, name)),
         Err(WriteError::Conflict { .. }) if pinned => Err(Failure::modified(kind, name)),
