@@ -10,6 +10,7 @@ use std::{
 use crate::{
     bench::{
         engine::ms_since,
+        sides::median,
         table::{Target, Unit},
     },
     bench_kube::{
@@ -28,6 +29,8 @@ const SERVICES: usize = 10_000;
 const CHANGES: usize = 100;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Starts over what is there.
+const RESTARTS: usize = 5;
 /// Changes a second, and for how many seconds.
 const RATE: f64 = 100.0;
 const RATE_S: usize = 8;
@@ -141,21 +144,29 @@ fn many(cluster: &Cluster, heard: &Heard) -> Result<Vec<f64>> {
     acknowledged.into_iter().map(|(change, at)| Ok(heard::after(heard.when(address(CHANGED, change))?, at))).collect()
 }
 
-/// Starts the daemon again, and changes one at once.
+/// Starts the daemon again, and changes one at once; several times, for each is over soon.
 fn restart(cluster: &mut Cluster) -> Result<Vec<Line>> {
-    let change = CHANGES + RATE as usize * RATE_S;
-    cluster.engine.stop_daemon()?;
-    let heard = Heard::listen(CHANGED)?;
-    let began = Instant::now();
-    cluster.engine.start_daemon()?;
-    let mut connection = cluster.connect()?;
-    change_one(&mut connection, change)?;
-    let effective_ms = (heard.when(address(CHANGED, change))? - began).as_secs_f64() * 1e3;
-    cluster.until_ready()?;
-    let ready_ms = ms_since(began);
+    let first = CHANGES + RATE as usize * RATE_S;
+    let (mut effective_ms, mut effective_cpu_ms, mut ready_ms) = (Vec::new(), Vec::new(), Vec::new());
+    for change in first..first + RESTARTS {
+        cluster.engine.stop_daemon()?;
+        let (heard, cpu_ms) = (Heard::listen(CHANGED)?, cluster.engine.account.cpu_ms()?);
+        let began = Instant::now();
+        cluster.engine.start_daemon()?;
+        let mut connection = cluster.connect()?;
+        change_one(&mut connection, change)?;
+        effective_ms.push((heard.when(address(CHANGED, change))? - began).as_secs_f64() * 1e3);
+        effective_cpu_ms.push(cluster.engine.account.cpu_ms()? - cpu_ms);
+        cluster.until_ready()?;
+        ready_ms.push(ms_since(began));
+        // What it has still to do does not count for the next one.
+        thread::sleep(Duration::from_secs(3));
+    }
+    let median = |figures: Vec<f64>| median(figures.into_iter());
+    let what = "restart: exec until a first change is in the kernel";
     Ok(vec![
-        Line::new("restart: exec until a first change is in the kernel", effective_ms, Unit::Ms, Target::AtMost(500.0))
-            .beside("8.2 s with 5,000"),
-        Line::new("restart: exec until the node is Ready again", ready_ms, Unit::Ms, Target::Shown),
+        Line::new(what, median(effective_ms), Unit::Ms, Target::AtMost(500.0)).beside("8.2 s with 5,000"),
+        Line::new("restart: CPU until then", median(effective_cpu_ms), Unit::Ms, Target::Shown),
+        Line::new("restart: exec until the node is Ready again", median(ready_ms), Unit::Ms, Target::Shown),
     ])
 }
