@@ -237,6 +237,7 @@ where
                 self.is_known = true;
                 self.all = self.listed.take();
                 self.changes.clear();
+                self.triggered.clear();
             }
             Event::Apply(object) => {
                 let said = object.meta().annotations.as_ref().and_then(|said| said.get(TRIGGERED));
