@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Delete, Edits, kin, make, removal::Phase};
 use crate::{
     apply::Op,
-    nft::{Chain, ElementData, MapVerdict, TableKey},
+    nft::{Chain, Element, ElementData, MapVerdict, TableKey},
     state::{Key, NetState, Object},
 };
 
 /// Chains are emptied that name what must go and come again; then removals that free a name, then everything new, then the rest goes.
 pub(super) fn ops(table: &TableKey, mut edits: Edits, desired: &NetState, observed: &NetState) -> Vec<Op> {
     single_out_verdicts(&mut edits, observed);
+    hasten_verdicts(&mut edits, observed);
     let mut ops = empty_chains(table, &mut edits, desired, observed);
     for kind in [Kind::Element, Kind::Chain, Kind::Set] {
         ops.extend(deletes(&mut edits, Phase::Early, kind, table, observed));
@@ -47,19 +48,39 @@ fn kind(key: &Key) -> Kind {
 /// A chain that an element leads to cannot be removed (EBUSY), nor a map that a chain's rule names. So where a map goes with its elements,
 /// those that lead somewhere go first, by themselves.
 fn single_out_verdicts(edits: &mut Edits, observed: &NetState) {
-    let leads = |key: &Key| match observed.objects.get(key) {
-        Some(Object::Element(element)) => matches!(element.data, ElementData::Verdict(MapVerdict::Jump(_))),
-        _ => false,
-    };
     let mut singled = Vec::new();
     for (_, delete) in edits.deleted.iter_mut().filter(|(key, _)| kind(key) == Kind::Set) {
         let phase = delete.phase;
-        singled.extend(delete.with.extract_if(.., leads).map(|key| (key, phase)));
+        let leading = delete.with.extract_if(.., |key| led_to(observed, key).is_some());
+        singled.extend(leading.map(|key| (key, phase)));
     }
     for (key, phase) in singled {
         if let Some(object) = observed.objects.get(&key).cloned() {
             edits.deleted.insert(key, Delete { phase, object, with: BTreeSet::new() });
         }
+    }
+}
+
+/// Nor may an element that leads to a chain stay for longer than the chain, which goes early to come again as another one.
+fn hasten_verdicts(edits: &mut Edits, observed: &NetState) {
+    let name = |key: &Key| match key {
+        Key::Chain(chain) => Some(chain.name.clone()),
+        _ => None,
+    };
+    let early = edits.deleted.iter().filter(|(_, delete)| delete.phase == Phase::Early);
+    let freed: BTreeSet<String> = early.filter_map(|(key, _)| name(key)).collect();
+    for (key, delete) in &mut edits.deleted {
+        if led_to(observed, key).is_some_and(|chain| freed.contains(chain)) {
+            delete.phase = Phase::Early;
+        }
+    }
+}
+
+/// The chain to which an observed element leads.
+fn led_to<'s>(observed: &'s NetState, key: &Key) -> Option<&'s str> {
+    match observed.objects.get(key)? {
+        Object::Element(Element { data: ElementData::Verdict(MapVerdict::Jump(chain)) }) => Some(chain),
+        _ => None,
     }
 }
 

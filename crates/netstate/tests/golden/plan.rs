@@ -4,7 +4,10 @@ use netstate::{
     Key, NetState, Object, diff, diff_keys,
     link::{Admin, LinkKind},
     netns::NetnsName,
-    nft::{Action, Chain, ChainKey, Family, Rule, SetData, SetKey},
+    nft::{
+        Action, Base, Chain, ChainKey, ChainType, Datatype, Element, ElementData, ElementKey, Family, Hook, MapVerdict,
+        Policy, Rule, Set, SetData, SetKey, Value,
+    },
     route::RouteKey,
 };
 
@@ -136,6 +139,26 @@ fn tables() {
         without(state, |key| key.to_string().ends_with("containers"));
     });
     check("chain-gone", &host(), &called_no_more);
+}
+
+#[test]
+fn a_chain_that_elements_lead_to_is_made_anew() {
+    let called = || ChainKey { table: table(Family::Inet), name: "called".to_owned() };
+    let led_to = changed(|state| {
+        state.put(called(), Chain { base: None, rules: vec![] });
+        let map = SetKey { table: table(Family::Inet), name: "verdicts".to_owned() };
+        let verdict = ElementData::Verdict(MapVerdict::Jump("called".into()));
+        let key = ElementKey { set: map.clone().into(), key: [Value::Mark(1).into()].into() };
+        let set =
+            Set { key: vec![Datatype::Mark], data: SetData::Verdict, interval: false, filled: Default::default() };
+        state.put(map, set);
+        state.put(key, Element { data: verdict });
+    });
+    let alone = changed(|state| {
+        let base = Base { kind: ChainType::Filter, hook: Hook::Forward, priority: 7, policy: Policy::Accept };
+        state.put(called(), Chain { base: Some(base), rules: vec![] });
+    });
+    check("verdict-chain-made-anew", &led_to, &alone);
 }
 
 fn chain_key(name: &str) -> ChainKey {
