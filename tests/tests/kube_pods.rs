@@ -50,7 +50,9 @@ fn pods_outlive_the_daemon_and_end_when_asked() {
     cluster.until_ready("web");
     assert_eq!(cluster.field("web", ".status.containerStatuses[*].containerID"), before);
     assert_eq!(cluster.field("web", ".status.containerStatuses[*].restartCount"), "0 0");
-    // Somebody takes a container away: it comes again.
+    // Somebody takes a container away: it comes again, also where a daemon that was killed had not come to write the pod's files.
+    let pods = cluster.host.data_root().join("pods").display().to_string();
+    cluster.host.sh(&format!("rm {pods}/*/etc-hosts {pods}/*/resolv.conf")).ok();
     cluster.host.docker("rm -f $(docker ps -q --filter name=k8s_side_web)").ok();
     cluster.until("web", ".status.containerStatuses[?(@.name==\"side\")].restartCount", "1");
     reboot(&cluster);

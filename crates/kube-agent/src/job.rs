@@ -144,14 +144,13 @@ impl Job {
 
     async fn make_sandbox(&self) -> Result<(), Failure> {
         let shared = &self.shared;
-        let names = &shared.node.names;
-        let (hostname, full) = network::hostname(&self.pod, names, &shared.node.name);
+        let (hostname, _) = network::hostname(&self.pod, &shared.node.names, &shared.node.name);
         let of_host = spec::of(&self.pod).host_network == Some(true);
         let network = match of_host {
             true => shared.engine.state().network_names.get("host").cloned().unwrap_or_else(|| shared.network.clone()),
             false => shared.network.clone(),
         };
-        let new = network::sandbox(&self.pod, &network, hostname.clone());
+        let new = network::sandbox(&self.pod, &network, hostname);
         let failed = |words: String| {
             let message = format!("Failed to create pod sandbox: {words}");
             shared.recorder.tell(&self.pod, None, Kind::Warning, "FailedCreatePodSandBox", message.clone());
@@ -164,14 +163,25 @@ impl Job {
             let made = shared.engine.submit(Command::CreateSandbox(Box::new(new))).await;
             made.map_err(|error| failed(error.to_string()))?;
         }
-        let directories = self.directories();
+        self.write_names().map_err(|error| failed(error.to_string()))
+    }
+
+    /// Writes what the pod's containers know names by, unless it is there: who was killed may have made the sandbox and no more.
+    fn write_names(&self) -> io::Result<()> {
+        let (shared, directories) = (&self.shared, self.directories());
+        let names = &shared.node.names;
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let (hostname, full) = network::hostname(&self.pod, names, &shared.node.name);
         let addresses = addresses(shared, &shared.engine.state(), &self.pod);
         let hosts = network::hosts(&self.pod, &addresses, (&hostname, full.as_deref()), &read("/etc/hosts"));
         let resolv_conf = network::resolv_conf(&self.pod, names, &ResolvConf::parse(&read(plan::dns::PATH)));
-        let written =
-            fs::write(directories.hosts(), hosts).and_then(|()| fs::write(directories.resolv_conf(), resolv_conf));
-        written.map_err(|error| failed(error.to_string()))
+        for (file, text) in [(directories.hosts(), hosts), (directories.resolv_conf(), resolv_conf)] {
+            // Nobody shall find it empty while it is written again.
+            if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
+                fs::write(&file, text)?;
+            }
+        }
+        Ok(())
     }
 
     async fn kill(&self, id: &ContainerId, name: &str, why: &str, grace_s: i64) {

@@ -58,7 +58,7 @@ impl Job {
             now_ms: Timestamp::now().as_millisecond(),
         };
         let wish = container::wish(&made).map_err(|error| refused("CreateContainerConfigError", error.to_string()))?;
-        let ready = self.make_places(&container, number, &wish.container.mounts);
+        let ready = self.write_names().and_then(|()| self.make_places(&container, number, &wish.container.mounts));
         ready.map_err(|error| refused("CreateContainerError", error.to_string()))?;
         let id = wish.container.id.clone();
         match shared.engine.create(wish).await {
