@@ -151,11 +151,12 @@ enum End {
 async fn serve(setup: Setup) -> Result<End, DaemonError> {
     let (docker, socket) = docker_socket(&setup)?;
     let admin = bind(&admin::socket(&setup.run_dir), 0o600, None)?;
+    let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
     if let Some(lock) = lock_network()? {
         tokio::spawn(hold(tokio_listener(lock)?));
     }
     let images = image::Store::open(&setup.data_root)?;
-    // Beside all that follows.
+    // Beside all that follows, but for what keeps two daemons apart.
     let (tell_engine, engine) = tokio::sync::oneshot::channel();
     let kube = setup.kube.as_ref().map(|face| {
         let kube = kube::Setup {
@@ -168,7 +169,6 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         };
         tokio::spawn(kube::Kube::open(kube))
     });
-    let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
     if setup.demo {
         images.assemble_demo(Path::new("/proc/self/exe")).await?;
     }
