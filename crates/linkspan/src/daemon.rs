@@ -1,17 +1,12 @@
 //! The daemon put together: every part is made here and given to the next; nothing is decided.
 
+mod lock;
+mod socket;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
-    fs::{self, File},
-    io,
-    os::{
-        linux::net::SocketAddrExt,
-        unix::{
-            fs::{FileTypeExt, PermissionsExt},
-            net::{SocketAddr as UnixAddr, UnixListener, UnixStream},
-        },
-    },
+    env, fs, io,
+    os::unix::fs::PermissionsExt,
     panic::resume_unwind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,15 +17,11 @@ use std::{
 use engine::{Engine, EngineError, Parts, Places};
 use model::{Command, host::Settings};
 use netstate::{Kernel, Key, netns::NetnsName};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use runtime::{
     Runtime, RuntimeSettings,
     image::{self, ImageError},
 };
-use rustix::{
-    fs::{FlockOperation, Gid, Uid, chown, flock},
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use store::{Store, StoreError};
 use thiserror::Error;
 use tokio::{
@@ -125,7 +116,7 @@ pub fn run(setup: Setup) -> Result<(), DaemonError> {
     }
     raise_file_limit();
     let run_dir = setup.run_dir.clone();
-    let _lock = lock(&run_dir)?;
+    let _lock = lock::run_directory(&run_dir)?;
     directory(&setup.data_root, 0o711)?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -149,11 +140,11 @@ enum End {
 }
 
 async fn serve(setup: Setup) -> Result<End, DaemonError> {
-    let (docker, socket) = docker_socket(&setup)?;
-    let admin = bind(&admin::socket(&setup.run_dir), 0o600, None)?;
+    let (docker, docker_path) = socket::docker(&setup)?;
+    let admin = socket::bind(&admin::socket(&setup.run_dir), 0o600, None)?;
     let (store, state) = Store::open(&setup.data_root.join("state.db"))?;
-    if let Some(lock) = lock_network()? {
-        tokio::spawn(hold(tokio_listener(lock)?));
+    if let Some(network) = lock::network()? {
+        tokio::spawn(lock::hold(socket::listener(network)?));
     }
     let images = image::Store::open(&setup.data_root)?;
     // Beside all that follows, but for what keeps two daemons apart.
@@ -203,7 +194,7 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         }
     });
     let (ask, questions) = tokio::sync::mpsc::channel(16);
-    tokio::spawn(admin::serve(tokio_listener(admin)?, ask));
+    tokio::spawn(admin::serve(socket::listener(admin)?, ask));
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let api = docker_api::ApiSettings {
         data_root: setup.data_root.clone(),
@@ -212,7 +203,7 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         network_options: setup.network_options.clone(),
         registries: registries(&setup.images),
     };
-    let api = docker_api::serve(engine.clone(), tokio_listener(docker)?, api, async {
+    let api = docker_api::serve(engine.clone(), socket::listener(docker)?, api, async {
         // A dropped sender is the end too.
         let _ = ended.await;
     });
@@ -231,7 +222,7 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
             None
         }
     };
-    info!(socket = %socket.display(), data_root = %setup.data_root.display(), "ready");
+    info!(socket = %docker_path.display(), data_root = %setup.data_root.display(), "ready");
     notify("READY=1");
     let outcome = wait(View { engine, host: seen }, questions, &mut kube).await;
     notify("STOPPING=1");
@@ -243,7 +234,7 @@ async fn serve(setup: Setup) -> Result<End, DaemonError> {
         warn!(%error, "the Docker API ended badly");
     }
     // A socket that nobody answers would make the next daemon believe somebody does.
-    let _ = fs::remove_file(&socket);
+    let _ = fs::remove_file(&docker_path);
     outcome
 }
 
@@ -320,47 +311,6 @@ fn raise_file_limit() {
     }
 }
 
-/// Holds the run directory for this daemon alone.
-fn lock(run_dir: &Path) -> Result<File, DaemonError> {
-    directory(run_dir, 0o711)?;
-    let path = admin::lock(run_dir);
-    let file = File::create(&path).map_err(|source| DaemonError::Path { what: "make", path, source })?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| DaemonError::Running(run_dir.to_owned()))?;
-    Ok(file)
-}
-
-/// Holds this network namespace for this daemon alone: an abstract socket is one of its names, unix(7). Anybody may take that name, but only
-/// root holds a network.
-fn lock_network() -> Result<Option<UnixListener>, DaemonError> {
-    let failed = |source| DaemonError::System("hold the host's network", source);
-    let name = UnixAddr::from_abstract_name("linkspan").map_err(failed)?;
-    match UnixListener::bind_addr(&name) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let holder = UnixStream::connect_addr(&name).and_then(|holder| Ok(getsockopt(&holder, PeerCredentials)?));
-            match holder {
-                Ok(holder) if holder.uid() == 0 => Err(DaemonError::Kept(match holder.pid() {
-                    0 => "in another pid namespace".to_owned(),
-                    pid => format!("pid {pid}"),
-                })),
-                // Somebody who is not root, or who has just left.
-                Ok(_) | Err(_) => Ok(UnixListener::bind_addr(&name).ok()),
-            }
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// Holds the network until the daemon ends. Who asks for it is let go at once: a full queue would keep the next one waiting.
-async fn hold(lock: tokio::net::UnixListener) {
-    loop {
-        if lock.accept().await.is_err() {
-            // No file is free for the moment, and without a pause this would ask for one all the time.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    }
-}
-
 /// The kernel takes links along with their namespace, but a moment later. Who left sees them as gone already: another look does not.
 fn await_no_links(run_dir: &Path) {
     let deadline = Instant::now() + PATIENCE;
@@ -387,63 +337,6 @@ fn directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
     let failed = |what| move |source| DaemonError::Path { what, path: path.to_owned(), source };
     fs::create_dir_all(path).map_err(failed("make"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of"))
-}
-
-/// The named socket; else the usual one unless somebody answers there; else one in the run directory.
-fn docker_socket(setup: &Setup) -> Result<(UnixListener, PathBuf), DaemonError> {
-    let usual = PathBuf::from(config::DOCKER_SOCKET);
-    let answers = |path: &Path| UnixStream::connect(path).is_ok();
-    let path = match setup.docker_socket.clone() {
-        Some(named) if answers(&named) => return Err(DaemonError::Answered(named)),
-        Some(named) => named,
-        None if answers(&usual) => setup.run_dir.join("docker.sock"),
-        None => usual,
-    };
-    let group = group(&setup.docker_group);
-    if group.is_none() {
-        warn!(
-            group = setup.docker_group,
-            "there is no such group, so only root may use the Docker socket: make it with groupadd"
-        );
-    }
-    Ok((bind(&path, 0o660, group)?, path))
-}
-
-/// A socket with its mode and group set before anybody can connect.
-fn bind(path: &Path, mode: u32, group: Option<Gid>) -> Result<UnixListener, DaemonError> {
-    let failed = |what| move |source| DaemonError::Path { what, path: path.to_owned(), source };
-    let fresh = path.with_extension("new");
-    // A container's root may have no /var/run.
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(failed("make the directory of the socket"))?;
-    }
-    for old in [path, &fresh] {
-        let removed = match fs::symlink_metadata(old) {
-            Ok(found) if found.file_type().is_socket() => fs::remove_file(old),
-            Ok(_) => Err(io::Error::other("it is there and is no socket")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
-        removed.map_err(failed("replace the socket"))?;
-    }
-    let listener = UnixListener::bind(&fresh).map_err(failed("bind the socket"))?;
-    chown(&fresh, Some(Uid::ROOT), group.or(Some(Gid::ROOT))).map_err(|e| failed("set the group of")(e.into()))?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
-    fs::rename(&fresh, path).map_err(failed("name the socket"))?;
-    Ok(listener)
-}
-
-fn tokio_listener(listener: UnixListener) -> Result<tokio::net::UnixListener, DaemonError> {
-    let failed = |e| DaemonError::System("serve a socket", e);
-    listener.set_nonblocking(true).map_err(failed)?;
-    tokio::net::UnixListener::from_std(listener).map_err(failed)
-}
-
-/// The group's number (group(5)).
-fn group(name: &str) -> Option<Gid> {
-    let groups = fs::read_to_string("/etc/group").ok()?;
-    let line = groups.lines().find(|line| line.split(':').next() == Some(name))?;
-    line.split(':').nth(2)?.parse().ok().map(Gid::from_raw)
 }
 
 /// Tells systemd, if it started us (sd_notify(3)).
