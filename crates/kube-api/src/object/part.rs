@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use store::objects::Stored;
 
 use super::Look;
+use crate::text::scalars;
 
 /// The fields that are read.
 #[derive(Debug, Default, PartialEq)]
@@ -80,29 +81,7 @@ impl<'de> Visitor<'de> for &Fields {
         Ok(list.into())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
+    scalars!();
 }
 
 /// The name of a member: the field that it is, if it is read.
