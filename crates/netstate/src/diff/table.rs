@@ -61,7 +61,7 @@ fn single_out_verdicts(edits: &mut Edits, observed: &NetState) {
     }
 }
 
-/// Nor may an element that leads to a chain stay for longer than the chain, which goes early to come again as another one.
+/// A chain that goes early, to come again as another one, takes along the elements that lead to it.
 fn hasten_verdicts(edits: &mut Edits, observed: &NetState) {
     let name = |key: &Key| match key {
         Key::Chain(chain) => Some(chain.name.clone()),
@@ -69,6 +69,9 @@ fn hasten_verdicts(edits: &mut Edits, observed: &NetState) {
     };
     let early = edits.deleted.iter().filter(|(_, delete)| delete.phase == Phase::Early);
     let freed: BTreeSet<String> = early.filter_map(|(key, _)| name(key)).collect();
+    if freed.is_empty() {
+        return;
+    }
     for (key, delete) in &mut edits.deleted {
         if led_to(observed, key).is_some_and(|chain| freed.contains(chain)) {
             delete.phase = Phase::Early;
