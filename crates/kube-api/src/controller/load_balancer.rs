@@ -46,11 +46,12 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, now: Timestamp) -> Outcome 
         return Outcome::default();
     }
     let present = ingress(service);
-    let (wanted, problems) = if balanced { addresses(cluster, service, spec) } else { Default::default() };
-    let (problem, told) = (problems.join("; "), problem(service));
-    // A node that is away for a moment does not cost a Service its address.
-    let away = balanced && wanted.is_empty() && problem.is_empty();
-    if away || (present == wanted && problem == told) {
+    let Found { ingress: wanted, problems, away } =
+        if balanced { addresses(cluster, service, spec) } else { Found::default() };
+    let told = problem(service);
+    // Nothing new is known while nodes are away.
+    let problem = if away && problems.is_empty() { told.to_owned() } else { problems.join("; ") };
+    if present == wanted && problem == told {
         return Outcome::default();
     }
     let event = |severity, reason, message: String| {
@@ -63,12 +64,13 @@ pub fn reconcile(cluster: &Cluster, key: &ObjectRef, now: Timestamp) -> Outcome 
     if ensured {
         changes.push(event(Severity::Normal, "EnsuringLoadBalancer", "Ensuring load balancer".into()));
     }
+    // Before what says that it was told.
+    if failed {
+        changes.push(event(Severity::Warning, FAILED, format!("Error syncing load balancer: {problem}")));
+    }
     changes.extend(write(cluster, key, service, (wanted, &problem), now));
     if ensured {
         changes.push(event(Severity::Normal, "EnsuredLoadBalancer", "Ensured load balancer".into()));
-    }
-    if failed {
-        changes.push(event(Severity::Warning, FAILED, format!("Error syncing load balancer: {problem}")));
     }
     changes.into()
 }
@@ -128,34 +130,51 @@ fn problem(service: &Service) -> &str {
     conditions.find(|condition| condition.type_ == PROBLEM).map_or("", |condition| condition.message.as_str())
 }
 
+/// What a Service gets.
+#[derive(Default)]
+struct Found {
+    ingress: Vec<LoadBalancerIngress>,
+    /// Why it does not get others.
+    problems: Vec<String>,
+    /// The nodes of one of its families are away, which for a moment does not cost it its address.
+    away: bool,
+}
+
 /// The addresses that a Service gets, and why it does not get others.
-fn addresses(cluster: &Cluster, service: &Service, spec: &ServiceSpec) -> (Vec<LoadBalancerIngress>, Vec<String>) {
+fn addresses(cluster: &Cluster, service: &Service, spec: &ServiceSpec) -> Found {
     let others: Vec<&Service> = cluster
         .list::<Service>(None)
         .filter(|other| other.metadata.uid != service.metadata.uid && !given(other).is_empty())
         .collect();
     let asked = match asked(service, spec) {
         Ok(asked) => asked,
-        Err(problem) => return (Vec::new(), vec![problem]),
+        Err(problem) => return Found { problems: vec![problem], ..Found::default() },
     };
-    let (mut addresses, mut problems) = (Vec::new(), Vec::new());
+    let mut found = Found::default();
     for family in families(spec) {
         let asked = asked.get(family).copied();
-        let found = match &cluster.settings.load_balancer {
+        let addresses = match &cluster.settings.load_balancer {
             Pool::Nodes => of_nodes(cluster, family, asked).and_then(|nodes| shared(&others, spec, nodes)),
             Pool::Addresses(networks) => own(&others, service, (family, asked), networks).map(|address| vec![address]),
         };
-        match found {
-            Ok(found) => addresses.extend(found),
-            Err(problem) => problems.push(problem),
+        match addresses {
+            Ok(addresses) if addresses.is_empty() => {
+                found.away = true;
+                found.ingress.extend(ingress(service).into_iter().filter(|given| family_given(given) == Some(family)));
+            }
+            Ok(addresses) => found.ingress.extend(addresses.into_iter().map(given_as)),
+            Err(problem) => found.problems.push(problem),
         }
     }
-    let ingress = |address: IpAddr| LoadBalancerIngress {
-        ip: Some(address.to_string()),
-        ip_mode: Some("VIP".into()),
-        ..LoadBalancerIngress::default()
-    };
-    (addresses.into_iter().map(ingress).collect(), problems)
+    found
+}
+
+fn given_as(address: IpAddr) -> LoadBalancerIngress {
+    LoadBalancerIngress { ip: Some(address.to_string()), ip_mode: Some("VIP".into()), ..LoadBalancerIngress::default() }
+}
+
+fn family_given(given: &LoadBalancerIngress) -> Option<&'static str> {
+    given.ip.as_deref()?.parse().ok().map(|address| family_of(&address))
 }
 
 /// The addresses that a Service asks for, by their families.
@@ -182,11 +201,15 @@ fn asked(service: &Service, spec: &ServiceSpec) -> Result<BTreeMap<&'static str,
     Ok(asked)
 }
 
-/// The ready nodes' addresses of a family; of one that is asked for that one.
+/// The ready nodes' addresses of a family, none while they are away; of one that is asked for that one.
 fn of_nodes(cluster: &Cluster, family: &str, asked: Option<IpAddr>) -> Result<Vec<IpAddr>, String> {
+    let all: Vec<_> = nodes(cluster).map(|node| node_address(node, family)).collect();
+    if !all.is_empty() && all.iter().all(Option::is_none) {
+        return Err(format!("no node has an {family} address, and there is no pool"));
+    }
     let mut ready = node_addresses(cluster, family);
     let Some(asked) = asked else { return Ok(ready) };
-    if !nodes(cluster).any(|node| node_address(node, family) == Some(asked)) {
+    if !all.contains(&Some(asked)) {
         return Err(format!("address {asked} is none of the nodes' own, and there is no pool"));
     }
     ready.retain(|address| *address == asked);
