@@ -42,7 +42,7 @@ use crate::{
     status::Failure,
     verb::{
         Place, create,
-        delete::{self, DeleteOptions, Deleted},
+        delete::{self, DeleteOptions},
         patch::{self, Patch},
         update::{Part, Update},
     },
@@ -319,28 +319,43 @@ fn own_addresses(settings: &Settings) -> [((&'static str, &'static str), Option<
     [(("default", "kubernetes"), first), (("kube-system", "kube-dns"), settings.dns)]
 }
 
-/// Deletes those of them that have another address: a Service keeps its address for life, and the range of services may have become another
+/// Lets those of them go that have another address: a Service keeps its address for life, and the range of services may have become another
 /// one. Only who opens does so: servers with different ranges would delete each other's for ever.
 async fn leave_other_addresses(server: &Server) -> Result<(), OpenError> {
-    for ((namespace, name), address) in own_addresses(&server.settings) {
-        let place = Place { kind: &kind::service::KIND, namespace };
-        let snapshot = server.objects.snapshot().await?;
-        let stored = snapshot.get(&place.key(name)).map(|stored| place.kind.decode(stored));
-        let (Some(stored), Some(address)) = (stored, address) else { continue };
-        let had = stored.text("spec.clusterIP");
-        if had == address.to_string() {
-            continue;
-        }
-        let uid = Some(stored.text("metadata.uid").to_owned());
-        let stays = match delete::delete(server, place, name, &DeleteOptions { uid, ..DeleteOptions::default() }).await
-        {
-            Ok(Deleted::Going(_)) => "its finalizers keep it: remove them".to_owned(),
-            Err(Failure { reason, message, .. }) if reason != "NotFound" => message,
-            _ => continue,
-        };
-        return Err(OpenError::First(format!("Service {name} at {address} instead of {had}"), stays));
+    let [(api, first), (names, dns)] = own_addresses(&server.settings);
+    leave(server, api, first).await?;
+    // Without it there are still pods.
+    if let Err(error) = leave(server, names, dns).await {
+        tracing::warn!(%error, "the name service stays where it was");
     }
     Ok(())
+}
+
+/// Deletes a Service that is not at this address, if it can be made anew there.
+async fn leave(server: &Server, (namespace, name): (&str, &str), to: Option<IpAddr>) -> Result<(), OpenError> {
+    let place = Place { kind: &kind::service::KIND, namespace };
+    let snapshot = server.objects.snapshot().await?;
+    let stored = snapshot.get(&place.key(name)).map(|stored| place.kind.decode(stored));
+    let (Some(stored), Some(to)) = (stored, to) else { return Ok(()) };
+    let had = stored.text("spec.clusterIP");
+    if had == to.to_string() {
+        return Ok(());
+    }
+    let failed = |why: String| OpenError::First(format!("Service {name} at {to} instead of {had}"), why);
+    let before = "start once more with the --service-cluster-ip-range of before";
+    let cluster = server.view.cluster();
+    if let Some(holder) = cluster.services_at(to).next() {
+        let holder = format!("{}/{}", holder.namespace(), holder.name());
+        return Err(failed(format!("Service {holder} has that address: {before}, and delete it there")));
+    }
+    let uid = Some(stored.text("metadata.uid").to_owned());
+    if stored.at("metadata.finalizers").is_some() {
+        return Err(failed(format!("its finalizers keep it: {before}, and remove them there")));
+    }
+    match delete::delete(server, place, name, &DeleteOptions { uid, ..DeleteOptions::default() }).await {
+        Err(Failure { reason, message, .. }) if reason != "NotFound" => Err(failed(message)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes an object, or brings one that is there to what is said here.

@@ -14,8 +14,11 @@ use crate::text::scalars;
 pub struct Fields(Vec<(&'static str, Fields)>);
 
 impl Fields {
-    /// The fields at these paths, with all that is below them. Names in a path are parted by dots; a path leads through each element of a list.
+    /// The fields at these paths, with all that is below them. Names in a path are parted by dots; a path leads through each element of a list. None
+    /// of them is the beginning of another: that one's would be all that is read.
     pub fn at(paths: &[&'static str]) -> Self {
+        let begins = |path: &str, other: &str| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        debug_assert!(!paths.iter().any(|path| paths.iter().any(|other| begins(path, other))), "{paths:?}");
         let mut fields = Self::default();
         for path in paths {
             let mut here = &mut fields;

@@ -61,13 +61,22 @@ impl Front {
 
     /// Over objects that are there.
     pub async fn over(objects: Objects, folder: tempfile::TempDir) -> Self {
+        Self::held(objects, folder, async {}).await
+    }
+
+    /// Whose controllers begin when `control` has ended.
+    pub async fn held(
+        objects: Objects,
+        folder: tempfile::TempDir,
+        control: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         let server = Arc::new(ApiServer::open(opening(objects.clone(), folder.path())).await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel::<()>();
         let serving = Arc::clone(&server);
         let served =
-            tokio::spawn(async move { serving.serve(vec![listener], async {}, async { drop(ended.await) }).await });
+            tokio::spawn(async move { serving.serve(vec![listener], control, async { drop(ended.await) }).await });
         Self { address, server, objects, folder, _end: end, _served: served }
     }
 

@@ -12,8 +12,8 @@ pub fn of(address: &IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-/// Completes `ipFamilyPolicy` and `ipFamilies`.
-pub fn complete(spec: &mut ServiceSpec, ranges: &Ranges, errors: &mut Errors) {
+/// Completes `ipFamilyPolicy` and `ipFamilies`. What it had before is kept, whatever the cluster can give now.
+pub fn complete(spec: &mut ServiceSpec, ranges: &Ranges, had: Option<&ServiceSpec>, errors: &mut Errors) {
     let available: Vec<&str> = ranges.networks.iter().map(|network| of(&network.addr())).collect();
     let mut families = spec.ip_families.clone().unwrap_or_default();
     if families.is_empty() {
@@ -40,11 +40,15 @@ pub fn complete(spec: &mut ServiceSpec, ranges: &Ranges, errors: &mut Errors) {
     let policy = spec.ip_family_policy.get_or_insert_with(|| "SingleStack".into()).clone();
     let path = Path::new("spec");
     if !anything {
-        if policy == "RequireDualStack" && available.len() < 2 {
+        let had_policy = had.and_then(|had| had.ip_family_policy.as_deref());
+        if policy == "RequireDualStack" && available.len() < 2 && had_policy != Some(&policy) {
             let detail = "this cluster is not configured for dual-stack services";
             errors.invalid(&path.field("ipFamilyPolicy"), policy.clone(), detail);
         }
-        for (index, family) in families.iter().enumerate().filter(|(_, family)| !available.contains(&family.as_str())) {
+        let had_family =
+            |family: &String| had.is_some_and(|had| had.ip_families.iter().flatten().any(|of| of == family));
+        let is_wrong = |family: &String| !available.contains(&family.as_str()) && !had_family(family);
+        for (index, family) in families.iter().enumerate().filter(|(_, family)| is_wrong(family)) {
             let detail = "not configured on this cluster";
             errors.invalid(&path.field("ipFamilies").index(index), family.clone(), detail);
         }

@@ -81,7 +81,7 @@ fn complete(service: &mut Service, taken: &Taken<'_>) -> Result<(), Errors> {
     if spec.type_.as_deref() == Some("ExternalName") {
         return Ok(());
     }
-    family::complete(spec, ranges, &mut errors);
+    family::complete(spec, ranges, taken.had, &mut errors);
     if errors.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
         address::give(spec, ranges, taken, seed, &mut errors);
     }
@@ -359,6 +359,17 @@ mod tests {
         check(json!({"ports": ports(40_001)}), Err(words));
         let mut again = old.clone();
         assert!(allocate(&cluster, &mut again, None).is_err(), "one of its name has it");
+        // The cluster has no IPv6 any more.
+        let addresses = json!(["10.0.0.9", "fd00::9"]);
+        let families = json!(["IPv4", "IPv6"]);
+        let spec = json!({"type": "ClusterIP", "clusterIP": "10.0.0.9", "clusterIPs": addresses, "ipFamilies": families,
+            "ipFamilyPolicy": "RequireDualStack", "ports": [{"port": 80, "protocol": "TCP"}], "selector": {"app": "web"}});
+        let mut new = service(spec);
+        let mut old = new.clone();
+        old["spec"]["selector"]["app"] = "old".into();
+        let expected = new.clone();
+        allocate(&cluster, &mut new, Some(&old)).expect("it keeps both families");
+        assert_eq!(new, expected);
     }
 
     #[test]
