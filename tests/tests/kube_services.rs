@@ -275,15 +275,17 @@ fn local_traffic_keeps_its_source_and_tells_its_health() {
     });
     cluster.kubectl("delete service web").ok();
     eventually("the port is closed", || (host.outside("curl -s -m 5 http://192.0.2.1:32000/").code == 7).then_some(()));
-    // Who gets it next has it at once, and who waited for the other has that.
-    host.sh(&format!("kill {holder}")).ok();
-    cluster.apply(&service("next", &local(32000))).ok();
-    for (port, name) in [(32000, "next"), (32001, "taken")] {
+    // Who waited for a port has it once it is free, and who gets one that was another's has it at once.
+    let is_of = |port: u16, name: &str| {
         let ask = format!("curl -s -m 5 http://192.0.2.1:{port}/");
         eventually(&format!("{port} is that of {name}"), || {
             host.outside(&ask).out.contains(&format!("\"name\": \"{name}\"")).then_some(())
         });
-    }
+    };
+    host.sh(&format!("kill {holder}")).ok();
+    is_of(32001, "taken");
+    cluster.apply(&service("next", &local(32000))).ok();
+    is_of(32000, "next");
 }
 
 #[test]

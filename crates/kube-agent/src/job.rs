@@ -166,7 +166,8 @@ impl Job {
         self.write_names().map_err(|error| failed(error.to_string()))
     }
 
-    /// Writes what the pod's containers know names by, unless it is there: who was killed may have made the sandbox and no more.
+    /// Writes what the pod's containers know names by: `/etc/hosts` as it should be now, as kubelet does, and `/etc/resolv.conf` as it was when
+    /// the pod was made. Who was killed may have made the sandbox and no more.
     fn write_names(&self) -> io::Result<()> {
         let (shared, directories) = (&self.shared, self.directories());
         let names = &shared.node.names;
@@ -175,11 +176,12 @@ impl Job {
         let addresses = addresses(shared, &shared.engine.state(), &self.pod);
         let hosts = network::hosts(&self.pod, &addresses, (&hostname, full.as_deref()), &read("/etc/hosts"));
         let resolv_conf = network::resolv_conf(&self.pod, names, &ResolvConf::parse(&read(plan::dns::PATH)));
-        for (file, text) in [(directories.hosts(), hosts), (directories.resolv_conf(), resolv_conf)] {
-            // Nobody shall find it empty while it is written again.
-            if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
-                fs::write(&file, text)?;
-            }
+        let is = |file: &Path| fs::read_to_string(file).unwrap_or_default();
+        if is(&directories.hosts()) != hosts {
+            fs::write(directories.hosts(), hosts)?;
+        }
+        if is(&directories.resolv_conf()).is_empty() {
+            fs::write(directories.resolv_conf(), resolv_conf)?;
         }
         Ok(())
     }

@@ -43,6 +43,8 @@ use crate::{NodeSettings, Shared};
 
 /// How long after a failure of the API, or of the engine, it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long until a port that somebody else has is tried again.
+const PORT_AGAIN: Duration = Duration::from_secs(5);
 /// How many objects are reported at a time at most, once the first lists were.
 const BATCH_MAX: usize = 1024;
 
@@ -65,7 +67,14 @@ pub(crate) async fn run(shared: Arc<Shared>, sources: Sources, served: oneshot::
 async fn follow(shared: &Arc<Shared>, progress: &Arc<Progress>, mut sources: Sources, served: oneshot::Sender<()>) {
     let (mut check_ports, mut served) = (CheckPorts::new(shared, progress), Some(served));
     loop {
-        let (report, triggered) = sources.report().await;
+        let (report, triggered) = tokio::select! {
+            report = sources.report() => report,
+            // The report goes on being made after it.
+            () = tokio::time::sleep(PORT_AGAIN), if check_ports.is_short() => {
+                check_ports.open_missing().await;
+                continue;
+            }
+        };
         check_ports.follow(&report.services).await;
         submit(shared, progress, report, &triggered).await;
         // Nobody need wait for it.
@@ -98,7 +107,8 @@ impl Sources {
         }
     }
 
-    /// What is to be reported next, and when it was changed. All that has come meanwhile goes in one report.
+    /// What is to be reported next, and when it was changed. All that has come meanwhile goes in one report. Nothing is lost when the future
+    /// is dropped.
     async fn report(&mut self) -> (ServiceReport, Vec<Timestamp>) {
         loop {
             // Services of which no endpoints are known yet would refuse everybody for a moment.

@@ -57,7 +57,7 @@ impl<'a> CheckPorts<'a> {
         Self { shared, progress, wanted, open, taken }
     }
 
-    /// Opens and closes them as the services have them, and tries again what somebody else had.
+    /// Opens and closes them as the services have them.
     pub async fn follow(&mut self, report: &Report<ServiceWish>) {
         let puts = match report {
             Report::Changes { puts, removes } => {
@@ -80,6 +80,16 @@ impl<'a> CheckPorts<'a> {
         for (_, open) in closing {
             open.close().await;
         }
+        self.open_missing().await;
+    }
+
+    /// Whether somebody else has one of them.
+    pub fn is_short(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// Opens those that are not open yet.
+    pub async fn open_missing(&mut self) {
         let opening = self.wanted.iter().filter(|(name, _)| !self.open.contains_key(*name));
         let opening: Vec<_> = opening.map(|(name, port)| (name.clone(), *port)).collect();
         for (name, port) in opening {
