@@ -4,7 +4,7 @@ mod gateway;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs, io, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -42,7 +42,7 @@ const NODE_PORTS: (u16, u16) = (30000, 32767);
 const API_PORT: u16 = 6443;
 /// The port of the node's own API.
 const KUBELET_PORT: u16 = 10250;
-/// The longest that is waited for an etcd, and until the node has its services.
+/// The longest that is waited for an etcd, and until the node that has its engine has its services.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after an etcd could not be reached it is tried again.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -114,7 +114,7 @@ impl Drop for Kept {
 
 impl Kube {
     /// Opens the objects and serves the API, from which the node learns what to do once it has its engine.
-    pub async fn open(setup: Setup) -> Result<Self, KubeError> {
+    pub async fn open(mut setup: Setup) -> Result<Self, KubeError> {
         let (listener, local) = match setup.face.listen {
             config::Listen::Asked(at) => bind(at).await.map_err(|e| KubeError::Listen(at, e))?,
             config::Listen::Usual(at) => bind_near(at).await.map_err(|e| KubeError::Listen(at, e))?,
@@ -139,12 +139,18 @@ impl Kube {
         let kubeconfig = Kept(kubeconfig);
         let (tell, told) = oneshot::channel();
         let images = setup.images.clone();
+        let (hand, handed) = oneshot::channel();
+        let engine = mem::replace(&mut setup.engine, handed);
         let agent = agent(setup, &server, reachable(local), tell).await?;
         let (end, ended) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
-            // Traffic goes first. A node that does not come to it holds up nothing else.
+            // Traffic goes first. A node that has its engine and does not come to it holds up nothing else.
             let control = async {
-                let _ = timeout(PATIENCE, told).await;
+                if let Ok(engine) = engine.await
+                    && hand.send(engine).is_ok()
+                {
+                    let _ = timeout(PATIENCE, told).await;
+                }
                 tokio::spawn(gateway_image(images));
             };
             let until = async { drop(ended.await) };
