@@ -71,7 +71,7 @@ fn kubernetes() {
     println!(
         r#"  echo "$(kubectl get ing shop -o jsonpath='{{.status.loadBalancer.ingress[0].ip}}') shop.local" >>/etc/hosts"#
     );
-    println!("  curl http://shop.local:8080/ ; curl http://shop.local:8080/catalog ; curl http://127.0.0.1:30080/");
+    println!("  curl http://shop.local:8080/ ; curl http://shop.local:8080/catalog ; curl http://127.0.0.1:30007/");
     println!("  kubectl set image deploy/web web=linkspan/demo:v2 && kubectl rollout status deploy/web");
     println!("  kubectl rollout history deploy/web && kubectl rollout undo deploy/web");
 }
